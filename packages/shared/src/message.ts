@@ -1,0 +1,111 @@
+import Type, { type Static } from "typebox";
+import { ErrorInfo } from "./error.ts";
+import { FactProbe, HostFacts } from "./fact.ts";
+import { HostName, StepId } from "./ids.ts";
+import { Op } from "./op.ts";
+import { Outcome } from "./outcome.ts";
+
+const closed = { additionalProperties: false } as const;
+
+/**
+ * What travels over an agent's WebSocket, as JSON text frames, one message a frame.
+ * Order of a connection: hello -> welcome -> any of the rest, or refused -> close.
+ */
+export const PROTOCOL_VERSION = 1;
+/** Larger frames close the connection (1009). A step or an outcome is a few KiB; facts stay below 64 KiB. */
+export const MAX_FRAME_BYTES = 1024 * 1024;
+
+/**
+ * First word of an agent. `journal` is made once with the journal: a new one tells the controller that what it had sent
+ * is forgotten, so that those outcomes are unknown, never assumed (I7). `open` lists accepted steps with no outcome yet.
+ */
+export const Hello = Type.Object(
+  {
+    type: Type.Literal("hello"),
+    protocol: Type.Integer({ minimum: 1 }),
+    host: HostName,
+    agentVersion: Type.String({ maxLength: 64 }),
+    journal: Type.String({ pattern: "^[0-9a-f-]{8,64}$" }),
+    open: Type.Array(StepId, { maxItems: 1024 }),
+  },
+  closed,
+);
+
+/** Facts about the host; sent after `welcome`, when they change, and at `factsEveryMs`. */
+export const Facts = Type.Object({ type: Type.Literal("facts"), facts: HostFacts }, closed);
+
+/** The step's intent is on this host's disk. */
+export const Accepted = Type.Object({ type: Type.Literal("accepted"), step: StepId }, closed);
+
+/** How far a long op is; lossy, never durable. `done` and `total` in `unit`. */
+export const Progress = Type.Object(
+  {
+    type: Type.Literal("progress"),
+    step: StepId,
+    note: Type.String({ maxLength: 512 }),
+    done: Type.Optional(Type.Number({ minimum: 0 })),
+    total: Type.Optional(Type.Number({ minimum: 0 })),
+    unit: Type.Optional(Type.String({ maxLength: 16 })),
+  },
+  closed,
+);
+
+/** Repeated on every connection until `ack`: at least once on the wire, once in the run (its fold drops repeats). */
+export const StepOutcome = Type.Object(
+  { type: Type.Literal("outcome"), step: StepId, outcome: Outcome, startedAt: Type.Integer(), endedAt: Type.Integer() },
+  closed,
+);
+
+/** `probe` null: this host is not in the fleet file (it may connect and be listed, nothing more). */
+export const Welcome = Type.Object(
+  {
+    type: Type.Literal("welcome"),
+    protocol: Type.Integer({ minimum: 1 }),
+    /** The controller pings this often; an agent that hears nothing for three of them redials. */
+    pingEveryMs: Type.Integer({ minimum: 100 }),
+    factsEveryMs: Type.Integer({ minimum: 100 }),
+    probe: Type.Union([FactProbe, Type.Null()]),
+  },
+  closed,
+);
+
+/** Said before closing, so that the agent's log tells its host's owner why. `retry` false: redialling won't help. */
+export const Refused = Type.Object({ type: Type.Literal("refused"), error: ErrorInfo, retry: Type.Boolean() }, closed);
+
+/**
+ * Do this. `fence` is the fencing number of the lease it is sent under: an agent refuses a lower one than it has seen
+ * (I13). `check`: say what it would do, change nothing. `deadlineMs` is how long the op may take, from its start.
+ */
+export const Step = Type.Object(
+  {
+    type: Type.Literal("step"),
+    step: StepId,
+    fence: Type.Integer({ minimum: 0 }),
+    check: Type.Boolean(),
+    deadlineMs: Type.Integer({ minimum: 1 }),
+    op: Op,
+  },
+  closed,
+);
+export type Step = Static<typeof Step>;
+
+/** The outcome is on the controller's disk; the agent may forget it. */
+export const Ack = Type.Object({ type: Type.Literal("ack"), step: StepId }, closed);
+
+export const AgentMessage = Type.Union([Hello, Facts, Accepted, Progress, StepOutcome]);
+export type AgentMessage = Static<typeof AgentMessage>;
+export const ControllerMessage = Type.Union([Welcome, Refused, Step, Ack]);
+export type ControllerMessage = Static<typeof ControllerMessage>;
+export type StepOutcome = Static<typeof StepOutcome>;
+export type Hello = Static<typeof Hello>;
+export type Progress = Static<typeof Progress>;
+
+/** Close codes of the 4000 range, said by either side. */
+export const CloseCode = {
+  malformed: 4400,
+  unauthorized: 4401,
+  protocol: 4406,
+  helloTimeout: 4408,
+  replaced: 4409,
+  tooSlow: 4429,
+} as const;

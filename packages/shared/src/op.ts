@@ -1,0 +1,214 @@
+import Type, { type Static } from "typebox";
+import { Check, FactProbe, VersionProbe } from "./fact.ts";
+import { Sha256, Version } from "./ids.ts";
+
+const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
+const Path = Type.String({ pattern: "^/", maxLength: 4096 });
+const Name = Type.String({ pattern: "^[A-Za-z0-9@_.:-]{1,256}$" });
+const closed = { additionalProperties: false } as const;
+
+/**
+ * The closed list of what an agent can do. An op carries all it needs; what it may touch is limited by the host's own
+ * agent.yaml (services, directories, commands). Every op is safe to repeat: the agent answers a repeated step from its
+ * journal, and an op that finds its effect already there says `done, changed: false`.
+ */
+
+/** Looks, changes nothing. Result: HostFacts. */
+export const FactsOp = Type.Object({ kind: Type.Literal("facts"), probe: FactProbe }, closed);
+
+/** Goes through journal and wire and does nothing: for benchmarks and for trying a connection out. */
+export const NoopOp = Type.Object({ kind: Type.Literal("noop") }, closed);
+
+/**
+ * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
+ * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
+ */
+export const PreflightOp = Type.Object(
+  {
+    kind: Type.Literal("preflight"),
+    probe: FactProbe,
+    /** Installed version that the plan assumed; null: any. */
+    expect: Type.Union([Version, Type.Null()]),
+    needs: Type.Array(
+      Type.Object({ path: Path, bytes: Type.Number({ minimum: 0 }), inodes: Type.Integer({ minimum: 0 }) }, closed),
+      {
+        maxItems: 16,
+      },
+    ),
+    /** False for hosts whose service may rightly be down (shrunk auth, a rollback out of trouble). */
+    healthy: Type.Boolean(),
+  },
+  closed,
+);
+
+/**
+ * Downloads an artifact from belayd (resuming where it was cut), checks size and SHA-256 while it streams, unpacks it
+ * into `<versionsDir>/<version>` with no path or link leaving it, writes a manifest with the digest of every file, and
+ * makes it visible only when whole. Already there and intact: `changed: false`. Touches nothing that runs.
+ */
+export const FetchOp = Type.Object(
+  {
+    kind: Type.Literal("fetch"),
+    version: Version,
+    /** Path on belayd, below its base address: `/v1/artifacts/<sha256>`. */
+    source: Type.String({ pattern: "^/v1/artifacts/[0-9a-f]{64}$" }),
+    sha256: Sha256,
+    size: Type.Integer({ minimum: 1 }),
+    versionsDir: Path,
+    /** Leading path components to drop while unpacking (`teleport/` is one). */
+    strip: Type.Integer({ minimum: 0, maximum: 4 }),
+    maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+  },
+  closed,
+);
+
+/**
+ * One thing to keep. `optional`: its absence is not an error. `sqlite` is copied online and consistently, never with cp.
+ * `command` names an entry of the host's agent.yaml that writes the backup to the path given as its last argument.
+ */
+export const BackupItem = Type.Union([
+  Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
+  Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
+  Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
+]);
+export type BackupItem = Static<typeof BackupItem>;
+
+/**
+ * A backup: where it goes and what it holds. The folder `<dir>/<id>` appears only when whole: a manifest (item, source
+ * path, size, SHA-256, owner, mode) beside the items.
+ */
+export const BackupSpec = Type.Object(
+  { id: Name, dir: Path, items: Type.Array(BackupItem, { maxItems: 64 }), version: Type.Union([Version, Type.Null()]) },
+  closed,
+);
+export type BackupSpec = Static<typeof BackupSpec>;
+
+/** Makes a backup while the service runs. Result: BackupResult. A whole backup of this id already there: `changed: false`. */
+export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: BackupSpec }, closed);
+
+/** Reads a backup back: every digest, and the integrity of every database (I4). Result: BackupResult. */
+export const VerifyBackupOp = Type.Object({ kind: Type.Literal("verify-backup"), id: Name, dir: Path }, closed);
+
+export const BackupResult = Type.Object(
+  {
+    backup: Name,
+    /** SHA-256 of the manifest: names the whole content. */
+    sha256: Sha256,
+    bytes: Type.Number({ minimum: 0 }),
+    items: Type.Integer({ minimum: 0 }),
+    /** Milliseconds since the epoch, the host's clock. */
+    takenAt: Type.Integer(),
+    version: Type.Union([Version, Type.Null()]),
+    verified: Type.Boolean(),
+  },
+  closed,
+);
+export type BackupResult = Static<typeof BackupResult>;
+
+/**
+ * One local transaction: check the precondition (`from` is what the link leads to, else `drift`), check the target
+ * directory against its manifest, [stop, take and verify the cold `snapshot`], switch the link atomically, reload,
+ * restart or start, and watch the service settle. What doesn't settle is undone by the agent alone, even if the
+ * controller is gone: link back, snapshot restored if the new version ever ran, service running again (or left stopped
+ * with `revertTo: stopped`, for an auth whose backend has moved on without it). Outcomes: done {SwapResult}, reverted, failed.
+ */
+export const SwapOp = Type.Object(
+  {
+    kind: Type.Literal("swap"),
+    service: Name,
+    versionsDir: Path,
+    link: Path,
+    from: Version,
+    to: Version,
+    /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
+    sha256: Type.Union([Sha256, Type.Null()]),
+    how: Type.Union([Type.Literal("reload"), Type.Literal("restart"), Type.Literal("start")]),
+    version: Type.Array(VersionProbe, { maxItems: 8 }),
+    checks: Type.Array(Check, { maxItems: 32 }),
+    /** How long the service must stay the same process, unrestarted and healthy, to count as settled (I8). */
+    settleMs: Millis,
+    /** How long it may take to become healthy at all (migrations included) before settling starts. */
+    startTimeoutMs: Millis,
+    stopTimeoutMs: Millis,
+    snapshot: Type.Union([BackupSpec, Type.Null()]),
+    revertTo: Type.Union([Type.Literal("running"), Type.Literal("stopped")]),
+  },
+  closed,
+);
+export type SwapOp = Static<typeof SwapOp>;
+
+export const SwapResult = Type.Object(
+  {
+    from: Version,
+    to: Version,
+    /** What the process itself says (I8). */
+    running: Version,
+    /** From the first touch of the service to the first moment it was healthy again, milliseconds. */
+    downMs: Type.Number({ minimum: 0 }),
+    snapshot: Type.Union([BackupResult, Type.Null()]),
+  },
+  closed,
+);
+export type SwapResult = Static<typeof SwapResult>;
+
+/** Stops a service. Stopped already: `changed: false`. */
+export const StopOp = Type.Object({ kind: Type.Literal("stop"), service: Name, timeoutMs: Millis }, closed);
+
+/** Starts a service and watches it settle as a swap does. Running and healthy already: `changed: false`. */
+export const StartOp = Type.Object(
+  {
+    kind: Type.Literal("start"),
+    service: Name,
+    checks: Type.Array(Check, { maxItems: 32 }),
+    settleMs: Millis,
+    timeoutMs: Millis,
+  },
+  closed,
+);
+
+/** Waits until the service is healthy and, if `expect` is given, itself reports that version. Result: HostFacts. */
+export const HealthOp = Type.Object(
+  {
+    kind: Type.Literal("health"),
+    probe: FactProbe,
+    expect: Type.Union([Version, Type.Null()]),
+    settleMs: Millis,
+    timeoutMs: Millis,
+  },
+  closed,
+);
+
+/** Puts a verified backup back in place. The service must be stopped, else `service-running`. */
+export const RestoreOp = Type.Object({ kind: Type.Literal("restore"), id: Name, dir: Path, service: Name }, closed);
+
+/** Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups. */
+export const PruneOp = Type.Object(
+  {
+    kind: Type.Literal("prune"),
+    versionsDir: Path,
+    link: Path,
+    keep: Type.Array(Version, { maxItems: 64 }),
+    backupsDir: Path,
+    keepBackups: Type.Integer({ minimum: 1 }),
+  },
+  closed,
+);
+
+export const Op = Type.Union([
+  FactsOp,
+  NoopOp,
+  PreflightOp,
+  FetchOp,
+  BackupOp,
+  VerifyBackupOp,
+  SwapOp,
+  StopOp,
+  StartOp,
+  HealthOp,
+  RestoreOp,
+  PruneOp,
+]);
+export type Op = Static<typeof Op>;
+export type OpKind = Op["kind"];
+/** The op of one kind: `OpOf<"swap">`. */
+export type OpOf<K extends OpKind> = Extract<Op, { kind: K }>;
