@@ -1,0 +1,263 @@
+/**
+ * What belayd answers over HTTP, as the CLI and the dashboard see it. JSON; times are milliseconds since the epoch.
+ * Errors are `{ error: ErrorInfo }` with a 4xx or 5xx status. Every request carries `Authorization: Bearer <API token>`.
+ *
+ *   GET  /v1/status                                  Status
+ *   GET  /v1/fleet                                   FleetView
+ *   POST /v1/plans                 PlanRequest       PlanAnswer
+ *   GET  /v1/plans                                   PlanSummary[]          newest first, ?limit=
+ *   GET  /v1/plans/:plan                             Plan                   an unambiguous prefix of the id will do, everywhere
+ *   POST /v1/runs                  RunRequest        RunView
+ *   GET  /v1/runs                                    RunSummary[]           newest first, ?limit=
+ *   GET  /v1/runs/:run                               RunView                `latest` names the newest run, everywhere
+ *   GET  /v1/runs/:run/events?after=SEQ              { events: LoggedEvent[] }   at most 1000 a page
+ *   GET  /v1/runs/:run/stream                        text/event-stream of RunView (`event: view`), at most 4 a second; ends with the run
+ *   GET  /v1/runs/:run/log?host=&after=&follow=1     LogLine[]; with follow: text/event-stream of LogLine (`event: line`)
+ *   GET  /v1/runs/:run/recap                         Recap
+ *   GET  /v1/runs/:run/why                           { waits: Wait[] }
+ *   POST /v1/runs/:run/pause|resume|abort  Command   RunView
+ *   POST /v1/runs/:run/retry|skip  FailureCommand    RunView
+ *   POST /v1/runs/:run/rollback    RollbackRequest   RollbackAnswer
+ *   GET  /v1/gates?run=&all=1                        GateView[]             open ones; all=1: every gate of the run
+ *   GET  /v1/gates/:run/:gate                        GateView
+ *   POST /v1/gates/:run/:gate/approve|reject Command GateView
+ *   GET  /v1/hosts                                   HostView[]
+ *   GET  /v1/hosts/:host                             HostView
+ *   POST /v1/hosts/:host/quarantine|release Command  HostView
+ *   GET  /v1/backups?host=&run=                      BackupView[]
+ *   POST /v1/backups/:host/:backup/verify            BackupView             asks the host to read it back
+ *   GET  /v1/releases                                ReleaseView[]
+ *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
+ *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
+ *   POST /v1/agents/tokens         { host }          { host, token }        shown once, stored hashed
+ *   GET  /v1/agents/tokens                           { host, createdAt, usedAt }[]
+ *   DELETE /v1/agents/tokens/:host                   {}
+ */
+import type { ErrorInfo, HostFacts } from "@belay/shared";
+import type { Plan, Risk } from "../plan/plan.ts";
+import type { Artifact } from "../releases/catalogue.ts";
+import type { RunEvent, RunResult } from "../run/event.ts";
+import type { Evidence } from "../run/evidence.ts";
+import type { Wait } from "../run/wait.ts";
+
+export interface Status {
+  readonly version: string;
+  readonly fleet: string;
+  readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
+  readonly activeRuns: readonly string[];
+}
+
+export interface FleetView {
+  readonly fleet: string;
+  readonly environment: string;
+  readonly clusters: readonly {
+    readonly name: string;
+    readonly trusts: string | null;
+    readonly managed: boolean;
+    readonly hosts: number;
+  }[];
+}
+
+export interface PlanRequest {
+  readonly to: string;
+  readonly via?: readonly string[];
+  /** `CODE:SUBJECT`, and why. */
+  readonly acceptRisks?: readonly { readonly code: string; readonly subject: string; readonly why: string }[];
+  readonly quarantine?: readonly string[];
+  readonly clusters?: readonly string[];
+  readonly limit?: readonly string[];
+  /** Who asks; later the signed-in person. */
+  readonly by: string;
+}
+
+/** `changes` false and `ok` true: nothing to do. A plan with changes was linted and saved. */
+export type PlanAnswer =
+  | { readonly ok: true; readonly changes: boolean; readonly plan: Plan }
+  | { readonly ok: false; readonly to: string; readonly blocked: readonly Risk[]; readonly risks: readonly Risk[] };
+
+export interface PlanSummary {
+  readonly id: string;
+  readonly kind: "upgrade" | "rollback";
+  readonly to: string;
+  readonly hops: number;
+  readonly hosts: number;
+  readonly createdAt: number;
+  readonly createdBy: string;
+}
+
+export interface RunRequest {
+  readonly plan: string;
+  readonly check?: boolean;
+  readonly by: string;
+}
+
+export interface Command {
+  readonly by: string;
+  readonly reason?: string;
+}
+
+export interface FailureCommand extends Command {
+  /** Empty or absent: all failed hosts. */
+  readonly hosts?: readonly string[];
+}
+
+export interface RollbackRequest extends Command {
+  readonly scope: "stage" | "hop" | "run";
+  /** True: make the plan and show it, start nothing. */
+  readonly planOnly?: boolean;
+}
+
+export interface RollbackAnswer {
+  readonly plan: PlanAnswer;
+  /** The rollback's run, or null with `planOnly`. */
+  readonly run: string | null;
+}
+
+export type RunStatus = "running" | "waiting" | "pausing" | "paused" | "aborting" | "ended";
+
+export interface RunSummary {
+  readonly id: string;
+  readonly plan: string;
+  readonly kind: "upgrade" | "rollback";
+  readonly to: string;
+  readonly check: boolean;
+  readonly status: RunStatus;
+  readonly result: RunResult | null;
+  readonly startedAt: number;
+  readonly startedBy: string;
+  readonly endedAt: number | null;
+}
+
+export interface StageView {
+  readonly id: string;
+  readonly hop: string;
+  readonly cluster: string;
+  readonly kind: string;
+  readonly role: string | null;
+  readonly status: "pending" | "gated" | "active" | "done";
+  /** Batch at work, 1-based; 0 before the first. */
+  readonly batch: number;
+  readonly batches: number;
+  readonly hosts: {
+    readonly total: number;
+    readonly ok: number;
+    readonly failed: number;
+    readonly active: number;
+    readonly skipped: number;
+  };
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+}
+
+export interface RunView extends RunSummary {
+  readonly stages: readonly StageView[];
+  /** Up to 50; `inFlightTotal` counts all. */
+  readonly inFlight: readonly {
+    readonly step: string;
+    readonly host: string;
+    readonly op: string;
+    readonly since: number;
+    readonly note: string | null;
+  }[];
+  readonly inFlightTotal: number;
+  readonly gate: GateView | null;
+  readonly waits: readonly Wait[];
+  /** Newest 50. */
+  readonly failures: readonly {
+    readonly host: string;
+    readonly stage: string;
+    readonly error: ErrorInfo;
+    readonly at: number;
+  }[];
+  readonly quarantined: readonly { readonly host: string; readonly reason: string }[];
+  /** When it should be done, judging by the pace so far and by earlier runs; null while nobody can tell. */
+  readonly expectedEndAt: number | null;
+  readonly lastSeq: number;
+}
+
+export interface GateView {
+  readonly run: string;
+  readonly gate: string;
+  readonly kind: string;
+  readonly stage: string;
+  readonly status: "not-open" | "open" | "passed" | "rejected" | "expired" | "decided";
+  readonly approvalsNeeded: number;
+  readonly group: string | null;
+  readonly decisions: readonly {
+    readonly decision: string;
+    readonly by: string;
+    readonly reason: string;
+    readonly at: number;
+  }[];
+  readonly openedAt: number | null;
+  readonly expiresAt: number | null;
+  readonly onTimeout: string;
+  readonly pointOfNoReturn: boolean;
+  /** For a failure gate: what happened. */
+  readonly cause: ErrorInfo | null;
+  readonly evidence: Evidence | null;
+}
+
+export interface HostView {
+  readonly host: string;
+  readonly declared: boolean;
+  readonly cluster: string | null;
+  readonly roles: readonly string[];
+  readonly present: boolean;
+  readonly lastSeenAt: number | null;
+  readonly facts: HostFacts | null;
+  /** Host's clock minus ours at the last facts, milliseconds. */
+  readonly clockOffsetMs: number | null;
+  readonly quarantine: { readonly by: string; readonly reason: string; readonly at: number } | null;
+}
+
+export interface LogLine {
+  readonly seq: number;
+  readonly at: number;
+  readonly host: string | null;
+  readonly stage: string | null;
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+}
+
+export interface LoggedEvent {
+  readonly seq: number;
+  readonly event: RunEvent;
+}
+
+/** A line a host, in Ansible's words. `ok` counts steps that found nothing to change. */
+export interface Recap {
+  readonly run: string;
+  readonly result: RunResult | null;
+  readonly hosts: readonly {
+    readonly host: string;
+    readonly ok: number;
+    readonly changed: number;
+    readonly unreachable: number;
+    readonly failed: number;
+    readonly skipped: number;
+    readonly runs: string | null;
+    /** In check mode: what each op would do. */
+    readonly would?: readonly string[];
+  }[];
+}
+
+export interface BackupView {
+  readonly host: string;
+  readonly backup: string;
+  readonly run: string;
+  readonly hop: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly items: number;
+  readonly takenAt: number;
+  readonly version: string | null;
+  readonly verifiedAt: number | null;
+}
+
+export interface ReleaseView {
+  readonly version: string;
+  readonly blocked: string | null;
+  readonly suspect: string | null;
+  readonly artifacts: readonly (Artifact & { readonly stored: boolean })[];
+}
