@@ -1,8 +1,8 @@
 import type { Static, TSchema } from "typebox";
 import { Compile } from "typebox/compile";
-import { BelayError } from "./error.ts";
-import { AgentMessage, ControllerMessage, MAX_FRAME_BYTES } from "./message.ts";
-import { Op } from "./op.ts";
+import { BelayError } from "./error.js";
+import { AgentMessage, ControllerMessage, MAX_FRAME_BYTES } from "./message.js";
+import { Op } from "./op.js";
 
 /** Turns unknown input into a typed value, or throws a BelayError that names the field. The only way in from outside. */
 export type Decoder<T> = (input: unknown) => T;

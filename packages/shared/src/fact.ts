@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { HostName } from "./ids.ts";
+import { HostName } from "./ids.js";
 
 const Millis = Type.Integer({ minimum: 1, maximum: 86_400_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });

@@ -1,9 +1,9 @@
 import Type, { type Static } from "typebox";
-import { ErrorInfo } from "./error.ts";
-import { FactProbe, HostFacts } from "./fact.ts";
-import { HostName, StepId } from "./ids.ts";
-import { Op } from "./op.ts";
-import { Outcome } from "./outcome.ts";
+import { ErrorInfo } from "./error.js";
+import { FactProbe, HostFacts } from "./fact.js";
+import { HostName, StepId } from "./ids.js";
+import { Op } from "./op.js";
+import { Outcome } from "./outcome.js";
 
 const closed = { additionalProperties: false } as const;
 

@@ -1,6 +1,6 @@
 import Type, { type Static } from "typebox";
-import { Check, FactProbe, VersionProbe } from "./fact.ts";
-import { Sha256, Version } from "./ids.ts";
+import { Check, FactProbe, VersionProbe } from "./fact.js";
+import { Sha256, Version } from "./ids.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });

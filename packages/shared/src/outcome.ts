@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { ErrorInfo } from "./error.ts";
+import { ErrorInfo } from "./error.js";
 
 /**
  * How a step ended. Outcomes are values: the agent says what happened, the controller's policy decides what it means.

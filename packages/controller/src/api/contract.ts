@@ -34,11 +34,11 @@
  *   DELETE /v1/agents/tokens/:host                   {}
  */
 import type { ErrorInfo, HostFacts } from "@belay/shared";
-import type { Plan, Risk } from "../plan/plan.ts";
-import type { Artifact } from "../releases/catalogue.ts";
-import type { RunEvent, RunResult } from "../run/event.ts";
-import type { Evidence } from "../run/evidence.ts";
-import type { Wait } from "../run/wait.ts";
+import type { Plan, Risk } from "../plan/plan.js";
+import type { Artifact } from "../releases/catalogue.js";
+import type { RunEvent, RunResult } from "../run/event.js";
+import type { Evidence } from "../run/evidence.js";
+import type { Wait } from "../run/wait.js";
 
 export interface Status {
   readonly version: string;

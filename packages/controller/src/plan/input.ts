@@ -1,7 +1,7 @@
 import type { ClusterName, HostName } from "@belay/shared";
-import type { Fleet } from "../inventory/fleet.ts";
-import type { Profile } from "../products/profile.ts";
-import type { Catalogue } from "../releases/catalogue.ts";
+import type { Fleet } from "../inventory/fleet.js";
+import type { Profile } from "../products/profile.js";
+import type { Catalogue } from "../releases/catalogue.js";
 
 /** Everything planning may look at. No clock, no store: the same input always gives the same plan, to the byte. */
 export interface PlanInput {

@@ -1,6 +1,6 @@
 import type { ClusterName, HostName, Role, Sha256 } from "@belay/shared";
-import type { GateKind, OnTimeout, Vars } from "../inventory/fleet.ts";
-import type { OpTemplate } from "../products/profile.ts";
+import type { GateKind, OnTimeout, Vars } from "../inventory/fleet.js";
+import type { OpTemplate } from "../products/profile.js";
 
 /**
  * A plan: the immutable, content-addressed list of everything a run will do. It holds every choice; execution has none.

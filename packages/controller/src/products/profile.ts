@@ -1,5 +1,5 @@
 import type { Role } from "@belay/shared";
-import type { Vars } from "../inventory/fleet.ts";
+import type { Vars } from "../inventory/fleet.js";
 
 /**
  * All that is particular to one product, as data. Op templates are ops whose strings hold `{name}` placeholders; a

@@ -1,6 +1,6 @@
 import type { HostFacts, HostName } from "@belay/shared";
-import type { RunEvent } from "./event.ts";
-import type { Wait } from "./wait.ts";
+import type { RunEvent } from "./event.js";
+import type { Wait } from "./wait.js";
 
 /** What `decide` may know of the world besides the run itself. */
 export interface World {

@@ -1,6 +1,6 @@
 import type { ErrorInfo, HostName, OpKind, Outcome, StepId } from "@belay/shared";
-import type { OnTimeout } from "../inventory/fleet.ts";
-import type { Evidence } from "./evidence.ts";
+import type { OnTimeout } from "../inventory/fleet.js";
+import type { Evidence } from "./evidence.js";
 
 /**
  * What happened in a run. The run's state is a fold over these and over nothing else; every one is on disk before
