@@ -1,0 +1,63 @@
+/** The tables as Kysely sees them. JSON columns are text; booleans are 0 and 1; times are milliseconds since the epoch. */
+export interface Schema {
+  meta: { key: string; value: string };
+  plans: {
+    id: string;
+    kind: string;
+    target: string;
+    hops: number;
+    hosts: number;
+    created_at: number;
+    created_by: string;
+    body: string;
+  };
+  runs: {
+    id: string;
+    plan_id: string;
+    kind: string;
+    target: string;
+    check_only: number;
+    started_at: number;
+    started_by: string;
+    ended_at: number | null;
+    result: string | null;
+  };
+  events: { run_id: string; seq: number; at: number; type: string; host: string | null; body: string };
+  leases: { cluster: string; run_id: string; owner: string; fence: number; expires_at: number };
+  agents: {
+    host: string;
+    token_hash: string | null;
+    created_at: number | null;
+    used_at: number | null;
+    journal: string | null;
+    last_seen_at: number | null;
+    facts: string | null;
+    clock_offset_ms: number | null;
+  };
+  quarantine: { host: string; by: string; reason: string; at: number };
+  backups: {
+    host: string;
+    backup: string;
+    run_id: string;
+    hop: string;
+    dir: string;
+    sha256: string;
+    bytes: number;
+    items: number;
+    taken_at: number;
+    version: string | null;
+    verified_at: number | null;
+  };
+  artifacts: {
+    sha256: string;
+    version: string;
+    os: string;
+    arch: string;
+    edition: string;
+    fips: number;
+    file: string;
+    size: number;
+    added_at: number;
+  };
+  advisories: { version: string; kind: string; reason: string; by: string; at: number };
+}
