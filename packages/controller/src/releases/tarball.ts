@@ -1,0 +1,95 @@
+import { BelayError, parseVersion } from "@belay/shared";
+import { t as listTar, type ReadEntry } from "tar";
+import type { Artifact } from "./catalogue.js";
+
+const FILE_NAME =
+  /^teleport(?<ent>-ent)?-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)(?<fips>-fips)?-bin\.tar\.gz$/;
+
+/** What a release file's name says it is. Throws `release-name`. */
+export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & { version: string } {
+  const groups = FILE_NAME.exec(file)?.groups;
+  const version = groups?.version === undefined ? null : parseVersion(groups.version);
+  if (groups === undefined || version === null) {
+    throw new BelayError("release-name", `"${file}" is not named like a Teleport release`, {
+      hint: "Expected teleport[-ent]-v<version>-linux-<arch>[-fips]-bin.tar.gz, as it is published.",
+    });
+  }
+  return {
+    version,
+    os: groups.os ?? "linux",
+    arch: groups.arch ?? "amd64",
+    edition: groups.ent === undefined ? "oss" : "ent",
+    fips: groups.fips !== undefined,
+    file,
+  };
+}
+
+/**
+ * Reads a stored tarball through once, writing nothing. Throws `release-malformed` unless it is whole, all of it lies
+ * below one folder, nothing points out of it, and the teleport binary is there. Agents check the same again.
+ */
+export async function inspectTarball(path: string): Promise<void> {
+  let binary = false;
+  let problem: string | null = null;
+  const note = (what: string) => {
+    problem ??= what;
+  };
+  try {
+    await listTar({
+      file: path,
+      strict: true,
+      onReadEntry(entry: ReadEntry) {
+        const unsafe = unsafeEntry(entry);
+        if (unsafe !== null) note(unsafe);
+        if (/^teleport(?:-ent)?\/teleport$/.test(entry.path) && entry.type === "File") binary = true;
+      },
+    });
+  } catch (cause) {
+    throw new BelayError("release-malformed", `not a whole gzipped tar file: ${(cause as Error).message}`, {
+      hint: "Fetch it again.",
+      cause,
+    });
+  }
+  if (problem !== null) {
+    throw new BelayError("release-malformed", problem, {
+      hint: "Do not use this file: it is not a release as published.",
+    });
+  }
+  if (!binary) {
+    throw new BelayError("release-malformed", "there is no teleport/teleport in it", {
+      hint: "Is this a Teleport release?",
+    });
+  }
+}
+
+function unsafeEntry(entry: ReadEntry): string | null {
+  const segments = entry.path.split("/");
+  if (entry.path.startsWith("/") || segments.includes("..")) return `entry "${entry.path}" leaves its folder`;
+  switch (entry.type) {
+    case "File":
+    case "OldFile":
+    case "ContiguousFile":
+    case "Directory":
+      return null;
+    case "SymbolicLink":
+    case "Link": {
+      const target = entry.linkpath ?? "";
+      const from = entry.type === "Link" ? [] : segments.slice(0, -1);
+      return leaves(from, target) ? `link "${entry.path}" leads out of its folder, to "${target}"` : null;
+    }
+    default:
+      return `entry "${entry.path}" is a ${entry.type}`;
+  }
+}
+
+function leaves(from: readonly string[], target: string): boolean {
+  if (target.startsWith("/")) return true;
+  let depth = from.length;
+  for (const segment of target.split("/")) {
+    if (segment === "..") depth -= 1;
+    else if (segment !== "." && segment !== "") depth += 1;
+    // Depth 1 is the release's own folder: above it is somebody else's.
+    if (depth < 1) return true;
+  }
+  return false;
+}
