@@ -15,6 +15,7 @@ export interface Wait {
     | "paused"
     | "aborting"
     | "lease-lost"
+    | "store-failing"
     | "ended";
   readonly message: string;
   readonly since: number;

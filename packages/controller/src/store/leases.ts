@@ -91,6 +91,12 @@ export class LeaseStore {
     return Number(result.numUpdatedRows) === lease.clusters.length ? { ...lease, expiresAt } : null;
   }
 
+  /** The newest fencing number given out; 0 before the first. */
+  async newestFence(): Promise<number> {
+    const row = await this.#store.db.selectFrom("meta").select("value").where("key", "=", "fence").executeTakeFirst();
+    return Number(row?.value ?? 0);
+  }
+
   /** Idempotent. */
   async release(lease: Lease): Promise<void> {
     await this.#store.commits.write((tx) =>

@@ -1,0 +1,163 @@
+import { randomBytes } from "node:crypto";
+import { BelayError, errorInfo, type Hello, type Progress, type StepOutcome } from "@belay/shared";
+import type { Logger } from "pino";
+import type { RunRequest } from "../api/contract.js";
+import type { AgentEvents } from "../fleet/gateway.js";
+import type { Plan } from "../plan/plan.js";
+import type { LeaseStore } from "../store/leases.js";
+import type { PlanStore } from "../store/plans.js";
+import type { RunRow, RunStore } from "../store/runs.js";
+import type { Errands } from "./errand.js";
+import { holdLease } from "./lease.js";
+import type { Hosts } from "./ports.js";
+import { Runner } from "./runner.js";
+
+export interface ControllerParts {
+  readonly plans: PlanStore;
+  readonly runs: RunStore;
+  readonly leases: LeaseStore;
+  readonly hosts: Hosts;
+  readonly errands: Errands;
+  readonly now: () => number;
+  readonly log: Logger;
+  /** True when the store is this process's alone, so that every other owner of a lease is dead. */
+  readonly soleController: boolean;
+}
+
+/**
+ * All runs of this controller: starts them, takes unfinished ones up after a restart, and hands what agents say to the
+ * run it belongs to.
+ */
+export class Controller implements AgentEvents {
+  readonly #parts: ControllerParts;
+  readonly #owner = `belayd-${process.pid}-${randomBytes(4).toString("hex")}`;
+  readonly #runners = new Map<string, Runner>();
+
+  constructor(parts: ControllerParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes up every run that has no end (I14). A run that can't be taken up is logged and left as it is. */
+  async recover(): Promise<void> {
+    for (const row of await this.#parts.runs.unfinished()) {
+      try {
+        await this.#takeUp(row.id, await this.#parts.plans.get(row.plan), null);
+        this.#parts.log.info({ run: row.id }, "run taken up again");
+      } catch (error) {
+        this.#parts.log.error({ run: row.id, error: errorInfo(error) }, "cannot take a run up");
+      }
+    }
+  }
+
+  /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`. */
+  async start(request: RunRequest): Promise<Runner> {
+    const plan = await this.#parts.plans.get(request.plan);
+    if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
+    return this.#takeUp(newRunId(plan, this.#parts.now()), plan, request);
+  }
+
+  /** The runner of an active run, or null when the run has ended (or never was). */
+  active(run: string): Runner | null {
+    return this.#runners.get(run) ?? null;
+  }
+
+  get activeRuns(): string[] {
+    return [...this.#runners.keys()];
+  }
+
+  /** The runner of a run that is still going on. Throws `run-ended`. */
+  requireActive(row: RunRow): Runner {
+    const runner = this.#runners.get(row.id);
+    if (runner !== undefined) return runner;
+    if (row.endedAt === null) {
+      throw new BelayError("run-not-here", `run ${row.id} is not carried out by this controller`, {
+        hint: "It could not be taken up at the start; belayd's log says why.",
+      });
+    }
+    throw new BelayError("run-ended", `run ${row.id} has ended (${row.result})`, {
+      hint: "`belay run list` shows what goes on now.",
+    });
+  }
+
+  connected(host: string, _hello: Hello, forgot: boolean): void {
+    for (const runner of this.#runners.values()) runner.connected(host, forgot);
+  }
+
+  disconnected(): void {
+    for (const runner of this.#runners.values()) runner.wake();
+  }
+
+  outcome(host: string, message: StepOutcome): void {
+    const report = { host, step: message.step, outcome: message.outcome };
+    if (this.#parts.errands.take(report)) return;
+    const runner = this.#runners.get(runOf(message.step));
+    if (runner !== undefined) {
+      runner.report(report);
+      return;
+    }
+    // Its run has ended: nothing waits for it, and the agent need not keep it.
+    this.#parts.log.warn(
+      { host, step: message.step, status: message.outcome.status },
+      "outcome for a run that has ended",
+    );
+    this.#parts.hosts.acknowledge(host, message.step);
+  }
+
+  progress(_host: string, message: Progress): void {
+    this.#runners.get(runOf(message.step))?.progress(message);
+  }
+
+  /** Leaves every run where it is; the next controller takes them up. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+  }
+
+  async #takeUp(run: string, plan: Plan, start: RunRequest | null): Promise<Runner> {
+    const { runs, leases, hosts, now, log } = this.#parts;
+    const lease = await holdLease({
+      leases,
+      run,
+      clusters: Object.keys(plan.clusters),
+      owner: this.#owner,
+      now,
+      ownersAreDead: this.#parts.soleController,
+      onLost: (lost) => log.error({ run: lost }, "lost the lease; this controller does nothing more for the run"),
+    });
+    try {
+      if (start !== null) {
+        await runs.create(run, plan, {
+          type: "run-started",
+          at: now(),
+          run,
+          plan: plan.id,
+          check: start.check ?? false,
+          by: start.by,
+          fence: lease.fence,
+        });
+      }
+      const ended = (id: string) => {
+        this.#runners.delete(id);
+        lease.release().catch((error: unknown) => log.error({ run: id, err: error }, "cannot release the lease"));
+      };
+      const parts = { run, plan, log: runs, hosts, lease, now, logger: log, ended };
+      const runner = await Runner.load(parts);
+      this.#runners.set(run, runner);
+      await runner.begin(this.#owner);
+      return runner;
+    } catch (error) {
+      this.#runners.delete(run);
+      await lease.release();
+      throw error;
+    }
+  }
+}
+
+/** `20261123-201500-3f9c`: sorts by time, and says which plan it carries out. */
+function newRunId(plan: Plan, now: number): string {
+  const stamp = new Date(now).toISOString().replace(/[-:]/g, "").slice(0, 15).replace("T", "-");
+  return `${stamp}-${plan.id.slice(0, 4)}${randomBytes(1).toString("hex")}`;
+}
+
+function runOf(step: string): string {
+  return step.slice(0, step.indexOf("/"));
+}

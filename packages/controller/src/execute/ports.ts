@@ -1,0 +1,42 @@
+import type { HostFacts, Outcome, Step, StepId } from "@belay/shared";
+import type { LoggedEvent, RunView } from "../api/contract.js";
+import type { RunEvent } from "../run/event.js";
+import type { BackupRow, RunRow } from "../store/runs.js";
+
+/** What a runner needs of the store. */
+export interface RunLog {
+  append(run: string, lastSeq: number, events: readonly RunEvent[], backups: readonly BackupRow[]): Promise<void>;
+  read(run: string, after: number, limit: number): Promise<LoggedEvent[]>;
+}
+
+/** What a runner needs of the fleet. */
+export interface Hosts {
+  isPresent(host: string): boolean;
+  factsOf(host: string): HostFacts | null;
+  /** Hands a step to the host's connection. False: there is none now; it is sent again when there is (idempotent by id). */
+  send(host: string, step: Step): boolean;
+  /** Tells the host that its outcome is on our disk. */
+  acknowledge(host: string, step: StepId): void;
+}
+
+/** A lease that is kept alive while the run goes on. `held` turns false for good once it is lost (I13). */
+export interface HeldLease {
+  readonly fence: number;
+  readonly held: boolean;
+  release(): Promise<void>;
+}
+
+/** An outcome as it came in, before anybody judged it. */
+export interface Report {
+  readonly host: string;
+  readonly step: StepId;
+  readonly outcome: Outcome;
+}
+
+/** Who follows a run. Called after events are on disk, and when progress or waits changed; must not throw. */
+export interface RunWatcher {
+  events(events: readonly LoggedEvent[]): void;
+  changed(view: () => RunView): void;
+}
+
+export type { RunRow };

@@ -1,0 +1,375 @@
+import { BelayError, errorInfo, type Op, type Outcome, type Progress, type Step, type StepId } from "@belay/shared";
+import type { Logger } from "pino";
+import type { LoggedEvent, RunView } from "../api/contract.js";
+import type { Plan } from "../plan/plan.js";
+import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../plan/program.js";
+import { decide } from "../run/decide.js";
+import type { World } from "../run/decision.js";
+import type { RunEvent } from "../run/event.js";
+import { fold, isNews } from "../run/fold.js";
+import type { Flight, RunState } from "../run/state.js";
+import { viewOf } from "../run/view.js";
+import type { Wait } from "../run/wait.js";
+import type { BackupRow } from "../store/runs.js";
+import { backupOf, believe } from "./kept.js";
+import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
+
+/** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
+export type CommandBuilder = (state: RunState, now: number, world: World) => readonly RunEvent[];
+
+type Input =
+  | { readonly kind: "report"; readonly report: Report }
+  | { readonly kind: "forgot"; readonly host: string }
+  | {
+      readonly kind: "command";
+      readonly build: CommandBuilder;
+      readonly resolve: () => void;
+      readonly reject: (error: unknown) => void;
+    };
+
+/** After the store refused a batch: how long until the run is read back and gone on with. */
+const STORE_RETRY_MS = 2_000;
+/** Setting a longer timer than this is no use: Node's overflow at 2^31, and a look now and then costs nothing. */
+const MAX_SLEEP_MS = 60_000;
+const EVENTS_PER_READ = 5_000;
+
+export interface RunnerParts {
+  readonly run: string;
+  readonly plan: Plan;
+  readonly log: RunLog;
+  readonly hosts: Hosts;
+  readonly lease: HeldLease;
+  readonly now: () => number;
+  readonly logger: Logger;
+  /** Called once, after the run's end is on disk. */
+  readonly ended: (run: string) => void;
+}
+
+/**
+ * Carries one run out. The loop is: take what came in, fold it, ask `decide` what may happen next, put all of it on disk
+ * in one write, and only then act: answer people, acknowledge outcomes, send steps (I7). What comes in meanwhile waits for
+ * the next turn, so that the busier the fleet, the larger the batches.
+ */
+export class Runner {
+  readonly run: string;
+  readonly plan: Plan;
+  readonly #parts: RunnerParts;
+  readonly #index: PlanIndex;
+  readonly #world: World;
+  readonly #watchers = new Set<RunWatcher>();
+  readonly #notes = new Map<StepId, string>();
+  #state: RunState;
+  #seq: number;
+  #waits: readonly Wait[] = [];
+  #inbox: Input[] = [];
+  #turning: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  private constructor(parts: RunnerParts, index: PlanIndex, state: RunState, seq: number) {
+    this.run = parts.run;
+    this.plan = parts.plan;
+    this.#parts = parts;
+    this.#index = index;
+    this.#state = state;
+    this.#seq = seq;
+    this.#world = {
+      isPresent: (host) => parts.hosts.isPresent(host),
+      factsOf: (host) => parts.hosts.factsOf(host),
+      get holdsLease() {
+        return parts.lease.held;
+      },
+    };
+  }
+
+  /** Reads a run back from its log. It does nothing before `begin`. */
+  static async load(parts: RunnerParts): Promise<Runner> {
+    const { state, seq } = await readBack(parts);
+    return new Runner(parts, indexPlan(parts.plan), state, seq);
+  }
+
+  /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */
+  async begin(owner: string): Promise<void> {
+    const { lease } = this.#parts;
+    if (this.#state.fence !== lease.fence) {
+      await this.command((_state, now) => [{ type: "lease-taken", at: now, owner, fence: lease.fence }]);
+    }
+    // Whether steps in flight reached their hosts nobody knows: they go out again, and a host that has them says so.
+    this.#resend([...this.#state.inFlight.values()]);
+    this.wake();
+  }
+
+  view(): RunView {
+    return viewOf(this.#state, this.#world, this.#parts.now(), {
+      waits: this.#waits,
+      lastSeq: this.#seq,
+      noteOf: (step) => this.#notes.get(step) ?? null,
+    });
+  }
+
+  get state(): RunState {
+    return this.#state;
+  }
+
+  get world(): World {
+    return this.#world;
+  }
+
+  /** Something outside changed (a host came or went): decide again. */
+  wake(): void {
+    if (this.#stopped || this.#turning !== null) return;
+    this.#turning = this.#turn().finally(() => {
+      this.#turning = null;
+      if (this.#inbox.length > 0) this.wake();
+    });
+  }
+
+  /** An agent's outcome. Acknowledged when it is on disk; a repeat is acknowledged and dropped. */
+  report(report: Report): void {
+    this.#inbox.push({ kind: "report", report });
+    this.wake();
+  }
+
+  progress(message: Progress): void {
+    if (!this.#state.inFlight.has(message.step)) return;
+    const amount = message.total === undefined ? "" : ` ${message.done ?? 0}/${message.total}${message.unit ?? ""}`;
+    this.#notes.set(message.step, `${message.note}${amount}`);
+    this.#announce([]);
+  }
+
+  /** Settles when the command's events are on disk; rejects with the reason when it isn't legal now. */
+  command(build: CommandBuilder): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      this.#inbox.push({ kind: "command", build, resolve, reject });
+      this.wake();
+    });
+  }
+
+  /** A host is (again) here. Its steps in flight go out once more; if its journal is a new one, they are lost to it. */
+  connected(host: string, forgot: boolean): void {
+    if (forgot) this.#inbox.push({ kind: "forgot", host });
+    else this.#resend([...this.#state.inFlight.values()].filter((step) => step.host === host));
+    this.wake();
+  }
+
+  watch(watcher: RunWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Leaves the run where it is, for the next controller to take up. Settles when nothing is being written. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#turning;
+    for (const input of this.#inbox) {
+      if (input.kind === "command") input.reject(new BelayError("shutting-down", "belayd is stopping"));
+    }
+    this.#inbox = [];
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    // What arrives in the same tick joins this turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let more = true; more && !this.#stopped; ) {
+      const inputs = this.#inbox;
+      this.#inbox = [];
+      more = await this.#advance(inputs);
+    }
+  }
+
+  /** One turn of the loop. True: something happened, so look again. */
+  async #advance(inputs: readonly Input[]): Promise<boolean> {
+    const batch = new Batch();
+    for (const input of inputs) this.#absorb(input, batch);
+    const wakeAt = this.#decide(batch);
+    if (batch.events.length > 0) {
+      try {
+        await this.#parts.log.append(this.run, this.#seq, batch.events, batch.backups);
+      } catch (error) {
+        await this.#recover(error, inputs);
+        return true;
+      }
+    }
+    const logged = batch.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
+    this.#seq += logged.length;
+    for (const act of batch.afterwards) act();
+    for (const step of batch.intended) this.#dispatch(step);
+    this.#announce(logged);
+    if (logged.at(-1)?.event.type === "run-ended") {
+      this.#stopped = true;
+      this.#parts.ended(this.run);
+      return false;
+    }
+    if (logged.length === 0) this.#sleepUntil(wakeAt);
+    return logged.length > 0 || this.#inbox.length > 0;
+  }
+
+  #absorb(input: Input, batch: Batch): void {
+    switch (input.kind) {
+      case "report":
+        this.#absorbReport(input.report, batch);
+        return;
+      case "forgot":
+        for (const step of [...this.#state.inFlight.values()]) {
+          if (step.host === input.host) this.#apply(lostWithJournal(step, this.#parts.now()), batch);
+        }
+        return;
+      case "command":
+        try {
+          for (const event of input.build(this.#state, this.#parts.now(), this.#world)) this.#apply(event, batch);
+          batch.afterwards.push(input.resolve);
+        } catch (error) {
+          input.reject(error);
+        }
+        return;
+    }
+  }
+
+  #absorbReport(report: Report, batch: Batch): void {
+    batch.afterwards.push(() => this.#parts.hosts.acknowledge(report.host, report.step));
+    // An outcome that is on record already, or of a step that was never sent, is acknowledged and changes nothing (I7).
+    if (!isNews(this.#state, report.step, report.outcome)) return;
+    const step = this.#state.inFlight.get(report.step) ?? this.#state.unknown.get(report.step);
+    if (step === undefined || step.host !== report.host) {
+      this.#parts.logger.warn({ run: this.run, host: report.host, step: report.step }, "outcome of a step nobody sent");
+      return;
+    }
+    const { check } = this.#state;
+    const op = this.#opOf(step);
+    const outcome = check ? report.outcome : believe(op, report.outcome);
+    this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
+    this.#notes.delete(report.step);
+    if (check) return;
+    const backup = backupOf({ run: this.run, hop: this.#index.hopOf(step.stage).id, host: step.host }, op, outcome);
+    if (backup !== null) batch.backups.push(backup);
+  }
+
+  /** Asks until nothing more may happen now. Answers when to ask again. */
+  #decide(batch: Batch): number | null {
+    for (;;) {
+      const decision = decide(this.#state, this.#world, this.#parts.now());
+      this.#waits = decision.waits;
+      for (const event of decision.events) this.#apply(event, batch);
+      if (decision.events.length === 0 || this.#state.ended !== null) return decision.wakeAt;
+    }
+  }
+
+  #apply(event: RunEvent, batch: Batch): void {
+    this.#state = fold(this.#state, event, this.plan);
+    batch.events.push(event);
+    if (event.type === "step-intended") {
+      const step = this.#state.inFlight.get(event.step);
+      if (step !== undefined) batch.intended.push(step);
+    }
+  }
+
+  #dispatch(step: Flight): void {
+    const message: Step = {
+      type: "step",
+      step: step.step,
+      fence: this.#state.fence,
+      check: this.#state.check,
+      deadlineMs: Math.max(1, step.deadlineAt - this.#parts.now()),
+      op: this.#opOf(step),
+    };
+    this.#parts.hosts.send(step.host, message);
+  }
+
+  #resend(steps: readonly Flight[]): void {
+    if (!this.#parts.lease.held) return;
+    for (const step of steps) this.#dispatch(step);
+  }
+
+  #opOf(step: Flight): Op {
+    const where = { run: this.run, stage: step.stage, host: step.host };
+    const ops = step.batch === -1 ? stopOpsFor(this.#index, where) : opsFor(this.#index, where);
+    const op = ops[step.index];
+    if (op === undefined) throw new BelayError("internal", `plan ${this.plan.id} has no op for step ${step.step}`);
+    return op;
+  }
+
+  #announce(events: readonly LoggedEvent[]): void {
+    for (const watcher of this.#watchers) {
+      if (events.length > 0) watcher.events(events);
+      watcher.changed(() => this.view());
+    }
+  }
+
+  #sleepUntil(wakeAt: number | null): void {
+    if (this.#stopped) return;
+    const wait = wakeAt === null ? MAX_SLEEP_MS : Math.min(MAX_SLEEP_MS, Math.max(1, wakeAt - this.#parts.now()));
+    this.#timer = setTimeout(() => this.wake(), wait);
+  }
+
+  /**
+   * The store refused a batch (disk full, for instance). Memory is ahead of the disk now, so memory goes: nothing of this
+   * batch was acted on. Agents' outcomes are kept for the next try; people get the error.
+   */
+  async #recover(error: unknown, inputs: readonly Input[]): Promise<void> {
+    this.#parts.logger.error(
+      { run: this.run, err: error },
+      "cannot record events; nothing is dispatched until it works",
+    );
+    for (const input of inputs) if (input.kind === "command") input.reject(error);
+    this.#inbox = [...inputs.filter((input) => input.kind !== "command"), ...this.#inbox];
+    this.#waits = [storeWait(error, this.#parts.now())];
+    for (let read = false; !read && !this.#stopped; ) {
+      await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
+      try {
+        const back = await readBack(this.#parts);
+        this.#state = back.state;
+        this.#seq = back.seq;
+        read = true;
+      } catch (again) {
+        this.#parts.logger.error({ run: this.run, err: again }, "cannot read the run back");
+      }
+    }
+  }
+}
+
+/** What one turn gathers: events for one write, and what to do once they are on disk. */
+class Batch {
+  readonly events: RunEvent[] = [];
+  readonly backups: BackupRow[] = [];
+  readonly intended: Flight[] = [];
+  readonly afterwards: (() => void)[] = [];
+}
+
+async function readBack(parts: RunnerParts): Promise<{ state: RunState; seq: number }> {
+  let state: RunState | null = null;
+  let seq = 0;
+  for (;;) {
+    const page = await parts.log.read(parts.run, seq, EVENTS_PER_READ);
+    for (const logged of page) {
+      state = fold(state, logged.event, parts.plan);
+      seq = logged.seq;
+    }
+    if (page.length < EVENTS_PER_READ) break;
+  }
+  if (state === null) throw new BelayError("run-empty", `run ${parts.run} has no events`);
+  return { state, seq };
+}
+
+function lostWithJournal(step: Flight, at: number): RunEvent {
+  const outcome: Outcome = {
+    status: "unknown",
+    error: {
+      code: "journal-lost",
+      message: `${step.host} came back without its journal: what it did of this step is not known`,
+      hint: "Look at the host, then retry or skip it.",
+    },
+  };
+  return { type: "step-ended", at, step: step.step, outcome };
+}
+
+function storeWait(error: unknown, now: number): Wait {
+  return {
+    code: "store-failing",
+    message: `the database does not take events: ${errorInfo(error).message}`,
+    since: now,
+    unblock: "Make room or mend the disk under belayd's dataDir; it tries again by itself.",
+  };
+}

@@ -1,0 +1,311 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import {
+  type AgentMessage,
+  BelayError,
+  CloseCode,
+  type ControllerMessage,
+  decodeAgentMessage,
+  type ErrorInfo,
+  encode,
+  errorInfo,
+  type FactProbe,
+  type Hello,
+  MAX_FRAME_BYTES,
+  PROTOCOL_VERSION,
+  type Progress,
+  type StepOutcome,
+} from "@belay/shared";
+import type { Logger } from "pino";
+import { type RawData, type WebSocket, WebSocketServer } from "ws";
+import type { Presence } from "./presence.js";
+import { Session } from "./session.js";
+
+/** The gateway's view of who may connect and what was known of them. */
+export interface Registry {
+  /** Null: no such token. */
+  hostOfToken(tokenHash: string): Promise<string | null>;
+  /** Remembers a host's journal id; answers the one before. */
+  swapJournal(host: string, journal: string, at: number): Promise<string | null>;
+}
+
+/** Where what agents say goes. Calls come in the order of one connection's frames and must not throw. */
+export interface AgentEvents {
+  /** Welcomed. `forgot`: its journal is a new one, so what it had been sent before is lost to it. */
+  connected(host: string, hello: Hello, forgot: boolean): void;
+  disconnected(host: string): void;
+  outcome(host: string, message: StepOutcome): void;
+  progress(host: string, message: Progress): void;
+}
+
+export interface GatewayOptions {
+  readonly pingEveryMs: number;
+  readonly factsEveryMs: number;
+  readonly helloTimeoutMs: number;
+  /** Connections that have not said hello yet, at most. */
+  readonly maxPending: number;
+}
+
+export const GATEWAY_DEFAULTS: GatewayOptions = {
+  pingEveryMs: 10_000,
+  factsEveryMs: 60_000,
+  helloTimeoutMs: 10_000,
+  maxPending: 1_000,
+};
+
+const CLOSE_PATIENCE_MS = 1_000;
+
+/**
+ * Where agents dial in. Each connection: token checked at the upgrade, hello within a time, then served until either side
+ * ends it. Anything malformed closes that connection with a code and hurts nobody else.
+ */
+export class Gateway {
+  readonly #registry: Registry;
+  readonly #presence: Presence;
+  readonly #events: AgentEvents;
+  readonly #probeOf: (host: string) => FactProbe | null;
+  readonly #now: () => number;
+  readonly #log: Logger;
+  readonly #options: GatewayOptions;
+  readonly #server: WebSocketServer;
+  readonly #sessions = new Map<string, Session>();
+  readonly #pending = new Set<WebSocket>();
+  readonly #sweep: NodeJS.Timeout;
+  /** Connections closed for what they said, by error code: for metrics and tests. */
+  readonly refused = new Map<string, number>();
+
+  constructor(parts: {
+    registry: Registry;
+    presence: Presence;
+    events: AgentEvents;
+    probeOf: (host: string) => FactProbe | null;
+    now: () => number;
+    log: Logger;
+    options?: Partial<GatewayOptions>;
+  }) {
+    this.#registry = parts.registry;
+    this.#presence = parts.presence;
+    this.#events = parts.events;
+    this.#probeOf = parts.probeOf;
+    this.#now = parts.now;
+    this.#log = parts.log;
+    this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
+    this.#server = new WebSocketServer({
+      noServer: true,
+      // Compression costs about 240 KiB a connection, and steps are small.
+      perMessageDeflate: false,
+      maxPayload: MAX_FRAME_BYTES,
+    });
+    // One timer for all sessions: ten thousand of their own would wake the process ten thousand times.
+    this.#sweep = setInterval(() => this.#pingAll(), this.#options.pingEveryMs);
+  }
+
+  /** Takes over an HTTP upgrade request for the agents' path. */
+  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on("error", (error) => this.#log.debug({ err: error }, "agent socket failed during upgrade"));
+    const host = await this.#authenticate(request);
+    if (socket.destroyed) return;
+    if (host === null || this.#pending.size >= this.#options.maxPending) {
+      const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
+      this.#count(host === null ? "unauthorized" : "too-many-pending");
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      return;
+    }
+    this.#server.handleUpgrade(request, socket, head, (websocket) => this.#greet(host, websocket));
+  }
+
+  /** Hands a message to a host's live session. False: none, or it can't take more. */
+  send(host: string, message: ControllerMessage): boolean {
+    const session = this.#sessions.get(host);
+    if (session === undefined) return false;
+    if (session.send(message)) return true;
+    if (session.backedUp) {
+      this.#log.warn({ host }, "agent does not read; closing its connection");
+      session.terminate();
+    }
+    return false;
+  }
+
+  /** Ends a host's connection at once, for instance because its token was revoked. */
+  disconnect(host: string, error: ErrorInfo): void {
+    const session = this.#sessions.get(host);
+    session?.send({ type: "refused", error, retry: false });
+    session?.close(CloseCode.unauthorized, error.code);
+  }
+
+  /** Ends all connections and the sweep. Idempotent. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweep);
+    for (const socket of this.#pending) socket.terminate();
+    for (const session of this.#sessions.values()) session.close(1001, "belayd is going away");
+    // A peer that doesn't answer the closing handshake must not hold the process.
+    const patience = setTimeout(() => {
+      for (const socket of this.#server.clients) socket.terminate();
+    }, CLOSE_PATIENCE_MS);
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    clearTimeout(patience);
+  }
+
+  async #authenticate(request: IncomingMessage): Promise<string | null> {
+    const token = bearerToken(request.headers.authorization);
+    if (token === null) return null;
+    try {
+      return await this.#registry.hostOfToken(hashToken(token));
+    } catch (error) {
+      this.#log.error({ err: error }, "cannot look up an agent's token");
+      return null;
+    }
+  }
+
+  /** Waits for hello. Until it comes the connection is nobody's; the timer dies with this phase. */
+  #greet(host: string, socket: WebSocket): void {
+    this.#pending.add(socket);
+    const timer = setTimeout(() => {
+      this.#count("hello-timeout");
+      socket.close(CloseCode.helloTimeout, "no hello");
+    }, this.#options.helloTimeoutMs);
+    const settle = () => {
+      clearTimeout(timer);
+      this.#pending.delete(socket);
+    };
+    socket.on("error", (error) => this.#log.info({ host, err: error }, "agent connection failed"));
+    socket.once("close", settle);
+    socket.once("message", (data, isBinary) => {
+      settle();
+      socket.pause();
+      this.#welcome(host, socket, data, isBinary)
+        .catch((error: unknown) => this.#refuse(host, socket, error))
+        .finally(() => socket.resume());
+    });
+  }
+
+  async #welcome(host: string, socket: WebSocket, data: RawData, isBinary: boolean): Promise<void> {
+    const message = read(data, isBinary);
+    if (message.type !== "hello")
+      throw new BelayError("hello-missing", `the first message is ${message.type}, not hello`);
+    if (message.host !== host) {
+      throw new BelayError("host-mismatch", `this token belongs to ${host}, not to ${message.host}`, {
+        hint: "Each host needs a token of its own: belay agent token create --host NAME",
+      });
+    }
+    if (message.protocol !== PROTOCOL_VERSION) {
+      throw new BelayError(
+        "protocol-unsupported",
+        `agent speaks protocol ${message.protocol}, belayd ${PROTOCOL_VERSION}`,
+        {
+          hint: "Upgrade the older of the two.",
+        },
+      );
+    }
+    const now = this.#now();
+    const before = await this.#registry.swapJournal(host, message.journal, now);
+    if (socket.readyState !== socket.OPEN) return;
+    const forgot = before !== null && before !== message.journal;
+    this.#replace(host);
+    const session = new Session(host, message, socket, now);
+    this.#sessions.set(host, session);
+    this.#serve(session, socket);
+    session.send({
+      type: "welcome",
+      protocol: PROTOCOL_VERSION,
+      pingEveryMs: this.#options.pingEveryMs,
+      factsEveryMs: this.#options.factsEveryMs,
+      probe: this.#probeOf(host),
+    });
+    this.#presence.arrived(host, now);
+    this.#log.info({ host, agentVersion: message.agentVersion, forgot }, "agent connected");
+    this.#events.connected(host, message, forgot);
+  }
+
+  #serve(session: Session, socket: WebSocket): void {
+    const { host } = session;
+    const hear = () => {
+      session.heardAt = this.#now();
+    };
+    socket.on("pong", hear);
+    socket.on("ping", hear);
+    socket.on("message", (data, isBinary) => {
+      hear();
+      try {
+        this.#take(host, read(data, isBinary));
+      } catch (error) {
+        this.#refuse(host, socket, error);
+      }
+    });
+    socket.once("close", (code) => {
+      if (this.#sessions.get(host) !== session) return;
+      this.#sessions.delete(host);
+      this.#presence.left(host, this.#now());
+      this.#log.info({ host, code }, "agent disconnected");
+      this.#events.disconnected(host);
+    });
+  }
+
+  #take(host: string, message: AgentMessage): void {
+    switch (message.type) {
+      case "hello":
+        throw new BelayError("hello-again", "a second hello on one connection");
+      case "facts":
+        if (message.facts.host !== host)
+          throw new BelayError("host-mismatch", `facts of ${message.facts.host} from ${host}`);
+        this.#presence.reported(host, message.facts, this.#now());
+        return;
+      case "accepted":
+        return;
+      case "progress":
+        this.#events.progress(host, message);
+        return;
+      case "outcome":
+        this.#events.outcome(host, message);
+        return;
+    }
+  }
+
+  /** A second live connection of one identity replaces the first: the agent was restarted, or its network went away. */
+  #replace(host: string): void {
+    const old = this.#sessions.get(host);
+    if (old === undefined) return;
+    this.#log.warn({ host }, "a newer connection of this agent replaces an older one");
+    this.#sessions.delete(host);
+    old.close(CloseCode.replaced, "replaced by a newer connection");
+  }
+
+  #refuse(host: string, socket: WebSocket, thrown: unknown): void {
+    const error = errorInfo(thrown);
+    this.#count(error.code);
+    this.#log.warn({ host, error }, "agent refused");
+    if (socket.readyState === socket.OPEN) {
+      const retry = error.code !== "host-mismatch";
+      socket.send(encode({ type: "refused", error, retry }));
+      socket.close(error.code === "protocol-unsupported" ? CloseCode.protocol : CloseCode.malformed, error.code);
+    }
+  }
+
+  #count(code: string): void {
+    this.refused.set(code, (this.refused.get(code) ?? 0) + 1);
+  }
+
+  #pingAll(): void {
+    const deadline = this.#now() - 3 * this.#options.pingEveryMs;
+    for (const session of this.#sessions.values()) {
+      if (session.heardAt < deadline) session.terminate();
+      else session.ping();
+    }
+  }
+}
+
+/** Tokens are random and long: a plain digest is enough at rest, and can be looked up by index. */
+export function hashToken(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
+
+/** The token of an `Authorization: Bearer` header, or null. */
+export function bearerToken(header: string | undefined): string | null {
+  return /^Bearer ([A-Za-z0-9._~+/=-]{16,512})$/.exec(header ?? "")?.[1] ?? null;
+}
+
+function read(data: RawData, isBinary: boolean): AgentMessage {
+  if (isBinary) throw new BelayError("message-malformed", "a binary frame; messages are text");
+  return decodeAgentMessage(data.toString());
+}
