@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import type { Role } from "@belay/shared";
+import type { HostOnDisk } from "./layout.js";
+
+/** Ports of one host; null where it needs none. */
+export interface Addresses {
+  readonly diag: number;
+  readonly auth: number | null;
+  readonly proxy: number | null;
+}
+
+/** Where a host stands: the fleet's folder, its cluster, and the folder of its cluster's backend. */
+export interface Place {
+  readonly fleetDir: string;
+  readonly cluster: string;
+  readonly backendDir: string;
+}
+
+/** A host with all its paths and addresses, which follow from its name, its place and its ports. Writes nothing. */
+export function describeHost(
+  { fleetDir, cluster, backendDir }: Place,
+  { name, roles, token }: { readonly name: string; readonly roles: readonly Role[]; readonly token: string },
+  { diag, proxy }: Addresses,
+): HostOnDisk {
+  const dir = join(fleetDir, "hosts", name);
+  const install = join(dir, "opt", "teleport");
+  const config = join(dir, "etc", "teleport.yaml");
+  const data = join(dir, "var", "lib", "teleport");
+  const stateDir = join(dir, "var", "lib", "belay-agent");
+  const pidFile = join(dir, "run", "teleport.pid");
+  const urls = { diag: `http://127.0.0.1:${diag}`, proxy: proxy === null ? null : `http://127.0.0.1:${proxy}` };
+  const backend = roles.includes("auth") ? join(backendDir, "sqlite.db") : null;
+  const program = join(install, "current", "teleport");
+  return {
+    name,
+    cluster,
+    roles,
+    dir,
+    install,
+    config,
+    data,
+    ...urls,
+    backend,
+    service: {
+      argv: [program, "start", "--config", config, "--pid-file", pidFile, "--diag-addr", `127.0.0.1:${diag}`],
+      pidFile,
+      logFile: join(dir, "var", "log", "teleport.log"),
+      marker: join(stateDir, "teleport"),
+    },
+    agent: {
+      config: join(dir, "etc", "belay", "agent.yaml"),
+      stateDir,
+      tokenFile: join(dir, "etc", "belay", "token"),
+      token,
+    },
+    vars: {
+      install,
+      config,
+      data,
+      ...(backend === null ? {} : { backend }),
+      diag: urls.diag,
+      ...(urls.proxy === null ? {} : { proxy: urls.proxy }),
+      backups: join(stateDir, "backups"),
+      service: "teleport",
+    },
+  };
+}
