@@ -86,6 +86,7 @@ export class Auth {
     for (const timer of this.#timers) clearInterval(timer);
     for (const socket of this.#clients.keys()) socket.destroy();
     this.#clients.clear();
+    this.#whenNotBusy(() => this.#backend.leave());
     this.#backend.close();
   }
 

@@ -157,9 +157,13 @@ export class Backend {
       .run(Date.now(), this.#me.id, this.#me.version);
   }
 
-  /** Leaves and closes. The last auth to close folds the WAL back into the file. */
-  close(): void {
+  /** Takes this auth off the list of the living. Whoever dies without it is swept by the others. */
+  leave(): void {
     if (!this.replaced()) this.db.prepare("DELETE FROM instances WHERE id = ?").run(this.#me.id);
+  }
+
+  /** The last auth to close folds the WAL back into the file. */
+  close(): void {
     this.db.close();
   }
 

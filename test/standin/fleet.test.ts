@@ -1,0 +1,80 @@
+import { readFileSync, readlinkSync, statSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { parse } from "yaml";
+import {
+  askHost,
+  diaryOf,
+  processesOf,
+  readLayout,
+  startServices,
+  stopEverything,
+  whatRuns,
+} from "../support/fleet-on-disk/index.js";
+import { cluster, SmallFleet } from "./small-fleet.js";
+
+const ROOT_AND_LEAF = [
+  cluster("main", { auth: 2, proxy: 2, node: 3 }),
+  cluster("eu", { auth: 1, proxy: 1, node: 2 }, "main"),
+];
+
+t.test("a root and a leaf are laid out, start, get ready, and stop without a trace", async (t) => {
+  const { layout } = await SmallFleet.layOut(t, "5.4.2", ROOT_AND_LEAF);
+  await startServices(layout);
+  t.same(
+    await whatRuns(layout),
+    layout.hosts.map((host) => ({ host: host.name, version: "5.4.2", ready: 200, why: [] })),
+  );
+  await stopEverything(layout);
+  t.same(await processesOf(layout.hosts), []);
+  for (const host of layout.hosts) {
+    const life = (await diaryOf(layout, host.name)).map((line) => line.event);
+    t.same(life, ["start", "ready", "stop"], host.name);
+  }
+  await stopEverything(layout);
+});
+
+t.test("a host's folder is what an agent and fleet.yaml expect", async (t) => {
+  const { layout } = await SmallFleet.layOut(t, "5.4.2", ROOT_AND_LEAF);
+  t.match(await readLayout(layout.dir), { version: "5.4.2", hosts: layout.hosts });
+  for (const host of layout.hosts) {
+    t.equal(readlinkSync(join(host.install, "current")), "versions/5.4.2");
+    t.equal(statSync(host.agent.tokenFile).mode & 0o777, 0o600);
+    t.equal(readFileSync(host.agent.tokenFile, "utf8"), `${host.agent.token}\n`);
+    const agent = parse(readFileSync(host.agent.config, "utf8"));
+    t.match(agent, { host: host.name, tokenFile: host.agent.tokenFile, stateDir: host.agent.stateDir });
+    t.match(agent.services.teleport, { manager: "process", argv: host.service.argv, pidFile: host.service.pidFile });
+    t.equal(host.service.marker, join(agent.stateDir, "teleport"));
+  }
+  const fleet = parse(readFileSync(layout.fleetFile, "utf8"));
+  t.match(fleet, {
+    fleet: "acme",
+    product: "teleport",
+    clusters: [{ name: "main", ha: "shrink" }, { trusts: "main" }],
+  });
+  t.same(
+    fleet.clusters.flatMap((one: { hosts: { vars: unknown }[] }) => one.hosts.map((host) => host.vars)),
+    layout.hosts.map((host) => host.vars),
+  );
+  t.same(Object.keys(layout.hosts[0]?.vars ?? {}), [
+    "install",
+    "config",
+    "data",
+    "backend",
+    "diag",
+    "backups",
+    "service",
+  ]);
+});
+
+t.test("fleets laid out side by side share no port", async (t) => {
+  const fleets = await Promise.all([1, 2, 3].map(() => SmallFleet.layOut(t, "5.4.2", ROOT_AND_LEAF)));
+  const urls = fleets.flatMap(({ layout }) => layout.hosts.flatMap((host) => [host.diag, host.proxy ?? []].flat()));
+  t.equal(new Set(urls).size, urls.length);
+});
+
+t.test("a host where nothing runs says so", async (t) => {
+  const fleet = await SmallFleet.layOut(t, "5.4.2", [cluster("main", { auth: 1 })]);
+  t.same(await askHost(fleet.host("auth-1")), { host: "auth-1", version: null, ready: null, why: [] });
+  t.same(await diaryOf(fleet.layout, "auth-1"), []);
+});
