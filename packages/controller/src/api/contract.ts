@@ -192,6 +192,8 @@ export interface GateView {
   readonly openedAt: number | null;
   readonly expiresAt: number | null;
   readonly onTimeout: string;
+  /** Open past its time: `hold` keeps such a gate open and flags it. */
+  readonly overdue?: boolean;
   readonly pointOfNoReturn: boolean;
   /** For a failure gate: what happened. */
   readonly cause: ErrorInfo | null;

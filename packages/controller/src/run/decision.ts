@@ -6,6 +6,8 @@ import type { Wait } from "./wait.js";
 export interface World {
   /** Does the host have a live, welcomed connection right now? */
   isPresent(host: HostName): boolean;
+  /** When an absent host was last connected, on the controller's clock; null or no such method: nobody knows. */
+  absentSince?(host: HostName): number | null;
   /** The newest facts of a host, or null. */
   factsOf(host: HostName): HostFacts | null;
   /** False when another controller holds the run's lease: then nothing may be decided (I13). */

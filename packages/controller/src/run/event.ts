@@ -22,12 +22,17 @@ export type RunEvent = Stamped &
     | StepEnded
     | FailureOpened
     | FailureDecided
+    | HostUnreachable
     | HostQuarantined
+    | HostReleased
     | PauseAsked
     | Resumed
     | AbortAsked
     | RunEnded
   );
+
+/** The event of one type: `EventOf<"step-ended">`. */
+export type EventOf<T extends RunEvent["type"]> = Extract<RunEvent, { readonly type: T }>;
 
 export interface Stamped {
   readonly at: number;
@@ -138,9 +143,28 @@ export interface FailureDecided {
   readonly reason: string;
 }
 
-/** Set aside for the rest of this run: gets no further step, counts as skipped. */
+/**
+ * A host of the batch at work stayed away for a whole step timeout, so its next step was never sent: it failed in this
+ * stage with nothing done to it. (A step that was sent and never answered ends as `unknown` instead.)
+ */
+export interface HostUnreachable {
+  readonly type: "host-unreachable";
+  readonly stage: string;
+  readonly batch: number;
+  readonly host: HostName;
+}
+
+/** Set aside for the rest of this run, or until it is released: gets no further step, counts as skipped. */
 export interface HostQuarantined {
   readonly type: "host-quarantined";
+  readonly host: HostName;
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** A person took a host back that had missed nothing of its stages yet. */
+export interface HostReleased {
+  readonly type: "host-released";
   readonly host: HostName;
   readonly by: string;
   readonly reason: string;
@@ -158,9 +182,13 @@ export interface Resumed {
   readonly by: string;
 }
 
-/** From here nothing is dispatched; the run ends as `aborted` when nothing is in flight any more. */
+/**
+ * From here nothing is dispatched; the run ends as `aborted` when nothing is in flight any more, or as `rolled-back`
+ * with `rollback`: a person asked for one while no failure gate was open.
+ */
 export interface AbortAsked {
   readonly type: "abort-asked";
+  readonly rollback?: true;
   readonly by: string;
   readonly reason: string;
 }

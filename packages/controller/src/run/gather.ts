@@ -1,0 +1,104 @@
+import type { HostName } from "@belay/shared";
+import type { Plan } from "../plan/plan.js";
+import type { World } from "./decision.js";
+import type { Evidence } from "./evidence.js";
+import type { RunState, StageRecord } from "./state.js";
+
+/** Lists in evidence are cut here: it is stored with the gate and read by people. Counts are always whole. */
+const LISTED = { stages: 100, hosts: 10, unhealthy: 50, failures: 50, backups: 50 } as const;
+
+/**
+ * What a gate in front of `at.stage` shows (also a failure gate inside of it). Walks the hosts of one cluster: once a
+ * gate, not once an event. `now` ends the time of a stage that is still at work.
+ */
+export function gatherEvidence(
+  state: RunState,
+  plan: Plan,
+  at: { readonly stage: string; readonly pointOfNoReturn: boolean },
+  world: World,
+  now: number,
+): Evidence {
+  const index = state.stageIndex.get(at.stage) ?? 0;
+  const record = state.stages[index];
+  if (record === undefined) throw new TypeError(`run ${state.run} has no stage ${at.stage}`);
+  const { cluster } = record.stage;
+  const hosts = Object.keys(plan.hosts).filter((host) => plan.hosts[host]?.cluster === cluster);
+  return {
+    done: state.stages
+      .filter(({ startedAt }) => startedAt !== null)
+      .slice(-LISTED.stages)
+      .map(({ stage, ok, failed, startedAt, endedAt }) => ({
+        stage: stage.id,
+        hosts: ok,
+        failed,
+        ms: (endedAt ?? now) - (startedAt ?? now),
+      })),
+    versions: versionsOf(plan, hosts, world),
+    unhealthy: hosts
+      .flatMap((host) => {
+        const facts = world.factsOf(host);
+        return facts === null || facts.healthy ? [] : [{ host, ailments: facts.ailments }];
+      })
+      .slice(0, LISTED.unhealthy),
+    failures: state.recentFailures.slice(-LISTED.failures).map(({ host, stage, error }) => ({ host, stage, error })),
+    backups: hosts
+      .flatMap((host) => {
+        const backup = state.backups.get(host);
+        return backup?.hop === record.hop.id ? [{ host, ...backup.result }] : [];
+      })
+      .slice(0, LISTED.backups),
+    next: nextOf(state, index),
+    goingBack: goingBackFrom(state, record, at.pointOfNoReturn),
+  };
+}
+
+/** What each role of the cluster itself reports to run (I8), the commonest first. */
+function versionsOf(plan: Plan, hosts: readonly HostName[], world: World): Evidence["versions"] {
+  const counts = new Map<string, { role: string; version: string | null; hosts: number }>();
+  for (const host of hosts) {
+    const role = plan.hosts[host]?.role ?? "node";
+    const version = world.factsOf(host)?.running ?? null;
+    const key = `${role} ${version}`;
+    const count = counts.get(key) ?? { role, version, hosts: 0 };
+    count.hosts += 1;
+    counts.set(key, count);
+  }
+  return [...counts.values()].sort((a, b) => b.hosts - a.hosts);
+}
+
+/** The stages that passing this gate lets happen: this one, and all up to the next gate. */
+function nextOf(state: RunState, index: number): Evidence["next"] {
+  const end = state.stages.findIndex(({ stage }, at) => at > index && stage.gate !== null);
+  return state.stages
+    .slice(index, end < 0 ? undefined : end)
+    .slice(0, LISTED.stages)
+    .map(({ stage, total }) => {
+      const hosts = stage.batches.flat().slice(0, LISTED.hosts);
+      return { stage: stage.id, hosts, more: total - hosts.length };
+    });
+}
+
+function goingBackFrom(state: RunState, record: StageRecord, pointOfNoReturn: boolean): Evidence["goingBack"] {
+  const { cluster } = record.stage;
+  const { from, to } = record.hop;
+  const hasCrossed = state.stages.some(
+    ({ stage, hop, status }) =>
+      hop === record.hop && stage.cluster === cluster && stage.kind === "auth" && status !== "pending",
+  );
+  const command = `belay run rollback ${state.run} --scope hop`;
+  if (state.plan.kind === "rollback") {
+    return { pointOfNoReturn, takes: "a new plan, forward again", loses: "nothing that is not lost already" };
+  }
+  if (pointOfNoReturn || hasCrossed) {
+    return {
+      pointOfNoReturn,
+      takes: `${command}: nodes and proxies of ${cluster} go back first, then every auth is stopped, its backend restored from the backup, and ${from} started again`,
+      loses: `everything written to the backend of ${cluster} since that backup`,
+    };
+  }
+  return {
+    pointOfNoReturn,
+    takes: `${command}: whatever has moved in ${cluster} from ${from} to ${to} is switched back; no restore`,
+    loses: "nothing",
+  };
+}

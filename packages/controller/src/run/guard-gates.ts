@@ -1,0 +1,159 @@
+import { leftBehind, neededBy } from "./order.js";
+import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
+import type { GateRecord, RunState } from "./state.js";
+
+/** What gates ask of the events that open, answer and close them (I6). */
+export const gateGuards = {
+  "gate-opened": (state, { gate }) => {
+    if (state.check) return { code: "gate-in-check", message: "a check passes its gates over" };
+    if (state.stages[state.current]?.stage.gate?.id !== gate) {
+      return { code: "gate-out-of-order", message: `gate ${gate} does not stand before the next stage` };
+    }
+    return state.gates.has(gate) ? gateClosed(state, gate) : null;
+  },
+
+  "gate-decided": (state, { gate, decision, by, groups, reason, at }) => {
+    const record = state.openGate;
+    if (record?.gate.id !== gate) return gateClosed(state, gate);
+    if (isExpired(record, at)) {
+      return {
+        code: "gate-expired",
+        message: `gate ${gate} expired at ${new Date(record.expiresAt).toISOString()}; its policy is ${record.gate.onTimeout}`,
+      };
+    }
+    const { group } = record.gate;
+    if (group !== null && !groups.includes(group)) {
+      return { code: "wrong-group", message: `${by} is not in ${group}, whose word gate ${gate} asks for` };
+    }
+    if (record.decisions.some((earlier) => earlier.by === by)) {
+      return {
+        code: "already-decided",
+        message: `${by} has already answered gate ${gate}`,
+        hint: `it asks for ${record.gate.approvals} different people`,
+      };
+    }
+    if (decision === "reject" && reason.trim() === "") {
+      return { code: "reason-required", message: "a rejection needs a reason, for those who come after" };
+    }
+    return null;
+  },
+
+  "gate-passed": (state, { gate, how }) => {
+    const record = state.openGate;
+    if (record?.gate.id !== gate) return gateClosed(state, gate);
+    if (how === "timeout") {
+      return record.expired === "proceed"
+        ? null
+        : { code: "gate-not-expired", message: `gate ${gate} is not one that time opens` };
+    }
+    return hasApprovals(record)
+      ? null
+      : {
+          code: "approvals-missing",
+          message: `gate ${gate} has ${approvalsOf(record)} of ${record.gate.approvals} approvals`,
+        };
+  },
+
+  "gate-expired": (state, { gate, action, at }) => {
+    const record = state.openGate;
+    if (record?.gate.id !== gate) return gateClosed(state, gate);
+    if (record.expired !== null) return { code: "gate-expired", message: `gate ${gate} has expired already` };
+    if (at < record.expiresAt) return { code: "gate-not-expired", message: `gate ${gate} has time left` };
+    if (hasApprovals(record)) return { code: "gate-approved", message: `gate ${gate} has all its approvals` };
+    return action === record.gate.onTimeout
+      ? null
+      : { code: "action-mismatch", message: `the policy of gate ${gate} is ${record.gate.onTimeout}, not ${action}` };
+  },
+
+  "failure-opened": (state, { gate, stage }) => {
+    const record = state.stages[state.current];
+    if (record?.stage.id !== stage || gate !== nextFailureGate(record)) {
+      return { code: "gate-out-of-order", message: `${gate} is not the next failure gate` };
+    }
+    if (record.status === "pending" && leftBehind(state).length === 0) {
+      return { code: "nothing-failed", message: `stage ${stage} has not started and no host is left behind` };
+    }
+    // What is in flight may still fail: the gate must show all of it (I9).
+    return state.inFlight.size === 0
+      ? null
+      : { code: "steps-in-flight", message: `${state.inFlight.size} steps are still in flight` };
+  },
+
+  "failure-decided": (state, { gate, decision, hosts }) => {
+    const open = state.openFailure;
+    if (open?.id !== gate) return failureClosed(state, gate);
+    if (decision === "abort" || decision === "rollback") return null;
+    const failed = failedHosts(state);
+    const stranger = hosts.find((host) => !failed.includes(host));
+    if (stranger !== undefined) {
+      return {
+        code: "host-not-failed",
+        message: `${stranger} is not among the failed hosts of ${gate}`,
+        hint: `those are ${failed.slice(0, 10).join(", ") || "none any more"}`,
+      };
+    }
+    if (decision === "retry") {
+      return open.leftBehind.length === 0
+        ? null
+        : {
+            code: "nothing-to-retry",
+            message: "the stages of these hosts are over, so nothing can be tried again in this run",
+            hint: "skip leaves them behind in your name; or abort, and plan anew with these hosts in health",
+          };
+    }
+    for (const host of hosts.length > 0 ? hosts : failed) {
+      const refusal = refuseSettingAside(state, host);
+      if (refusal !== null) return refusal;
+    }
+    return null;
+  },
+} satisfies { [T in GateEventType]?: Guard<T> };
+
+type GateEventType =
+  | "gate-opened"
+  | "gate-decided"
+  | "gate-passed"
+  | "gate-expired"
+  | "failure-opened"
+  | "failure-decided";
+
+/** Distinct people who approved: the fold takes one word of each. */
+export function approvalsOf({ decisions }: GateRecord): number {
+  return decisions.filter(({ decision }) => decision === "approve").length;
+}
+
+export function hasApprovals(record: GateRecord): boolean {
+  return approvalsOf(record) >= record.gate.approvals;
+}
+
+/** With `hold` a gate never expires: it stays open, flagged overdue. */
+export function isExpired({ gate, expiresAt }: GateRecord, at: number): boolean {
+  return gate.onTimeout !== "hold" && at >= expiresAt;
+}
+
+/** Failure gates of a stage are numbered from 1. */
+export function nextFailureGate(record: { readonly stage: { readonly id: string }; readonly failureGates: number }) {
+  return `${record.stage.id}.failure-${record.failureGates + 1}`;
+}
+
+/** Whom the open failure gate is about, as things stand now. */
+export function failedHosts(state: RunState): string[] {
+  if (state.openFailure === null) return [];
+  if (state.openFailure.leftBehind.length > 0) return [...state.openFailure.leftBehind];
+  return [...(state.batch?.failed.keys() ?? [])];
+}
+
+/**
+ * A person may leave any host behind, in their own name, but no auth that others are about to rely on: two majors of
+ * auth on one backend, or proxies ahead of their auth, are not a matter of judgement (I1, I5).
+ */
+export function refuseSettingAside(state: RunState, host: string): Refusal | null {
+  if (!state.plan.hosts[host]?.roles.includes("auth")) return null;
+  const needing = neededBy(state, host);
+  if (needing === null) return null;
+  return {
+    code: "host-needed",
+    message: `${host} is auth, and stage ${needing.stage.id} can't be right without it`,
+    hint: `retry it, or go back with belay run rollback ${state.run}`,
+  };
+}
