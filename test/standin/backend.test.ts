@@ -2,7 +2,7 @@ import { copyFileSync, renameSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import t from "tap";
 import { askHost } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet, until } from "./small-fleet.js";
+import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 function read<T>(fleet: SmallFleet, sql: string): T[] {
   const db = new Sqlite(fleet.host("auth-1").backend ?? "", { readonly: true });

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import t from "tap";
 import { askHost, processesOf, startsOf } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet, until } from "./small-fleet.js";
+import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 const alone = (t: Parameters<typeof SmallFleet.layOut>[0]) =>
   SmallFleet.layOut(t, "5.4.2", [cluster("main", { auth: 1 })]);

@@ -11,7 +11,7 @@ import {
   stopEverything,
   whatRuns,
 } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet } from "./small-fleet.js";
+import { cluster, SmallFleet } from "../support/fleet-on-disk/small-fleet.js";
 
 const ROOT_AND_LEAF = [
   cluster("main", { auth: 2, proxy: 2, node: 3 }),

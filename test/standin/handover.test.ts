@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { askHost, diaryOf, processesOf, startsOf } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet, until } from "./small-fleet.js";
+import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 const pidIn = (fleet: SmallFleet, name: string) => Number(readFileSync(fleet.host(name).service.pidFile, "utf8"));
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
 import { askHost } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet, until } from "./small-fleet.js";
+import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 /** Waits for a host to answer so, and to give that reason. Times out with a throw, which fails the test. */
 async function saying(fleet: SmallFleet, name: string, ready: number, why = /^/): Promise<void> {
@@ -111,6 +111,22 @@ t.test("proxies answer ping and find, auth counts its servers, tctl lists them",
     instances.map((instance) => instance.spec.hostname),
     ["node-1", "node-2", "proxy-1"],
   );
+});
+
+t.test("one process may run every role, and others join it", async (t) => {
+  const hosts = [
+    { name: "all-in-one", roles: ["auth", "proxy", "node"] as const },
+    { name: "node-1", roles: ["node"] as const },
+  ];
+  const fleet = await SmallFleet.layOut(t, "5.4.2", [{ name: "main", hosts }]);
+  await fleet.start("all-in-one", "node-1");
+  const { proxy } = fleet.host("all-in-one");
+  t.match(await (await fetch(`${proxy}/webapi/ping`)).json(), { server_version: "5.4.2", cluster_name: "main" });
+  await fleet.replace("all-in-one", "6.2.31");
+  await t.resolves(saying(fleet, "all-in-one", 200));
+  await t.resolves(saying(fleet, "node-1", 200));
+  await fleet.replace("node-1", "6.2.31");
+  await t.resolves(saying(fleet, "node-1", 200));
 });
 
 t.test("a host keeps its identity, and does not start with half of it", async (t) => {

@@ -14,6 +14,7 @@ const WAIT_FOR_MIGRATOR_MS = 50;
 const MIGRATION_STEPS = 10;
 /** A client that was quiet for this long is gone: several of its heartbeats. */
 const CLIENT_SILENT_MS = 3_000;
+/** A migration takes this long; a service's environment may say otherwise. */
 const MIGRATION_MS = Number(process.env.STANDIN_MIGRATION_MS ?? 500);
 
 /** The process may not go on; `reason` is for the diary and for stderr. */

@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Role } from "@belay/shared";
+import { type ReleaseOptions, releaseFiles } from "../standin/build-release.js";
+import type { DiaryLine } from "../standin/src/diary.js";
 import {
   type ClusterOnDisk,
   diaryOf,
@@ -15,9 +17,7 @@ import {
   stopEverything,
   stopServices,
   waitUntilReady,
-} from "../support/fleet-on-disk/index.js";
-import { type ReleaseOptions, releaseFiles } from "../support/standin/build-release.js";
-import type { DiaryLine } from "../support/standin/src/diary.js";
+} from "./index.js";
 
 /** Longer than anything takes on a busy machine: a test that waits for it has failed. */
 const PATIENCE_MS = 20_000;
