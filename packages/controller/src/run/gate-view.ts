@@ -1,0 +1,86 @@
+import { BelayError } from "@belay/shared";
+import type { GateView } from "../api/contract.js";
+import type { Stage } from "../plan/plan.js";
+import type { FailureRecord, GateRecord, RunState } from "./state.js";
+import { overdueOf } from "./waits.js";
+
+/** One gate of a run, opened or not, failure gates too. Throws `gate-unknown` for what the run's plan doesn't have. */
+export function gateViewOf(state: RunState, gate: string, now: number): GateView {
+  const failure = state.failureGates.get(gate);
+  if (failure !== undefined) return failureView(state, failure);
+  const record = state.stages.find(({ stage }) => stage.gate?.id === gate);
+  const view = record === undefined ? null : stageGateView(state, record.stage, now);
+  if (view === null) throw new BelayError("gate-unknown", `run ${state.run} has no gate ${gate}`);
+  return view;
+}
+
+/** Every gate of the run: those of the plan in its order, each stage's failure gates behind it. None in check mode. */
+export function gateViewsOf(state: RunState, now: number): GateView[] {
+  if (state.check) return [];
+  const failures = [...state.failureGates.values()];
+  return state.stages.flatMap(({ stage, failureGates }) => {
+    const view = stageGateView(state, stage, now);
+    const own = failureGates === 0 ? [] : failures.filter((failure) => failure.stage === stage.id);
+    return [...(view === null ? [] : [view]), ...own.map((failure) => failureView(state, failure))];
+  });
+}
+
+/** The gate that people are asked about now, or null. */
+export function openGateViewOf(state: RunState, now: number): GateView | null {
+  if (state.ending !== null || state.ended !== null) return null;
+  if (state.openFailure !== null) return failureView(state, state.openFailure);
+  if (state.openGate === null) return null;
+  return gateViewOf(state, state.openGate.gate.id, now);
+}
+
+function stageGateView(state: RunState, stage: Stage, now: number): GateView | null {
+  const { gate } = stage;
+  if (gate === null) return null;
+  const record = state.gates.get(gate.id);
+  return {
+    run: state.run,
+    gate: gate.id,
+    kind: gate.kind,
+    stage: stage.id,
+    status: record === undefined ? "not-open" : statusOf(state, record),
+    approvalsNeeded: gate.approvals,
+    group: gate.group,
+    decisions: record?.decisions ?? [],
+    openedAt: record?.openedAt ?? null,
+    expiresAt: record?.expiresAt ?? null,
+    onTimeout: gate.onTimeout,
+    overdue: record !== undefined && record === state.openGate && overdueOf(record, now),
+    pointOfNoReturn: gate.pointOfNoReturn,
+    cause: null,
+    evidence: record?.evidence ?? null,
+  };
+}
+
+function statusOf(state: RunState, record: GateRecord): GateView["status"] {
+  if (record.passed !== null) return "passed";
+  if (record.decisions.some(({ decision }) => decision === "reject")) return "rejected";
+  if (record.expired === "deny" || record.expired === "rollback") return "expired";
+  // The run was ended while this gate stood open.
+  return state.ending !== null || state.ended !== null ? "decided" : "open";
+}
+
+function failureView(state: RunState, failure: FailureRecord): GateView {
+  const isOver = failure.decision !== null || state.ending !== null || state.ended !== null;
+  return {
+    run: state.run,
+    gate: failure.id,
+    kind: "failure",
+    stage: failure.stage,
+    status: isOver ? "decided" : "open",
+    approvalsNeeded: 1,
+    group: null,
+    decisions: failure.decision === null ? [] : [failure.decision],
+    openedAt: failure.openedAt,
+    expiresAt: null,
+    onTimeout: "hold",
+    overdue: false,
+    pointOfNoReturn: false,
+    cause: failure.cause,
+    evidence: failure.evidence,
+  };
+}
