@@ -1,4 +1,4 @@
-import type { Static, TSchema } from "typebox";
+import type { Static, TObject, TSchema, TUnion } from "typebox";
 import { Compile } from "typebox/compile";
 import { BelayError } from "./error.js";
 import { AgentMessage, ControllerMessage, MAX_FRAME_BYTES } from "./message.js";
@@ -18,8 +18,35 @@ export function decoder<S extends TSchema>(schema: S, what: string, code: string
   };
 }
 
-const agentMessage = decoder(AgentMessage, "agent message", "message-malformed");
-const controllerMessage = decoder(ControllerMessage, "controller message", "message-malformed");
+/**
+ * A decoder for a union of objects that one literal field tells apart. An error speaks of the member that was meant, not
+ * of the first one that didn't fit.
+ */
+export function taggedDecoder<S extends TUnion<TObject[]>>(
+  union: S,
+  tag: string,
+  what: string,
+  code: string,
+): Decoder<Static<S>> {
+  const members = new Map(
+    union.anyOf.map((member) => {
+      const { const: name } = member.properties[tag] as TSchema & { const: string };
+      return [name, decoder(member, `${what} ${name}`, code)] as const;
+    }),
+  );
+  return (input) => {
+    const name = (input as Record<string, unknown> | null | undefined)?.[tag];
+    const decode = typeof name === "string" ? members.get(name) : undefined;
+    if (decode !== undefined) return decode(input) as Static<S>;
+    throw new BelayError(code, `${what}: /${tag} is none of ${[...members.keys()].join(", ")}`, {
+      context: { field: `/${tag}` },
+    });
+  };
+}
+
+export const decodeOp: Decoder<Op> = taggedDecoder(Op, "kind", "op", "op-malformed");
+const agentMessage = taggedDecoder(AgentMessage, "type", "agent message", "message-malformed");
+const controllerMessage = taggedDecoder(ControllerMessage, "type", "controller message", "message-malformed");
 
 /** Decodes one text frame from an agent. Throws `message-malformed` or `message-too-large`. */
 export function decodeAgentMessage(frame: string): AgentMessage {
@@ -30,8 +57,6 @@ export function decodeAgentMessage(frame: string): AgentMessage {
 export function decodeControllerMessage(frame: string): ControllerMessage {
   return controllerMessage(parseFrame(frame));
 }
-
-export const decodeOp: Decoder<Op> = decoder(Op, "op", "op-malformed");
 
 export function encode(message: AgentMessage | ControllerMessage): string {
   return JSON.stringify(message);

@@ -22,7 +22,10 @@ export type Sha256 = Static<typeof Sha256>;
  * The durable id of one step: `<run>/<stage>/<host>/<index in program>/<attempt>`. The same id never means two
  * different things, so an agent can answer a repeated step from its journal (I7).
  */
-export const StepId = Type.String({ pattern: "^[A-Za-z0-9._:-]+(?:/[A-Za-z0-9._:-]+){1,7}$", maxLength: 256 });
+export const StepId = Type.String({
+  pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]*(?:/[A-Za-z0-9][A-Za-z0-9._:-]*){1,7}$",
+  maxLength: 256,
+});
 export type StepId = Static<typeof StepId>;
 
 export const Version = Type.String({

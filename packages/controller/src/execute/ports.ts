@@ -12,6 +12,8 @@ export interface RunLog {
 /** What a runner needs of the fleet. */
 export interface Hosts {
   isPresent(host: string): boolean;
+  /** When an absent host was last heard of; null: never, or it is here. */
+  absentSince(host: string): number | null;
   factsOf(host: string): HostFacts | null;
   /** Hands a step to the host's connection. False: there is none now; it is sent again when there is (idempotent by id). */
   send(host: string, step: Step): boolean;

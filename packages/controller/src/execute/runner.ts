@@ -12,6 +12,7 @@ import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
 import type { BackupRow } from "../store/runs.js";
 import { backupOf, believe } from "./kept.js";
+import { readBack } from "./read-back.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
 
 /** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
@@ -31,7 +32,6 @@ type Input =
 const STORE_RETRY_MS = 2_000;
 /** Setting a longer timer than this is no use: Node's overflow at 2^31, and a look now and then costs nothing. */
 const MAX_SLEEP_MS = 60_000;
-const EVENTS_PER_READ = 5_000;
 
 export interface RunnerParts {
   readonly run: string;
@@ -75,6 +75,7 @@ export class Runner {
     this.#seq = seq;
     this.#world = {
       isPresent: (host) => parts.hosts.isPresent(host),
+      absentSince: (host) => parts.hosts.absentSince(host),
       factsOf: (host) => parts.hosts.factsOf(host),
       get holdsLease() {
         return parts.lease.held;
@@ -84,7 +85,7 @@ export class Runner {
 
   /** Reads a run back from its log. It does nothing before `begin`. */
   static async load(parts: RunnerParts): Promise<Runner> {
-    const { state, seq } = await readBack(parts);
+    const { state, seq } = await readBack(parts.log, parts.run, parts.plan);
     return new Runner(parts, indexPlan(parts.plan), state, seq);
   }
 
@@ -319,7 +320,7 @@ export class Runner {
     for (let read = false; !read && !this.#stopped; ) {
       await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
       try {
-        const back = await readBack(this.#parts);
+        const back = await readBack(this.#parts.log, this.run, this.plan);
         this.#state = back.state;
         this.#seq = back.seq;
         read = true;
@@ -336,21 +337,6 @@ class Batch {
   readonly backups: BackupRow[] = [];
   readonly intended: Flight[] = [];
   readonly afterwards: (() => void)[] = [];
-}
-
-async function readBack(parts: RunnerParts): Promise<{ state: RunState; seq: number }> {
-  let state: RunState | null = null;
-  let seq = 0;
-  for (;;) {
-    const page = await parts.log.read(parts.run, seq, EVENTS_PER_READ);
-    for (const logged of page) {
-      state = fold(state, logged.event, parts.plan);
-      seq = logged.seq;
-    }
-    if (page.length < EVENTS_PER_READ) break;
-  }
-  if (state === null) throw new BelayError("run-empty", `run ${parts.run} has no events`);
-  return { state, seq };
 }
 
 function lostWithJournal(step: Flight, at: number): RunEvent {

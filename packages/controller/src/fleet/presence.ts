@@ -51,6 +51,12 @@ export class Presence {
     return this.#sights.get(host)?.present ?? false;
   }
 
+  /** When a host that isn't here was last heard of; null: never, or it is here. */
+  absentSince(host: string): number | null {
+    const sight = this.#sights.get(host);
+    return sight === undefined || sight.present ? null : sight.lastSeenAt;
+  }
+
   factsOf(host: string): HostFacts | null {
     return this.#sights.get(host)?.facts ?? null;
   }

@@ -26,9 +26,7 @@ export class Committer {
   write<T>(work: Work<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
-      this.#running ??= this.#drain().finally(() => {
-        this.#running = null;
-      });
+      this.#running ??= this.#drain();
     });
   }
 
@@ -48,6 +46,8 @@ export class Committer {
         for (const job of jobs) await this.#commit([job]);
       }
     }
+    // In the same turn as the last look at the queue: whoever comes after starts a new drain.
+    this.#running = null;
   }
 
   /** True if settled; false if a group failed and its jobs are still to be carried out one by one. */

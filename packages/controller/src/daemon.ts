@@ -1,0 +1,183 @@
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { BelayError, type FactProbe } from "@belay/shared";
+import type { Logger } from "pino";
+import type { Config } from "./config.js";
+import { DeclaredFile } from "./declared.js";
+import { Controller } from "./execute/controller.js";
+import { Errands } from "./execute/errand.js";
+import { Planning } from "./execute/planning.js";
+import type { Hosts } from "./execute/ports.js";
+import { Gateway, hashToken } from "./fleet/gateway.js";
+import { Presence } from "./fleet/presence.js";
+import { askTenant } from "./fleet/tenant.js";
+import { addRoutes } from "./http/routes.js";
+import { makeServer } from "./http/server.js";
+import { parseFleet } from "./inventory/parse.js";
+import { probeFor } from "./plan/program.js";
+import { profileOf } from "./products/profiles.js";
+import { ArtifactStore } from "./releases/artifacts.js";
+import type { Catalogue } from "./releases/catalogue.js";
+import { parseCatalogue } from "./releases/parse.js";
+import { Shelf } from "./releases/shelf.js";
+import { AgentStore } from "./store/agents.js";
+import { LeaseStore } from "./store/leases.js";
+import { PlanStore } from "./store/plans.js";
+import { RecordStore } from "./store/records.js";
+import { RunStore } from "./store/runs.js";
+import { openSqlite } from "./store/sqlite.js";
+
+/** A running belayd. */
+export interface Daemon {
+  /** `http://127.0.0.1:7440` */
+  readonly address: string;
+  /** Leaves runs where they are, closes connections and the database. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** What hosts last said is for planning and screens; losing a few seconds of it in a crash costs nothing. */
+const SAVE_SIGHTS_EVERY_MS = 5_000;
+const NO_RELEASES: Catalogue = { releases: [] };
+
+/** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
+export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
+  const store = openSqlite(config.dataDir);
+  const agents = new AgentStore(store);
+  const records = new RecordStore(store);
+  const runs = new RunStore(store);
+  const plans = new PlanStore(store);
+  const leases = new LeaseStore(store);
+
+  const fleetFile = new DeclaredFile(config.fleet, parseFleet);
+  const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
+  await fleetFile.read();
+
+  const artifacts = new ArtifactStore(join(config.dataDir, "artifacts"));
+  const shelf = new Shelf({ records, artifacts, now, declared: async () => (await releasesFile?.read()) ?? NO_RELEASES });
+
+  const presence = new Presence();
+  for (const row of await agents.all()) presence.remember(row.host, row);
+
+  const hosts: Hosts = {
+    isPresent: (host) => presence.isPresent(host),
+    absentSince: (host) => presence.absentSince(host),
+    factsOf: (host) => presence.factsOf(host),
+    send: (host, step) => gateway.send(host, step),
+    acknowledge: (host, step) => {
+      gateway.send(host, { type: "ack", step });
+    },
+  };
+  const errands = new Errands(hosts, () => leases.newestFence());
+  const controller = new Controller({ plans, runs, leases, hosts, errands, now, log, soleController: true });
+  const gateway = new Gateway({
+    registry: agents,
+    presence,
+    events: controller,
+    probeOf: (host) => probeOf(fleetFile, host),
+    now,
+    log,
+    options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs },
+  });
+  const planning = new Planning({
+    fleet: () => fleetFile.read(),
+    profileOf,
+    catalogue: () => shelf.catalogue(),
+    sightOf: (host) => presence.sightOf(host),
+    seenHosts: () => presence.hosts(),
+    quarantined: () => records.quarantined(),
+    askManaged: (address, profile) => askTenant(address, profile, config.managedScheme),
+    save: (plan, by, at) => plans.save(plan, by, at),
+    now,
+    log,
+  });
+
+  const server = makeServer({
+    log,
+    gateway,
+    apiTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
+    hostOfToken: (hash) => agents.hostOfToken(hash),
+  });
+  addRoutes(server, {
+    version,
+    controller,
+    planning,
+    errands,
+    gateway,
+    presence,
+    plans,
+    runs,
+    records,
+    agents,
+    artifacts,
+    shelf,
+    fleet: () => fleetFile.read(),
+    groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
+    now,
+    newToken,
+  });
+
+  await controller.recover();
+  await server.listen({ host: config.listen.host, port: config.listen.port });
+  const { address, family, port } = server.server.address() as AddressInfo;
+  const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
+
+  let stopping: Promise<void> | null = null;
+  const stop = async () => {
+    clearInterval(saving);
+    await controller.stop();
+    await gateway.close();
+    await server.close();
+    await saveSights(presence, agents, log);
+    await store.close();
+  };
+  return {
+    address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    stop() {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
+
+/** A host that is not declared gets no probe: it may connect and be listed, nothing more. */
+function probeOf(file: DeclaredFile<ReturnType<typeof parseFleet>>, host: string): FactProbe | null {
+  const fleet = file.last;
+  return fleet === null ? null : probeFor(fleet, profileOf(fleet.product), host);
+}
+
+async function saveSights(presence: Presence, agents: AgentStore, log: Logger): Promise<void> {
+  const sights = presence.takeUnsaved();
+  if (sights.length === 0) return;
+  try {
+    await agents.saveSightings(sights.map((sight) => ({ ...sight, lastSeenAt: sight.lastSeenAt ?? 0 })));
+  } catch (error) {
+    presence.keep(sights);
+    log.error({ err: error }, "cannot save what hosts last said; trying again");
+  }
+}
+
+/** Reads the API token; makes one at the first start. Throws `token-short`. */
+async function readApiToken(path: string): Promise<string> {
+  try {
+    const token = (await readFile(path, "utf8")).trim();
+    if (token.length < 16) {
+      throw new BelayError("token-short", `${path}: an API token has 16 characters or more`, {
+        hint: "Remove the file: belayd makes a new one at its next start.",
+      });
+    }
+    return token;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const token = newToken();
+  await writeFile(path, `${token}\n`, { flag: "wx", mode: 0o600 });
+  await chmod(path, 0o600);
+  return token;
+}
+
+function newToken(): string {
+  return randomBytes(32).toString("base64url");
+}

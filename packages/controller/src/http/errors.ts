@@ -1,0 +1,46 @@
+import { type ErrorInfo, errorInfo } from "@belay/shared";
+
+/** Which status an error's code answers with; what is not listed is the caller's mistake (400), `internal` ours (500). */
+const STATUS: Readonly<Record<string, number>> = {
+  unauthorized: 401,
+  "not-found": 404,
+  "plan-unknown": 404,
+  "run-unknown": 404,
+  "gate-unknown": 404,
+  "host-unknown": 404,
+  "backup-unknown": 404,
+  "release-unknown": 404,
+  "artifact-unknown": 404,
+  "token-unknown": 404,
+  "plan-ambiguous": 409,
+  "cluster-busy": 409,
+  "run-ended": 409,
+  "run-not-here": 409,
+  "artifact-differs": 409,
+  "host-offline": 409,
+  "artifact-too-large": 413,
+  internal: 500,
+  "plan-broken": 500,
+  "shutting-down": 503,
+  "errand-timeout": 504,
+};
+
+export function statusOf(error: ErrorInfo): number {
+  const known = STATUS[error.code];
+  if (known !== undefined) return known;
+  return error.code.startsWith("os-") ? 500 : 400;
+}
+
+/** An error as the API answers it. What fastify itself refuses (a bad body, a wrong type) gets a code of its own. */
+export function answerOf(thrown: unknown): { status: number; body: { error: ErrorInfo } } {
+  const fastify = thrown as { statusCode?: number; validation?: unknown; code?: string; message?: string };
+  if (typeof fastify.code === "string" && fastify.code.startsWith("FST_ERR_")) {
+    const code = fastify.validation === undefined ? "request-refused" : "request-invalid";
+    return {
+      status: fastify.statusCode ?? 400,
+      body: { error: { code, message: fastify.message ?? "request refused" } },
+    };
+  }
+  const error = errorInfo(thrown);
+  return { status: statusOf(error), body: { error } };
+}

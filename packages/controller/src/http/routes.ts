@@ -1,0 +1,22 @@
+import { agentRoutes } from "./routes/agents.js";
+import { backupRoutes } from "./routes/backups.js";
+import { followRoutes } from "./routes/follow.js";
+import { gateRoutes } from "./routes/gates.js";
+import { hostRoutes } from "./routes/hosts.js";
+import { planRoutes } from "./routes/plans.js";
+import { releaseRoutes } from "./routes/releases.js";
+import { runRoutes } from "./routes/runs.js";
+import type { Server } from "./server.js";
+import type { Services } from "./services.js";
+
+/** Every route of the API, as api/contract.ts lists them. */
+export function addRoutes(server: Server, services: Services): void {
+  hostRoutes(server, services);
+  planRoutes(server, services);
+  runRoutes(server, services);
+  gateRoutes(server, services);
+  followRoutes(server, services);
+  backupRoutes(server, services);
+  releaseRoutes(server, services);
+  agentRoutes(server, services);
+}

@@ -1,0 +1,124 @@
+import Type from "typebox";
+import type { LoggedEvent } from "../../api/contract.js";
+import { logLine } from "../../run/log.js";
+import { type OpenRun, openRun } from "../run-reader.js";
+import { Name } from "../schemas.js";
+import type { Server } from "../server.js";
+import type { Services } from "../services.js";
+import { EventStream } from "../stream.js";
+
+const person = { config: { caller: "person" } } as const;
+const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
+const LogQuery = Type.Object({
+  host: Type.Optional(Name),
+  after: Type.Integer({ minimum: 0, default: 0 }),
+  follow: Type.Optional(Type.Literal("1")),
+});
+const EVENTS_PER_PAGE = 1_000;
+/** Faster than this nobody can read, and each view of a large run costs something to make. */
+const VIEW_EVERY_MS = 250;
+
+/** What can be followed while it happens: a run as a whole, and its log. */
+export function followRoutes(server: Server, services: Services): void {
+  server.get("/v1/runs/:run/stream", { ...person, schema: { params: runParams } }, async (request, reply) => {
+    const run = await openRun(services, request.params.run);
+    streamViews(new EventStream(request, reply), run);
+    return reply;
+  });
+
+  server.get("/v1/runs/:run/log", { ...person, schema: { params: runParams, querystring: LogQuery } }, async (request, reply) => {
+    const { host, after, follow } = request.query;
+    const run = await openRun(services, request.params.run);
+    const lineOf = ({ seq, event }: LoggedEvent) => {
+      const line = logLine(seq, event, run.plan);
+      return host === undefined || line.host === host ? [line] : [];
+    };
+    if (follow === undefined) {
+      const lines = [];
+      for await (const page of pages(services, run.id, after)) lines.push(...page.flatMap(lineOf));
+      return lines;
+    }
+    const stream = new EventStream(request, reply);
+    await streamLog(stream, run, services, after, (logged) => {
+      for (const line of lineOf(logged)) stream.send("line", line, line.seq);
+    });
+    return reply;
+  });
+}
+
+/** The view now, then again whenever it changed, at most so often; the last one after the run's end. */
+function streamViews(stream: EventStream, run: OpenRun): void {
+  stream.send("view", run.view());
+  if (run.runner === null) {
+    stream.end();
+    return;
+  }
+  let timer: NodeJS.Timeout | null = null;
+  const flush = () => {
+    timer = null;
+    const view = run.view();
+    stream.send("view", view);
+    if (view.status === "ended") stream.end();
+  };
+  const unwatch = run.runner.watch({
+    events: () => {},
+    changed: () => {
+      timer ??= setTimeout(flush, VIEW_EVERY_MS);
+    },
+  });
+  stream.onEnd(() => {
+    unwatch();
+    if (timer !== null) clearTimeout(timer);
+  });
+}
+
+/**
+ * The log from `after` on: first what is on disk, then what comes. Events that come while the disk is read are held back,
+ * so that none is missed and none comes twice.
+ */
+async function streamLog(
+  stream: EventStream,
+  run: OpenRun,
+  services: Services,
+  after: number,
+  send: (logged: LoggedEvent) => void,
+): Promise<void> {
+  let last = after;
+  let held: LoggedEvent[] | null = [];
+  const take = (events: readonly LoggedEvent[]) => {
+    for (const logged of events) {
+      if (logged.seq <= last) continue;
+      last = logged.seq;
+      send(logged);
+      if (logged.event.type === "run-ended") stream.end();
+    }
+  };
+  if (run.runner !== null) {
+    const unwatch = run.runner.watch({
+      events: (events) => {
+        if (held === null) take(events);
+        else held.push(...events);
+      },
+      changed: () => {},
+    });
+    stream.onEnd(unwatch);
+  }
+  for await (const page of pages(services, run.id, after)) {
+    if (!stream.open) return;
+    take(page);
+  }
+  const missed = held;
+  held = null;
+  take(missed);
+  if (run.runner === null) stream.end();
+}
+
+async function* pages({ runs }: Services, run: string, after: number): AsyncGenerator<LoggedEvent[]> {
+  for (let last = after; ; ) {
+    const page = await runs.read(run, last, EVENTS_PER_PAGE);
+    const newest = page.at(-1);
+    if (newest === undefined) return;
+    yield page;
+    last = newest.seq;
+  }
+}

@@ -1,0 +1,54 @@
+import { BelayError } from "@belay/shared";
+import Type from "typebox";
+import type { GateView } from "../../api/contract.js";
+import { approve, reject } from "../../run/commands.js";
+import { gateViewOf, gateViewsOf } from "../../run/view.js";
+import { type OpenRun, openRun } from "../run-reader.js";
+import { CommandBody } from "../schemas.js";
+import type { Server } from "../server.js";
+import type { Services } from "../services.js";
+
+const person = { config: { caller: "person" } } as const;
+const GateName = Type.String({ minLength: 1, maxLength: 256 });
+const gateParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }), gate: GateName });
+const GatesQuery = Type.Object({
+  run: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+  all: Type.Optional(Type.Literal("1")),
+});
+
+export function gateRoutes(server: Server, services: Services): void {
+  const { controller, runs } = services;
+
+  server.get("/v1/gates", { ...person, schema: { querystring: GatesQuery } }, async (request): Promise<GateView[]> => {
+    const { run, all } = request.query;
+    const names = run === undefined ? controller.activeRuns : [run];
+    const views = await Promise.all(names.map(async (name) => gateViewsOf((await openRun(services, name)).state)));
+    return views.flat().filter((view) => all === "1" || view.status === "open");
+  });
+
+  server.get("/v1/gates/:run/:gate", { ...person, schema: { params: gateParams } }, async (request) =>
+    gateOf(await openRun(services, request.params.run), request.params.gate),
+  );
+
+  for (const [name, decide] of [["approve", approve] as const, ["reject", reject] as const]) {
+    server.post(
+      `/v1/gates/:run/:gate/${name}`,
+      { ...person, schema: { params: gateParams, body: CommandBody } },
+      async (request): Promise<GateView> => {
+        const { run, gate } = request.params;
+        const { by, reason = "" } = request.body;
+        const runner = controller.requireActive(await runs.get(run));
+        await runner.command((state, at) => decide(state, gate, { by, reason, groups: services.groupsOf(by) }, at));
+        return gateOf(runner, gate);
+      },
+    );
+  }
+}
+
+function gateOf(run: Pick<OpenRun, "state">, gate: string): GateView {
+  const view = gateViewOf(run.state, gate);
+  if (view === null) {
+    throw new BelayError("gate-unknown", `this run has no gate ${gate}`, { hint: "belay gate list --all" });
+  }
+  return view;
+}

@@ -1,0 +1,35 @@
+import Type from "typebox";
+import { LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
+import type { Server } from "../server.js";
+import type { Services } from "../services.js";
+
+const person = { config: { caller: "person" } } as const;
+
+const PlanBody = Type.Object(
+  {
+    to: VersionText,
+    via: Type.Optional(Type.Array(VersionText, { maxItems: 64 })),
+    acceptRisks: Type.Optional(
+      Type.Array(Type.Object({ code: Name, subject: Name, why: Reason }, { additionalProperties: false }), {
+        maxItems: 10_000,
+      }),
+    ),
+    quarantine: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
+    clusters: Type.Optional(Type.Array(Name, { maxItems: 10_000 })),
+    limit: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
+    by: Person,
+  },
+  { additionalProperties: false },
+);
+
+export function planRoutes(server: Server, { planning, plans }: Services): void {
+  server.post("/v1/plans", { ...person, schema: { body: PlanBody } }, (request) => planning.plan(request.body));
+
+  server.get("/v1/plans", { ...person, schema: { querystring: LimitQuery } }, (request) =>
+    plans.list(request.query.limit),
+  );
+
+  server.get("/v1/plans/:plan", { ...person, schema: { params: Type.Object({ plan: Name }) } }, (request) =>
+    plans.get(request.params.plan),
+  );
+}

@@ -1,0 +1,103 @@
+import Type from "typebox";
+import type { RollbackAnswer, RunSummary, RunView } from "../../api/contract.js";
+import type { CommandBuilder } from "../../execute/runner.js";
+import { abort, pause, resume, retry, skip } from "../../run/commands.js";
+import { recapOf } from "../../run/recap.js";
+import { CommandBody, LimitQuery, Name, Person, Reason } from "../schemas.js";
+import type { Server } from "../server.js";
+import type { Services } from "../services.js";
+import { openRun, summaryOf } from "../run-reader.js";
+
+const person = { config: { caller: "person" } } as const;
+const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
+const FailureBody = Type.Object(
+  { by: Person, reason: Type.Optional(Reason), hosts: Type.Optional(Type.Array(Name, { maxItems: 100_000 })) },
+  { additionalProperties: false },
+);
+const RollbackBody = Type.Object(
+  {
+    by: Person,
+    reason: Type.Optional(Reason),
+    scope: Type.Union([Type.Literal("stage"), Type.Literal("hop"), Type.Literal("run")]),
+    planOnly: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+);
+const EVENTS_PER_PAGE = 1_000;
+
+export function runRoutes(server: Server, services: Services): void {
+  const { controller, runs } = services;
+
+  server.post(
+    "/v1/runs",
+    {
+      ...person,
+      schema: {
+        body: Type.Object({ plan: Name, check: Type.Optional(Type.Boolean()), by: Person }, { additionalProperties: false }),
+      },
+    },
+    async (request): Promise<RunView> => (await controller.start(request.body)).view(),
+  );
+
+  server.get("/v1/runs", { ...person, schema: { querystring: LimitQuery } }, async (request): Promise<RunSummary[]> => {
+    const rows = await runs.list(request.query.limit);
+    return rows.map((row) => summaryOf(row, controller.active(row.id)?.view().status ?? "ended"));
+  });
+
+  server.get("/v1/runs/:run", { ...person, schema: { params: runParams } }, async (request): Promise<RunView> =>
+    (await openRun(services, request.params.run)).view(),
+  );
+
+  server.get(
+    "/v1/runs/:run/events",
+    { ...person, schema: { params: runParams, querystring: Type.Object({ after: Type.Integer({ minimum: 0, default: 0 }) }) } },
+    async (request) => {
+      const { id } = await runs.get(request.params.run);
+      return { events: await runs.read(id, request.query.after, EVENTS_PER_PAGE) };
+    },
+  );
+
+  server.get("/v1/runs/:run/recap", { ...person, schema: { params: runParams } }, async (request) =>
+    recapOf((await openRun(services, request.params.run)).state),
+  );
+
+  server.get("/v1/runs/:run/why", { ...person, schema: { params: runParams } }, async (request) => ({
+    waits: (await openRun(services, request.params.run)).view().waits,
+  }));
+
+  const commands: Readonly<Record<string, (by: string, reason: string) => CommandBuilder>> = {
+    pause: (by, reason) => (state, at) => pause(state, { by, reason }, at),
+    resume: (by) => (state, at) => resume(state, { by }, at),
+    abort: (by, reason) => (state, at) => abort(state, { by, reason }, at),
+  };
+  for (const [name, build] of Object.entries(commands)) {
+    server.post(
+      `/v1/runs/:run/${name}`,
+      { ...person, schema: { params: runParams, body: CommandBody } },
+      async (request): Promise<RunView> => {
+        const runner = controller.requireActive(await runs.get(request.params.run));
+        await runner.command(build(request.body.by, request.body.reason ?? ""));
+        return runner.view();
+      },
+    );
+  }
+
+  for (const [name, decide] of [["retry", retry] as const, ["skip", skip] as const]) {
+    server.post(
+      `/v1/runs/:run/${name}`,
+      { ...person, schema: { params: runParams, body: FailureBody } },
+      async (request): Promise<RunView> => {
+        const { by, reason = "", hosts = [] } = request.body;
+        const runner = controller.requireActive(await runs.get(request.params.run));
+        await runner.command((state, at) => decide(state, { by, reason, hosts }, at));
+        return runner.view();
+      },
+    );
+  }
+
+  server.post(
+    "/v1/runs/:run/rollback",
+    { ...person, schema: { params: runParams, body: RollbackBody } },
+    (request): Promise<RollbackAnswer> => services.rollbacks.rollBack(request.params.run, request.body),
+  );
+}

@@ -1,0 +1,12 @@
+import Type from "typebox";
+
+/** Who does something, as the caller says. Free text that ends up in records and on screens, so no control characters. */
+export const Person = Type.String({ minLength: 1, maxLength: 128, pattern: "^[^\\x00-\\x1f\\x7f]+$" });
+export const Reason = Type.String({ maxLength: 2_000, pattern: "^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$" });
+export const Name = Type.String({ minLength: 1, maxLength: 128 });
+export const VersionText = Type.String({ minLength: 1, maxLength: 64 });
+
+export const CommandBody = Type.Object({ by: Person, reason: Type.Optional(Reason) }, { additionalProperties: false });
+
+/** How many at most, for lists that grow for ever. */
+export const LimitQuery = Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 50 }) });

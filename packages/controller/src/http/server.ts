@@ -1,0 +1,105 @@
+import { timingSafeEqual } from "node:crypto";
+import { BelayError, errorInfo } from "@belay/shared";
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from "fastify";
+import type { Logger } from "pino";
+import { bearerToken, type Gateway, hashToken } from "../fleet/gateway.js";
+import { answerOf } from "./errors.js";
+
+/** The server as routes see it: request bodies and queries are typed by their schemas. */
+export type Server = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** JSON bodies are commands of a few KiB; releases are streamed and have a limit of their own. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024;
+const AGENT_PATH = "/v1/agent";
+
+/** Who may call a route: people with the API token, or hosts with theirs. Every route says which. */
+export type Caller = "person" | "agent";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    caller?: Caller;
+  }
+}
+
+/**
+ * An HTTP server with its rules (who may call, errors, limits) and no routes yet. Agents' WebSocket upgrades on
+ * `/v1/agent` go to the gateway, all others are refused.
+ */
+export function makeServer(parts: {
+  log: Logger;
+  gateway: Gateway;
+  apiTokenHash: string;
+  hostOfToken: (hash: string) => Promise<string | null>;
+}): Server {
+  const server = Fastify({
+    loggerInstance: parts.log as FastifyBaseLogger,
+    disableRequestLogging: true,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: 0,
+    connectionTimeout: 120_000,
+    routerOptions: { maxParamLength: 256 },
+    forceCloseConnections: true,
+  })
+    .setValidatorCompiler(TypeBoxValidatorCompiler)
+    .withTypeProvider<TypeBoxTypeProvider>();
+
+  server.addHook("onRequest", async (request) => {
+    const caller = request.routeOptions.config.caller;
+    // A route that does not say who may call it is a mistake: nobody may.
+    if (request.is404) return;
+    if (caller === undefined) throw unauthorized();
+    const token = bearerToken(request.headers.authorization);
+    if (token === null) throw unauthorized();
+    const hash = hashToken(token);
+    if (caller === "person" && !sameHash(hash, parts.apiTokenHash)) throw unauthorized();
+    if (caller === "agent" && (await parts.hostOfToken(hash)) === null) throw unauthorized();
+  });
+
+  server.setErrorHandler((thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
+    const { status, body } = answerOf(thrown);
+    if (status >= 500) request.log.error({ err: thrown, url: request.url }, "request failed");
+    return reply.status(status).send(body);
+  });
+  server.setNotFoundHandler((request, reply) =>
+    reply.status(404).send({
+      error: { code: "not-found", message: `no ${request.method} ${request.url.split("?")[0]}` },
+    }),
+  );
+
+  server.server.on("upgrade", (request, socket, head) => {
+    if (request.url !== AGENT_PATH) {
+      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+      return;
+    }
+    parts.gateway.upgrade(request, socket, head).catch((error: unknown) => {
+      parts.log.error({ error: errorInfo(error) }, "agent upgrade failed");
+      socket.destroy();
+    });
+  });
+  return server;
+}
+
+function unauthorized(): BelayError {
+  return new BelayError("unauthorized", "no valid token", {
+    hint: "Give belay the API token: --token-file, BELAY_TOKEN_FILE or BELAY_TOKEN.",
+  });
+}
+
+function sameHash(a: string, b: string): boolean {
+  return timingSafeEqual(Buffer.from(a, "hex"), Buffer.from(b, "hex"));
+}

@@ -1,0 +1,35 @@
+import type { Controller } from "../execute/controller.js";
+import type { Errands } from "../execute/errand.js";
+import type { Planning } from "../execute/planning.js";
+import type { Gateway } from "../fleet/gateway.js";
+import type { Presence } from "../fleet/presence.js";
+import type { Fleet } from "../inventory/fleet.js";
+import type { ArtifactStore } from "../releases/artifacts.js";
+import type { Shelf } from "../releases/shelf.js";
+import type { AgentStore } from "../store/agents.js";
+import type { PlanStore } from "../store/plans.js";
+import type { RecordStore } from "../store/records.js";
+import type { RunStore } from "../store/runs.js";
+
+/** What the routes are made of. Each takes what it needs. */
+export interface Services {
+  readonly version: string;
+  readonly controller: Controller;
+  readonly planning: Planning;
+  readonly errands: Errands;
+  readonly gateway: Gateway;
+  readonly presence: Presence;
+  readonly plans: PlanStore;
+  readonly runs: RunStore;
+  readonly records: RecordStore;
+  readonly agents: AgentStore;
+  readonly artifacts: ArtifactStore;
+  readonly shelf: Shelf;
+  /** The fleet file as it is now. */
+  fleet(): Promise<Fleet>;
+  /** The groups a person belongs to. */
+  groupsOf(person: string): readonly string[];
+  now(): number;
+  /** A new secret for an agent: random, URL-safe. */
+  newToken(): string;
+}

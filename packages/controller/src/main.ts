@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs";
+import { errorInfo } from "@belay/shared";
+import { Command } from "commander";
+import { pino } from "pino";
+import { readConfig } from "./config.js";
+import { startDaemon } from "./daemon.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+
+const program = new Command("belayd")
+  .description("Belay's controller: plans, gates and runs upgrades of a fleet.")
+  .version(version)
+  .option("-c, --config <file>", "its configuration", "/etc/belay/belayd.yaml")
+  .addHelpText("after", "\nThe first start makes <dataDir>/api-token, which `belay` needs (BELAY_TOKEN_FILE).")
+  .action(async (options: { config: string }) => {
+    const config = await readConfig(options.config);
+    const log = pino({ level: config.logLevel, base: {} }, pino.destination({ dest: 2, sync: true }));
+    const daemon = await startDaemon(config, log, Date.now, version);
+    log.info({ address: daemon.address, version }, "belayd is up");
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.once(signal, () => {
+        log.info({ signal }, "stopping; runs stay where they are and go on at the next start");
+        daemon.stop().then(
+          () => process.exit(0),
+          (error: unknown) => {
+            log.error({ err: error }, "could not stop cleanly");
+            process.exit(1);
+          },
+        );
+      });
+    }
+  });
+
+program
+  .command("check-config")
+  .description("read the configuration, say what is wrong with it, start nothing")
+  .action(async () => {
+    const config = await readConfig(program.opts<{ config: string }>().config);
+    process.stdout.write(`${JSON.stringify(config, null, 2)}\n`);
+  });
+
+program.parseAsync().catch((thrown: unknown) => {
+  const error = errorInfo(thrown);
+  process.stderr.write(`error[${error.code}]: ${error.message}\n`);
+  if (error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
+  if (process.env.BELAY_DEBUG === "1") process.stderr.write(`${(thrown as Error).stack}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,94 @@
+import type {
+  FailureCommand,
+  GateView,
+  HostView,
+  PlanAnswer,
+  PlanRequest,
+  Recap,
+  RollbackAnswer,
+  RunView,
+} from "@belay/controller/api/contract";
+import { BelayError, type ErrorInfo } from "@belay/shared";
+
+/** belayd's API for tests: each call once, no patience hidden in it. */
+export class Api {
+  readonly address: string;
+  readonly #token: string;
+
+  constructor(address: string, token: string) {
+    this.address = address;
+    this.#token = token;
+  }
+
+  plan(request: Omit<PlanRequest, "by">): Promise<PlanAnswer> {
+    return this.#call("POST", "/v1/plans", { ...request, by: "tester" });
+  }
+
+  start(plan: string, check = false): Promise<RunView> {
+    return this.#call("POST", "/v1/runs", { plan, check, by: "tester" });
+  }
+
+  run(run: string): Promise<RunView> {
+    return this.#call("GET", `/v1/runs/${run}`);
+  }
+
+  events(
+    run: string,
+    after = 0,
+  ): Promise<{ events: { seq: number; event: { type: string; [field: string]: unknown } }[] }> {
+    return this.#call("GET", `/v1/runs/${run}/events?after=${after}`);
+  }
+
+  recap(run: string): Promise<Recap> {
+    return this.#call("GET", `/v1/runs/${run}/recap`);
+  }
+
+  command(
+    run: string,
+    verb: "pause" | "resume" | "abort" | "retry" | "skip",
+    body: Partial<FailureCommand> = {},
+  ): Promise<RunView> {
+    return this.#call("POST", `/v1/runs/${run}/${verb}`, { by: "tester", reason: "test", ...body });
+  }
+
+  rollback(run: string, scope: "stage" | "hop" | "run"): Promise<RollbackAnswer> {
+    return this.#call("POST", `/v1/runs/${run}/rollback`, { by: "tester", reason: "test", scope });
+  }
+
+  gates(run: string, all = false): Promise<GateView[]> {
+    return this.#call("GET", `/v1/gates?run=${run}${all ? "&all=1" : ""}`);
+  }
+
+  approve(run: string, gate: string, by = "tester"): Promise<GateView> {
+    return this.#call("POST", `/v1/gates/${run}/${gate}/approve`, { by, reason: "looks good" });
+  }
+
+  hosts(): Promise<HostView[]> {
+    return this.#call("GET", "/v1/hosts");
+  }
+
+  token(host: string): Promise<{ host: string; token: string }> {
+    return this.#call("POST", "/v1/agents/tokens", { host });
+  }
+
+  addRelease(file: string, sha256: string, body: Uint8Array): Promise<unknown> {
+    return this.#call("POST", `/v1/releases?file=${file}&sha256=${sha256}`, body);
+  }
+
+  /** Throws the BelayError that belayd answered. */
+  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const bytes = body instanceof Uint8Array;
+    const response = await fetch(`${this.address}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined ? {} : { "content-type": bytes ? "application/octet-stream" : "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: bytes ? new Blob([new Uint8Array(body)]) : JSON.stringify(body) }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    const answer = (await response.json()) as T | { error: ErrorInfo };
+    if (!response.ok) throw BelayError.from((answer as { error: ErrorInfo }).error);
+    return answer as T;
+  }
+}
