@@ -1,8 +1,10 @@
-import { approveGate } from "@belay/controller/run/commands";
+import { approve } from "@belay/controller/run/commands";
 import { replay } from "@belay/controller/run/fold";
 import t from "tap";
 import { clusterPlan } from "../support/plans.js";
 import { RunDriver } from "../support/run-driver.js";
+
+const ann = { by: "ann", reason: "evidence read", groups: [] };
 
 t.test("a run of two hops goes from gate to gate to its end, and its log gives the same state again", async (t) => {
   const run = new RunDriver(clusterPlan(2));
@@ -13,10 +15,10 @@ t.test("a run of two hops goes from gate to gate to its end, and its log gives t
     if (wait?.code === "ended") break;
     t.equal(wait?.code, "gate-open");
     gates.push(wait?.gate ?? "");
-    run.command(approveGate(run.state, wait?.gate ?? "", run.asking("ann")));
+    run.command(approve(run.state, wait?.gate ?? "", ann, run.now));
     if (run.state.openGate?.gate.approvals === 2) {
       t.equal(run.flow().waits[0]?.code, "gate-open", "one approval of two opens nothing (I6)");
-      run.command(approveGate(run.state, wait?.gate ?? "", run.asking("bob")));
+      run.command(approve(run.state, wait?.gate ?? "", { ...ann, by: "bob" }, run.now));
     }
   }
   const kinds = ["auth", "auth-rest", "proxy", "node"];

@@ -1,5 +1,4 @@
 import type { Plan } from "@belay/controller/plan/plan";
-import type { CommandResult } from "@belay/controller/run/commands";
 import { decide } from "@belay/controller/run/decide";
 import type { Decision, World } from "@belay/controller/run/decision";
 import type { EventOf, RunEvent } from "@belay/controller/run/event";
@@ -85,13 +84,8 @@ export class RunDriver {
     throw new Error("the run does not come to rest");
   }
 
-  /** Records what a command comes to; throws why not. */
-  command(result: CommandResult): void {
-    if (result instanceof Error) throw result;
-    for (const event of result) this.record(event);
-  }
-
-  asking(by = "ann", reason = "because") {
-    return { by, reason, at: this.now, groups: [] as string[] };
+  /** Records what a command comes to; it throws why not. */
+  command(events: readonly RunEvent[]): void {
+    for (const event of events) this.record(event);
   }
 }

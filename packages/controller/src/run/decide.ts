@@ -16,7 +16,7 @@ import { work } from "./work.js";
  * again until there are no events. Costs as much as the hosts of the batch that are not at work yet, and the steps in flight.
  */
 export function decide(state: RunState, world: World, now: number): Decision {
-  if (!world.holdsLease) return waiting([leaseLost(state)]);
+  if (!world.holdsLease && state.ended === null) return waiting([leaseLost(state)]);
   const lost = giveUpOverdue(state, now);
   if (lost.length > 0) return moving(lost);
   switch (phaseOf(state)) {

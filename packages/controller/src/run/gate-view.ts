@@ -1,39 +1,35 @@
-import { BelayError } from "@belay/shared";
 import type { GateView } from "../api/contract.js";
 import type { Stage } from "../plan/plan.js";
 import type { FailureRecord, GateRecord, RunState } from "./state.js";
-import { overdueOf } from "./waits.js";
 
-/** One gate of a run, opened or not, failure gates too. Throws `gate-unknown` for what the run's plan doesn't have. */
-export function gateViewOf(state: RunState, gate: string, now: number): GateView {
+/** One gate of a run, opened or not, failure gates too; null: the run has no such gate. */
+export function gateViewOf(state: RunState, gate: string): GateView | null {
   const failure = state.failureGates.get(gate);
   if (failure !== undefined) return failureView(state, failure);
   const record = state.stages.find(({ stage }) => stage.gate?.id === gate);
-  const view = record === undefined ? null : stageGateView(state, record.stage, now);
-  if (view === null) throw new BelayError("gate-unknown", `run ${state.run} has no gate ${gate}`);
-  return view;
+  return record === undefined ? null : stageGateView(state, record.stage);
 }
 
 /** Every gate of the run: those of the plan in its order, each stage's failure gates behind it. None in check mode. */
-export function gateViewsOf(state: RunState, now: number): GateView[] {
+export function gateViewsOf(state: RunState): GateView[] {
   if (state.check) return [];
   const failures = [...state.failureGates.values()];
   return state.stages.flatMap(({ stage, failureGates }) => {
-    const view = stageGateView(state, stage, now);
+    const view = stageGateView(state, stage);
     const own = failureGates === 0 ? [] : failures.filter((failure) => failure.stage === stage.id);
     return [...(view === null ? [] : [view]), ...own.map((failure) => failureView(state, failure))];
   });
 }
 
 /** The gate that people are asked about now, or null. */
-export function openGateViewOf(state: RunState, now: number): GateView | null {
+export function openGateViewOf(state: RunState): GateView | null {
   if (state.ending !== null || state.ended !== null) return null;
   if (state.openFailure !== null) return failureView(state, state.openFailure);
   if (state.openGate === null) return null;
-  return gateViewOf(state, state.openGate.gate.id, now);
+  return gateViewOf(state, state.openGate.gate.id);
 }
 
-function stageGateView(state: RunState, stage: Stage, now: number): GateView | null {
+function stageGateView(state: RunState, stage: Stage): GateView | null {
   const { gate } = stage;
   if (gate === null) return null;
   const record = state.gates.get(gate.id);
@@ -49,7 +45,7 @@ function stageGateView(state: RunState, stage: Stage, now: number): GateView | n
     openedAt: record?.openedAt ?? null,
     expiresAt: record?.expiresAt ?? null,
     onTimeout: gate.onTimeout,
-    overdue: record !== undefined && record === state.openGate && overdueOf(record, now),
+    overdue: record !== undefined && record === state.openGate && record.expired === "hold",
     pointOfNoReturn: gate.pointOfNoReturn,
     cause: null,
     evidence: record?.evidence ?? null,

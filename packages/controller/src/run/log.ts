@@ -16,11 +16,7 @@ export function logLine(seq: number, event: RunEvent, plan: Plan): LogLine {
 
 const SENTENCES: Sentences = {
   "run-started": ({ run, by, check }, plan) => ({
-    message:
-      `${by} started ${check ? "a check of" : ""} plan ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}`.replace(
-        "  ",
-        " ",
-      ),
+    message: `${by} started ${check ? "a check of plan" : "plan"} ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}`,
   }),
   "lease-taken": ({ owner, fence }) => ({ message: `${owner} leads the run now, with fence ${fence}` }),
   "stage-started": ({ stage }) => ({ stage, message: `stage ${stage} started` }),

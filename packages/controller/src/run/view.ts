@@ -11,26 +11,34 @@ import type { Wait } from "./wait.js";
 /** How many steps in flight a view names. */
 const NAMED_FLIGHTS = 50;
 
-/** What a view may show besides the run itself: the pace of earlier runs, and what agents say of steps under way. */
+export { gateViewOf, gateViewsOf } from "./gate-view.js";
+
+/** What a view may show besides the run itself. */
 export interface Beside {
+  /** Why it waits, where that was asked already; else it is asked here. */
+  readonly waits?: readonly Wait[];
+  /** The pace of earlier runs. */
   readonly pace?: Pace;
+  /** The log's last sequence number, where it is not the count of events. */
+  readonly lastSeq?: number;
+  /** What an agent last said of a step under way. */
   noteOf?(step: StepId): string | null;
 }
 
 /** The whole of a run as people watch it. Costs as much as its stages and one decision, not its hosts. */
 export function viewOf(state: RunState, world: World, now: number, beside: Beside = {}): RunView {
-  const { waits } = decide(state, world, now);
+  const waits = beside.waits ?? decide(state, world, now).waits;
   return {
     ...summaryOf(state, waits),
     stages: state.stages.map((record) => stageView(state, record)),
     inFlight: newestFlights(state, beside),
     inFlightTotal: state.inFlight.size,
-    gate: openGateViewOf(state, now),
+    gate: openGateViewOf(state),
     waits,
     failures: state.recentFailures,
     quarantined: [...state.setAside].map((host) => ({ host, reason: state.hosts.get(host)?.aside?.reason ?? "" })),
     expectedEndAt: expectedEndAt(state, now, beside.pace),
-    lastSeq: state.seq,
+    lastSeq: beside.lastSeq ?? state.seq,
   };
 }
 
