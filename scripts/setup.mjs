@@ -46,7 +46,9 @@ function installSystemPackages() {
 /** `npm ci` when what is installed is not what the lockfile says. */
 function installNpmPackages() {
   const stamp = join(root, "node_modules", ".belay-lockfile");
-  const wanted = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  const wanted = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   say("installing npm packages (the native addon is compiled where no ready one can be had: about two minutes)");
   run("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "npm ci");
@@ -55,7 +57,8 @@ function installNpmPackages() {
 
 function run(program, args, what, env = process.env) {
   const { status, error } = spawnSync(program, args, { cwd: root, stdio: ["ignore", 2, 2], env });
-  if (status !== 0) fail(`${what} failed${error ? `: ${error.message}` : ` (exit ${status})`}.`, "The lines above say why.");
+  if (status !== 0)
+    fail(`${what} failed${error ? `: ${error.message}` : ` (exit ${status})`}.`, "The lines above say why.");
 }
 
 function say(text) {
