@@ -59,6 +59,11 @@ export class Api {
     return this.#call("GET", `/v1/gates?run=${run}${all ? "&all=1" : ""}`);
   }
 
+  /** Open gates of all active runs. */
+  openGates(): Promise<GateView[]> {
+    return this.#call("GET", "/v1/gates");
+  }
+
   approve(run: string, gate: string, by = "tester"): Promise<GateView> {
     return this.#call("POST", `/v1/gates/${run}/${gate}/approve`, { by, reason: "looks good" });
   }

@@ -1,0 +1,123 @@
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { whatRuns } from "../../test/support/fleet-on-disk/index.js";
+import { RealFleet } from "../../test/support/real-fleet/index.js";
+import { buildRelease } from "../../test/support/standin/build-release.js";
+import { approveAll } from "./approver.js";
+import { Belay } from "./belay.js";
+import { CLUSTERS, FROM, STOP, TO } from "./fleet.js";
+import { heading, say, since } from "./screen.js";
+
+const HELP = `npm run demo -- [options]
+
+Upgrades a root and a leaf cluster (11 hosts) from ${FROM} to ${TO} on this machine: real belayd, real agents, real
+processes being swapped, gates that you approve.
+
+  --yes     approve every gate
+  --bad     the ${TO} release crashes after 5 s on proxies: see it reverted, and the run stop at a failure gate
+  --dir D   where it all lies (a new folder below the temporary folder)
+  --help`;
+
+const { values } = parseArgs({
+  options: {
+    yes: { type: "boolean", default: false },
+    bad: { type: "boolean", default: false },
+    dir: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help) {
+  say(HELP);
+  process.exit(0);
+}
+
+const started = Date.now();
+const dir = values.dir ?? (await mkdtemp(join(tmpdir(), "belay-demo-")));
+
+heading(`A fleet of ${CLUSTERS.flatMap((cluster) => cluster.hosts).length} hosts at ${FROM}, in ${dir}`);
+const releaseDir = join(dir, "releases");
+const releases = await Promise.all([
+  buildRelease({ version: FROM, out: releaseDir }),
+  buildRelease({ version: STOP, out: releaseDir }),
+  buildRelease({
+    version: TO,
+    out: releaseDir,
+    ...(values.bad ? { behaviour: "crash-after" as const, onlyRoles: ["proxy" as const] } : {}),
+  }),
+]);
+// A crash after 5 s is seen only by those who watch longer than that.
+const settle = values.bad ? "6s" : "1s";
+const fleet = await RealFleet.start({
+  dir,
+  clusters: CLUSTERS,
+  version: FROM,
+  releases: releases.slice(0, 1),
+  fleet: { gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold" } }, rollout: rollout(settle) },
+});
+
+let exitCode = 1;
+try {
+  exitCode = await upgrade();
+} catch (error) {
+  say(`\nThe demo failed: ${(error as Error).message}`);
+} finally {
+  heading("Stopping");
+  await fleet.stop();
+  say(`Everything this demo started has ended. Its folder is kept for a look: ${dir}`);
+  say(`Took ${since(started)}.`);
+}
+process.exit(exitCode);
+
+async function upgrade(): Promise<number> {
+  const belay = new Belay(fleet.api.address, join(dir, "belayd", "data", "api-token"), dir);
+  say(`up after ${since(started)}: belayd at ${fleet.api.address}, ${fleet.layout.hosts.length} agents connected\n`);
+  say("From another terminal, with these set, `npx belay` looks at the same fleet:");
+  say(`  export BELAY_SERVER=${fleet.api.address} BELAY_TOKEN_FILE=${belay.tokenFile}\n`);
+  for (const release of releases.slice(1)) await belay.show(["release", "add", release.file]);
+  await belay.show(["host", "list"]);
+
+  heading("The plan");
+  const plan = await belay.show(["plan", "--to", TO], [2]);
+  const id = /plan ([0-9a-f]{12})/.exec(plan)?.[1];
+  if (id === undefined) throw new Error("belay plan named no plan");
+
+  heading("The run");
+  const approver = values.yes ? approveAll(fleet.api, belay) : null;
+  const watch = ["run", "start", id, "--watch"];
+  const stopsAtFailure = values.bad ? ["--exit-at-gate"] : [];
+  const code = await belay.live([...watch, ...(values.yes ? [] : ["--prompt"]), ...(values.yes ? stopsAtFailure : [])]);
+  await approver?.stop();
+
+  if (values.bad) await showFailure(belay);
+  heading("What every host runs, asked one by one");
+  await belay.show(["host", "list"]);
+  const running = await whatRuns(fleet.layout);
+  for (const { host, version, ready } of running)
+    say(`  ${host.padEnd(12)} ${version ?? "nothing"}  ${ready === 200 ? "ready" : "NOT READY"}`);
+  return judge(running, code);
+}
+
+async function showFailure(belay: Belay): Promise<void> {
+  heading("Why it waits");
+  await belay.show(["why"]);
+  await belay.show(["gate", "list"]);
+}
+
+/** 0 when the fleet is where this demo should leave it. */
+function judge(running: Awaited<ReturnType<typeof whatRuns>>, code: number): number {
+  const healthy = running.every(({ ready }) => ready === 200);
+  const reached = running.filter(({ version }) => version === TO).length;
+  if (values.bad) return healthy && reached < running.length ? 0 : 1;
+  return code === 0 && healthy && reached === running.length ? 0 : 1;
+}
+
+function rollout(settle: string) {
+  const patient = { settle, budget: { batch: 0, stage: 0 } };
+  return {
+    auth: patient,
+    proxy: { canary: 1, batch: "50%", ...patient },
+    node: { canary: 1, batch: [1, 5, "20%"], ...patient },
+  };
+}

@@ -1,0 +1,271 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type AgentEvents, Gateway, type GatewayOptions, hashToken } from "@belay/controller/fleet/gateway";
+import { Presence } from "@belay/controller/fleet/presence";
+import {
+  CloseCode,
+  type ControllerMessage,
+  decodeControllerMessage,
+  encode,
+  type Hello,
+  MAX_FRAME_BYTES,
+} from "@belay/shared";
+import { pino } from "pino";
+import t, { type Test } from "tap";
+import { WebSocket } from "ws";
+
+const TOKEN = "a-token-of-node-1";
+
+/** A gateway on a real port, with one known host, and a record of all it passed on. */
+async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
+  const journals = new Map<string, string>();
+  const heard: string[] = [];
+  const events: AgentEvents = {
+    connected: (host, hello, forgot) => heard.push(`connected ${host} open=${hello.open.length} forgot=${forgot}`),
+    disconnected: (host) => heard.push(`disconnected ${host}`),
+    outcome: (host, { step, outcome }) => heard.push(`outcome ${host} ${step} ${outcome.status}`),
+    progress: (host, { note }) => heard.push(`progress ${host} ${note}`),
+  };
+  const presence = new Presence();
+  const gateway = new Gateway({
+    registry: {
+      hostOfToken: async (hash) => (hash === hashToken(TOKEN) ? "node-1" : null),
+      swapJournal: async (host, journal) => {
+        const before = journals.get(host) ?? null;
+        journals.set(host, journal);
+        return before;
+      },
+    },
+    presence,
+    events,
+    probeOf: () => null,
+    now: Date.now,
+    log: pino({ level: "silent" }),
+    options: { pingEveryMs: 60_000, ...options },
+  });
+  const server = createServer();
+  server.on("upgrade", (request, socket, head) => void gateway.upgrade(request, socket, head));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(async () => {
+    await gateway.close();
+    server.close();
+  });
+  const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/v1/agent`;
+  return { gateway, presence, heard, url };
+}
+
+const hello: Hello = {
+  type: "hello",
+  protocol: 1,
+  host: "node-1",
+  agentVersion: "0.1.0",
+  journal: "00000000-aaaa",
+  open: [],
+};
+
+/** A peer that speaks the real protocol, or whatever it is told to. */
+class Peer {
+  readonly socket: WebSocket;
+  readonly closed: Promise<number>;
+  readonly #messages: ControllerMessage[] = [];
+  #wake: () => void = () => {};
+
+  constructor(url: string, token = TOKEN) {
+    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
+    this.closed = new Promise((resolve) => this.socket.once("close", resolve));
+    this.socket.on("error", () => {});
+    this.socket.on("message", (data) => {
+      this.#messages.push(decodeControllerMessage(data.toString()));
+      this.#wake();
+    });
+  }
+
+  async say(message: unknown): Promise<void> {
+    if (this.socket.readyState === WebSocket.CONNECTING) await once(this.socket, "open");
+    this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
+  }
+
+  async hear(): Promise<ControllerMessage> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message !== undefined) return message;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+t.test("hello is answered with welcome, and outcomes are passed on", async (t) => {
+  const { url, presence, heard, gateway } = await openGateway(t);
+  const peer = new Peer(url);
+  await peer.say(hello);
+  t.match(await peer.hear(), { type: "welcome", protocol: 1, probe: null });
+  t.ok(presence.isPresent("node-1"));
+  await peer.say({
+    type: "outcome",
+    step: "r/s/node-1/0/1",
+    outcome: { status: "done", changed: false },
+    startedAt: 1,
+    endedAt: 2,
+  });
+  t.ok(gateway.send("node-1", { type: "ack", step: "r/s/node-1/0/1" }));
+  t.same(await peer.hear(), { type: "ack", step: "r/s/node-1/0/1" });
+  await peer.say({ type: "progress", step: "r/s/node-1/0/1", note: "half" });
+  peer.socket.close();
+  await peer.closed;
+  while (presence.isPresent("node-1")) await new Promise((resolve) => setImmediate(resolve));
+  t.same(heard, [
+    "connected node-1 open=0 forgot=false",
+    "outcome node-1 r/s/node-1/0/1 done",
+    "progress node-1 half",
+    "disconnected node-1",
+  ]);
+  t.notOk(gateway.send("node-1", { type: "ack", step: "r/s/node-1/0/1" }), "nobody is there any more");
+});
+
+t.test("without a valid token there is no connection", async (t) => {
+  const { url, gateway } = await openGateway(t);
+  for (const token of ["another-token-of-nobody", ""]) {
+    const peer = new Peer(url, token);
+    t.equal(await peer.closed, 1006);
+  }
+  t.equal(gateway.refused.get("unauthorized"), 2);
+});
+
+t.test("a token speaks for its own host alone", async (t) => {
+  const { url, presence } = await openGateway(t);
+  const peer = new Peer(url);
+  await peer.say({ ...hello, host: "auth-1" });
+  t.match(await peer.hear(), { type: "refused", retry: false, error: { code: "host-mismatch" } });
+  t.equal(await peer.closed, CloseCode.malformed);
+  t.notOk(presence.isPresent("auth-1"));
+});
+
+t.test("malformed, unknown, binary and oversized messages close that connection and no other", async (t) => {
+  const { url, gateway, presence } = await openGateway(t);
+  const bad: [string, unknown][] = [
+    ["not JSON", "{"],
+    ["unknown type", { type: "root-me" }],
+    ["second hello", hello],
+    ["facts of another host", JSON.parse(encodeFacts("auth-1"))],
+    ["too many fields", { type: "accepted", step: "r/s/node-1/0/1", extra: true }],
+    ["oversized", " ".repeat(MAX_FRAME_BYTES + 1)],
+  ];
+  for (const [name, message] of bad) {
+    const peer = new Peer(url);
+    await peer.say(hello);
+    t.match(await peer.hear(), { type: "welcome" });
+    await peer.say(message);
+    t.ok([CloseCode.malformed, 1009].includes((await peer.closed) as 1009), name);
+  }
+  const peer = new Peer(url);
+  await peer.say(hello);
+  t.match(await peer.hear(), { type: "welcome" }, "the host may come back");
+  peer.socket.send(Buffer.from([1, 2, 3]), { binary: true });
+  t.match(await peer.hear(), { type: "refused", error: { code: "message-malformed" } });
+  t.equal(gateway.refused.get("hello-again"), 1);
+  await peer.closed;
+  while (presence.isPresent("node-1")) await new Promise((resolve) => setImmediate(resolve));
+});
+
+t.test("a connection that says nothing is closed", async (t) => {
+  const { url, gateway } = await openGateway(t, { helloTimeoutMs: 20 });
+  const peer = new Peer(url);
+  t.equal(await peer.closed, CloseCode.helloTimeout);
+  t.equal(gateway.refused.get("hello-timeout"), 1);
+});
+
+t.test("an older protocol is told so", async (t) => {
+  const { url } = await openGateway(t);
+  const peer = new Peer(url);
+  await peer.say({ ...hello, protocol: 99 });
+  t.match(await peer.hear(), { type: "refused", error: { code: "protocol-unsupported" } });
+  t.equal(await peer.closed, CloseCode.protocol);
+});
+
+t.test("a newer connection replaces an older one, and the host never counts as gone", async (t) => {
+  const { url, heard, presence } = await openGateway(t);
+  const first = new Peer(url);
+  await first.say(hello);
+  await first.hear();
+  const second = new Peer(url);
+  await second.say(hello);
+  await second.hear();
+  t.equal(await first.closed, CloseCode.replaced);
+  t.ok(presence.isPresent("node-1"));
+  t.notOk(heard.includes("disconnected node-1"));
+});
+
+t.test("I7: a host that comes back with another journal has forgotten what it was sent", async (t) => {
+  const { url, heard } = await openGateway(t);
+  for (const journal of ["00000000-aaaa", "00000000-aaaa", "00000000-bbbb"]) {
+    const peer = new Peer(url);
+    await peer.say({ ...hello, journal, open: ["r/s/node-1/0/1"] });
+    await peer.hear();
+    peer.socket.terminate();
+    await peer.closed;
+  }
+  t.same(
+    heard.filter((line) => line.startsWith("connected")),
+    [
+      "connected node-1 open=1 forgot=false",
+      "connected node-1 open=1 forgot=false",
+      "connected node-1 open=1 forgot=true",
+    ],
+  );
+});
+
+t.test("an agent that answers no ping is let go", async (t) => {
+  const { url, heard } = await openGateway(t, { pingEveryMs: 100 });
+  const peer = new Peer(url);
+  await peer.say(hello);
+  await peer.hear();
+  // A socket that reads nothing answers nothing.
+  peer.socket.pause();
+  while (!heard.includes("disconnected node-1")) await new Promise((resolve) => setTimeout(resolve, 5));
+  peer.socket.terminate();
+  t.pass("the host counts as gone");
+});
+
+t.test("an agent that does not read is cut off before it costs memory", async (t) => {
+  const { url, gateway, heard } = await openGateway(t);
+  const peer = new Peer(url);
+  await peer.say(hello);
+  await peer.hear();
+  peer.socket.pause();
+  const big = "x".repeat(200);
+  let sent = 0;
+  while (gateway.send("node-1", { type: "refused", error: { code: "noise", message: big.repeat(20) }, retry: true })) {
+    sent += 1;
+    if (sent % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (sent > 50_000) break;
+  }
+  t.ok(sent < 50_000, `cut off after ${sent} messages`);
+  while (!heard.includes("disconnected node-1")) await new Promise((resolve) => setTimeout(resolve, 5));
+  peer.socket.terminate();
+});
+
+function encodeFacts(host: string): string {
+  return encode({
+    type: "facts",
+    facts: {
+      host,
+      at: 1,
+      agentVersion: "0.1.0",
+      os: "linux",
+      arch: "amd64",
+      edition: "oss",
+      fips: false,
+      installed: null,
+      running: null,
+      kept: [],
+      service: { name: "teleport", state: "stopped", pid: null, restarts: 0 },
+      healthy: false,
+      ailments: [],
+      disks: [],
+    },
+  });
+}
