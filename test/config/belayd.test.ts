@@ -1,0 +1,34 @@
+import { parseConfig } from "@belay/controller/config";
+import t from "tap";
+
+const read = (text: string) => parseConfig(text, "/etc/belay/belayd.yaml");
+
+t.test("an empty file is a whole configuration", async (t) => {
+  t.match(read(""), {
+    listen: { host: "127.0.0.1", port: 7440 },
+    dataDir: "/var/lib/belay",
+    fleet: "/etc/belay/fleet.yaml",
+    releases: null,
+    apiTokenFile: "/var/lib/belay/api-token",
+  });
+});
+
+t.test("paths are relative to the file's own folder", async (t) => {
+  t.match(read("dataDir: data\nfleet: ../fleet.yaml"), { dataDir: "/etc/belay/data", fleet: "/etc/fleet.yaml" });
+});
+
+t.test("belayd refuses to listen beyond loopback", async (t) => {
+  for (const listen of ["0.0.0.0:7440", "[::]:7440", "10.0.0.1:1", "example.org:7440", "127.evil.org:1"]) {
+    t.throws(() => read(`listen: "${listen}"`), { code: "listen-refused", hint: /127\.0\.0\.1/ }, listen);
+  }
+  for (const listen of ["127.0.0.1:1", "127.8.8.8:1", "[::1]:7440", "localhost:0"])
+    t.doesNotThrow(() => read(`listen: "${listen}"`));
+});
+
+t.test("errors name the file, and the field or the line", async (t) => {
+  t.throws(() => read("listen: [1"), { code: "config-invalid", message: /^\/etc\/belay\/belayd\.yaml:1: / });
+  t.throws(() => read("logLevel: loud"), { code: "config-invalid", message: /belayd\.yaml: .*\/logLevel/ });
+  t.throws(() => read("fleat: x"), { code: "config-invalid", message: /belayd\.yaml/ });
+  t.throws(() => read("- 1"), { code: "config-invalid" });
+  t.throws(() => read('listen: "127.0.0.1:99999"'), { code: "config-invalid", message: /99999/ });
+});
