@@ -74,6 +74,8 @@ export interface Hop {
   /** The lowest version that moves in this hop. */
   readonly from: string;
   readonly to: string;
+  /** Rollbacks only: hosts that return to another version than `to`. */
+  readonly targets?: Readonly<Record<HostName, string>>;
   readonly stages: readonly Stage[];
 }
 
@@ -95,6 +97,8 @@ export interface Stage {
   readonly gate: Gate | null;
   /** Auth hosts stopped before the first batch (I5, `ha: shrink`). */
   readonly stop: readonly HostName[];
+  /** Rollbacks only: the backup that each of these hosts puts back before its binary is swapped. */
+  readonly restores?: Readonly<Record<HostName, string>>;
   /** Which of `plan.programs` each host carries out: `program:role` if there is one, else `program`. */
   readonly program: string;
   /** Hosts at work at once, at most. */
@@ -153,6 +157,7 @@ export const REASON_CODES = [
   "accepted-risk-unused",
   "nothing-to-roll-back",
   "backup-missing",
+  "program-invalid",
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
 

@@ -1,0 +1,185 @@
+import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role } from "@belay/shared";
+import type { Fleet } from "../inventory/fleet.js";
+import type { OpTemplate, Profile } from "../products/profile.js";
+import { runsOn } from "./artifacts.js";
+import type { Hop, Plan, PlanArtifact, PlanHost, Stage } from "./plan.js";
+import { fill, type Scope } from "./template.js";
+
+/** A plan made quick to look things up in; made once for each run. */
+export interface PlanIndex {
+  readonly plan: Plan;
+  readonly stages: ReadonlyMap<string, { readonly stage: Stage; readonly hop: Hop; readonly hopIndex: number }>;
+  /** The hops in which each host moves, as indices into `plan.hops`, ascending. */
+  readonly moves: ReadonlyMap<HostName, readonly number[]>;
+}
+
+export interface Where {
+  readonly run: string;
+  readonly stage: string;
+  readonly host: HostName;
+}
+
+const MOVING: ReadonlySet<string> = new Set(["auth", "proxy", "node"]);
+
+/** Is this a stage in which hosts change their version? */
+export function isMoving(stage: Stage): boolean {
+  return MOVING.has(stage.kind);
+}
+
+export function indexPlan(plan: Plan): PlanIndex {
+  const stages = new Map<string, { stage: Stage; hop: Hop; hopIndex: number }>();
+  const moves = new Map<HostName, number[]>();
+  plan.hops.forEach((hop, hopIndex) => {
+    for (const stage of hop.stages) {
+      stages.set(stage.id, { stage, hop, hopIndex });
+      if (!isMoving(stage)) continue;
+      for (const host of stage.batches.flat()) {
+        const hops = moves.get(host);
+        if (hops === undefined) moves.set(host, [hopIndex]);
+        else if (hops.at(-1) !== hopIndex) hops.push(hopIndex);
+      }
+    }
+  });
+  return { plan, stages, moves };
+}
+
+/** The version that a host has when a hop begins, if all went as planned. */
+export function versionBefore(index: PlanIndex, host: HostName, hopIndex: number): string {
+  const moved = (index.moves.get(host) ?? []).filter((at) => at < hopIndex).at(-1);
+  const hop = moved === undefined ? undefined : index.plan.hops[moved];
+  return hop === undefined ? hostOf(index.plan, host).version : targetOf(hop, host);
+}
+
+/** Where a hop takes a host that moves in it. */
+export function targetOf(hop: Hop, host: HostName): string {
+  return hop.targets?.[host] ?? hop.to;
+}
+
+/**
+ * The ops of one host in one stage, in order: the plan's templates, filled in. Pure: the same plan and place always give
+ * the same ops. Throws `program-unknown` or `program-invalid`; the planner has tried every program before.
+ */
+export function opsFor(index: PlanIndex, where: Where): Op[] {
+  const { stage } = stageOf(index, where.stage);
+  return fillProgram(index, where, stage.program);
+}
+
+/** What a host of the stage's stop list is asked to do, before the first batch. */
+export function stopOpsFor(index: PlanIndex, where: Where): Op[] {
+  return fillProgram(index, where, "stop");
+}
+
+function fillProgram(index: PlanIndex, where: Where, program: string): Op[] {
+  const { plan } = index;
+  const host = hostOf(plan, where.host);
+  const templates = programFor(plan.programs, program, host.role);
+  const scope = scopeOf(index, where, host);
+  return templates.map((template) => decodeFilled(fill(template, scope), template.kind));
+}
+
+function decodeFilled(filled: unknown, kind: string): Op {
+  try {
+    return decodeOp(filled);
+  } catch (cause) {
+    throw new BelayError("program-invalid", `the ${kind} op comes out wrong: ${(cause as Error).message}`, {
+      hint: "Correct `vars` in fleet.yaml; docs/fleet.md lists the variables of each product.",
+      cause,
+    });
+  }
+}
+
+/** The templates of a program for a role: its own variant if there is one. Throws `program-unknown`. */
+export function programFor(programs: Plan["programs"], program: string, role: Role): readonly OpTemplate[] {
+  const templates = programs[`${program}:${role}`] ?? programs[program];
+  if (templates !== undefined) return templates;
+  throw new BelayError("program-unknown", `there is no program "${program}" for ${role}`, {
+    hint: "The product profile and the planner don't fit together; this is a defect of Belay.",
+  });
+}
+
+/** All that a template may name for this host in this stage. */
+function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
+  const { plan } = index;
+  const { stage, hop, hopIndex } = stageOf(index, where.stage);
+  const from = versionBefore(index, where.host, hopIndex);
+  const to = index.moves.get(where.host)?.includes(hopIndex) ? targetOf(hop, where.host) : from;
+  const vars = { ...plan.vars, ...plan.clusters[host.cluster]?.vars, ...host.vars };
+  const backup = `${where.run}.${hop.id}.${where.host}`;
+  return {
+    vars,
+    roles: host.roles,
+    values: {
+      run: where.run,
+      hop: hop.id,
+      stage: stage.id,
+      host: where.host,
+      cluster: host.cluster,
+      from,
+      to,
+      backup,
+      snapshot: `${backup}.cold`,
+      restore: stage.restores?.[where.host] ?? null,
+      settleMs: stage.settleMs,
+      stepTimeoutMs: stage.stepTimeoutMs,
+      keptVersions: versionsOf(index, where.host),
+      ...artifactValues(artifactFor(plan, host, to), vars),
+    },
+  };
+}
+
+/** Every version this plan passes on a host: kept until the end, so that the run can go back without a download. */
+function versionsOf({ plan, moves }: PlanIndex, host: HostName): string[] {
+  const passed = (moves.get(host) ?? []).map((at) => plan.hops[at]).filter((hop) => hop !== undefined);
+  return [...new Set([hostOf(plan, host).version, ...passed.map((hop) => targetOf(hop, host))])];
+}
+
+/** A bomb packed into a small file must not fill the disk: a release unpacks to a few times its size, never to this. */
+const UNPACKED_MARGIN = 4;
+const UNPACKED_FLOOR_BYTES = 256 * 1024 * 1024;
+
+function artifactValues(artifact: PlanArtifact | undefined, vars: Readonly<Record<string, string>>): object {
+  if (artifact === undefined) return { sha256: null };
+  const unpacked = Math.ceil(artifact.size * Number(vars.unpackedPerPacked ?? 5));
+  return {
+    source: `/v1/artifacts/${artifact.sha256}`,
+    sha256: artifact.sha256,
+    size: artifact.size,
+    fetchBytes: artifact.size + unpacked,
+    maxUnpackedBytes: UNPACKED_FLOOR_BYTES + UNPACKED_MARGIN * unpacked,
+  };
+}
+
+function artifactFor(plan: Plan, host: PlanHost, version: string): PlanArtifact | undefined {
+  return plan.releases[version]?.find((artifact) => runsOn(artifact, host.platform));
+}
+
+function hostOf(plan: Plan, name: HostName): PlanHost {
+  const host = plan.hosts[name];
+  if (host === undefined) throw new BelayError("host-unknown", `plan ${plan.id} does not move host ${name}`);
+  return host;
+}
+
+function stageOf(index: PlanIndex, id: string): { stage: Stage; hop: Hop; hopIndex: number } {
+  const found = index.stages.get(id);
+  if (found === undefined) throw new BelayError("stage-unknown", `plan ${index.plan.id} has no stage ${id}`);
+  return found;
+}
+
+/**
+ * What an agent must look at on a host, for the welcome message; null when the fleet does not declare it. Throws
+ * `program-invalid` when its variables make no sense.
+ */
+export function probeFor(fleet: Fleet, host: HostName, profile: Profile): FactProbe | null {
+  for (const cluster of fleet.clusters) {
+    const declared = cluster.hosts.find(({ name }) => name === host);
+    if (declared === undefined) continue;
+    const scope = {
+      vars: { ...profile.vars, ...fleet.vars, ...cluster.vars, ...declared.vars },
+      values: { host, cluster: cluster.name },
+      roles: declared.roles,
+    };
+    const op = decodeFilled({ kind: "facts", probe: fill(profile.probe[declared.roles[0]], scope) }, "facts");
+    return op.kind === "facts" ? op.probe : null;
+  }
+  return null;
+}
