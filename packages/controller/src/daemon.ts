@@ -145,7 +145,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
 /** A host that is not declared gets no probe: it may connect and be listed, nothing more. */
 function probeOf(file: DeclaredFile<ReturnType<typeof parseFleet>>, host: string): FactProbe | null {
   const fleet = file.last;
-  return fleet === null ? null : probeFor(fleet, profileOf(fleet.product), host);
+  return fleet === null ? null : probeFor(fleet, host, profileOf(fleet.product));
 }
 
 async function saveSights(presence: Presence, agents: AgentStore, log: Logger): Promise<void> {

@@ -5,7 +5,12 @@ import { pino } from "pino";
 import { readConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+// Plans, tokens and what hosts report are nobody else's business on this machine.
+process.umask(0o077);
 
 const program = new Command("belayd")
   .description("Belay's controller: plans, gates and runs upgrades of a fleet.")

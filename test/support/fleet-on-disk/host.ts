@@ -62,6 +62,8 @@ export function describeHost(
       ...(urls.proxy === null ? {} : { proxy: urls.proxy }),
       backups: join(stateDir, "backups"),
       service: "teleport",
+      unit: join(dir, "etc", "systemd", "teleport.service"),
+      environment: join(dir, "etc", "default", "teleport"),
     },
   };
 }

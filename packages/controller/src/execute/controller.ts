@@ -61,6 +61,11 @@ export class Controller implements AgentEvents {
     return this.#runners.get(run) ?? null;
   }
 
+  /** Active runs whose plan has this host. */
+  runnersOf(host: string): Runner[] {
+    return [...this.#runners.values()].filter((runner) => runner.plan.hosts[host] !== undefined);
+  }
+
   get activeRuns(): string[] {
     return [...this.#runners.keys()];
   }

@@ -12,8 +12,8 @@ import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
 import type { BackupRow } from "../store/runs.js";
 import { backupOf, believe } from "./kept.js";
-import { readBack } from "./read-back.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
+import { readBack } from "./read-back.js";
 
 /** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
 export type CommandBuilder = (state: RunState, now: number, world: World) => readonly RunEvent[];
@@ -244,7 +244,7 @@ export class Runner {
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
     this.#notes.delete(report.step);
     if (check) return;
-    const backup = backupOf({ run: this.run, hop: this.#index.hopOf(step.stage).id, host: step.host }, op, outcome);
+    const backup = backupOf({ run: this.run, hop: this.#index.stages.get(step.stage)?.hop.id ?? "", host: step.host }, op, outcome);
     if (backup !== null) batch.backups.push(backup);
   }
 

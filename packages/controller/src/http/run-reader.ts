@@ -24,7 +24,14 @@ export async function openRun(services: Services, name: string): Promise<OpenRun
   const row = await services.runs.get(name);
   const runner = services.controller.active(row.id);
   if (runner !== null) {
-    return { id: row.id, plan: runner.plan, state: runner.state, world: runner.world, runner, view: () => runner.view() };
+    return {
+      id: row.id,
+      plan: runner.plan,
+      state: runner.state,
+      world: runner.world,
+      runner,
+      view: () => runner.view(),
+    };
   }
   const plan = await services.plans.get(row.plan);
   const { state, seq } = await readBack(services.runs, row.id, plan);
@@ -34,7 +41,8 @@ export async function openRun(services: Services, name: string): Promise<OpenRun
     absentSince: (host) => services.presence.absentSince(host),
     holdsLease: false,
   };
-  const view = () => viewOf(state, world, row.endedAt ?? services.now(), { waits: [], lastSeq: seq, noteOf: () => null });
+  const view = () =>
+    viewOf(state, world, row.endedAt ?? services.now(), { waits: [], lastSeq: seq, noteOf: () => null });
   return { id: row.id, plan, state, world, runner: null, view };
 }
 

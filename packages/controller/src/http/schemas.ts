@@ -9,4 +9,5 @@ export const VersionText = Type.String({ minLength: 1, maxLength: 64 });
 export const CommandBody = Type.Object({ by: Person, reason: Type.Optional(Reason) }, { additionalProperties: false });
 
 /** How many at most, for lists that grow for ever. */
-export const LimitQuery = Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 50 }) });
+export const LimitQuery = Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })) });
+export const DEFAULT_LIMIT = 50;

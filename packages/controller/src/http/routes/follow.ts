@@ -11,7 +11,7 @@ const person = { config: { caller: "person" } } as const;
 const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
 const LogQuery = Type.Object({
   host: Type.Optional(Name),
-  after: Type.Integer({ minimum: 0, default: 0 }),
+  after: Type.Optional(Type.Integer({ minimum: 0 })),
   follow: Type.Optional(Type.Literal("1")),
 });
 const EVENTS_PER_PAGE = 1_000;
@@ -26,24 +26,28 @@ export function followRoutes(server: Server, services: Services): void {
     return reply;
   });
 
-  server.get("/v1/runs/:run/log", { ...person, schema: { params: runParams, querystring: LogQuery } }, async (request, reply) => {
-    const { host, after, follow } = request.query;
-    const run = await openRun(services, request.params.run);
-    const lineOf = ({ seq, event }: LoggedEvent) => {
-      const line = logLine(seq, event, run.plan);
-      return host === undefined || line.host === host ? [line] : [];
-    };
-    if (follow === undefined) {
-      const lines = [];
-      for await (const page of pages(services, run.id, after)) lines.push(...page.flatMap(lineOf));
-      return lines;
-    }
-    const stream = new EventStream(request, reply);
-    await streamLog(stream, run, services, after, (logged) => {
-      for (const line of lineOf(logged)) stream.send("line", line, line.seq);
-    });
-    return reply;
-  });
+  server.get(
+    "/v1/runs/:run/log",
+    { ...person, schema: { params: runParams, querystring: LogQuery } },
+    async (request, reply) => {
+      const { host, after = 0, follow } = request.query;
+      const run = await openRun(services, request.params.run);
+      const lineOf = ({ seq, event }: LoggedEvent) => {
+        const line = logLine(seq, event, run.plan);
+        return host === undefined || line.host === host ? [line] : [];
+      };
+      if (follow === undefined) {
+        const lines = [];
+        for await (const page of pages(services, run.id, after)) lines.push(...page.flatMap(lineOf));
+        return lines;
+      }
+      const stream = new EventStream(request, reply);
+      await streamLog(stream, run, services, after, (logged) => {
+        for (const line of lineOf(logged)) stream.send("line", line, line.seq);
+      });
+      return reply;
+    },
+  );
 }
 
 /** The view now, then again whenever it changed, at most so often; the last one after the run's end. */

@@ -2,6 +2,7 @@ import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import type { FleetView, HostView, Status } from "../../api/contract.js";
 import type { Fleet } from "../../inventory/fleet.js";
+import { quarantine, release } from "../../run/commands.js";
 import { CommandBody, Name } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
@@ -56,6 +57,10 @@ export function hostRoutes(server: Server, services: Services): void {
       if (reason === undefined || reason.trim() === "") {
         throw new BelayError("reason-missing", "a host is set aside for a reason", { hint: "Say it: --reason TEXT" });
       }
+      // First the runs: one that can't go on without this host refuses, and then nothing is on record either.
+      for (const runner of controller.runnersOf(host)) {
+        await runner.command((state, at) => quarantine(state, host, { by, reason }, at));
+      }
       await records.quarantine({ host, by, reason, at: now() });
       return oneHost(services, host);
     },
@@ -65,8 +70,14 @@ export function hostRoutes(server: Server, services: Services): void {
     "/v1/hosts/:host/release",
     { ...person, schema: { params: hostParams, body: CommandBody } },
     async (request) => {
-      await oneHost(services, request.params.host);
-      await records.release(request.params.host);
+      const { host } = request.params;
+      await oneHost(services, host);
+      const { by, reason = "" } = request.body;
+      for (const runner of controller.runnersOf(host)) {
+        if (!runner.state.setAside.has(host)) continue;
+        await runner.command((state, at) => release(state, host, { by, reason }, at));
+      }
+      await records.release(host);
       return oneHost(services, request.params.host);
     },
   );

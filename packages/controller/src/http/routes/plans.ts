@@ -1,5 +1,5 @@
 import Type from "typebox";
-import { LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
+import { DEFAULT_LIMIT, LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
@@ -26,7 +26,7 @@ export function planRoutes(server: Server, { planning, plans }: Services): void 
   server.post("/v1/plans", { ...person, schema: { body: PlanBody } }, (request) => planning.plan(request.body));
 
   server.get("/v1/plans", { ...person, schema: { querystring: LimitQuery } }, (request) =>
-    plans.list(request.query.limit),
+    plans.list(request.query.limit ?? DEFAULT_LIMIT),
   );
 
   server.get("/v1/plans/:plan", { ...person, schema: { params: Type.Object({ plan: Name }) } }, (request) =>

@@ -3,10 +3,10 @@ import type { RollbackAnswer, RunSummary, RunView } from "../../api/contract.js"
 import type { CommandBuilder } from "../../execute/runner.js";
 import { abort, pause, resume, retry, skip } from "../../run/commands.js";
 import { recapOf } from "../../run/recap.js";
-import { CommandBody, LimitQuery, Name, Person, Reason } from "../schemas.js";
+import { openRun, summaryOf } from "../run-reader.js";
+import { CommandBody, DEFAULT_LIMIT, LimitQuery, Name, Person, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
-import { openRun, summaryOf } from "../run-reader.js";
 
 const person = { config: { caller: "person" } } as const;
 const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
@@ -33,27 +33,35 @@ export function runRoutes(server: Server, services: Services): void {
     {
       ...person,
       schema: {
-        body: Type.Object({ plan: Name, check: Type.Optional(Type.Boolean()), by: Person }, { additionalProperties: false }),
+        body: Type.Object(
+          { plan: Name, check: Type.Optional(Type.Boolean()), by: Person },
+          { additionalProperties: false },
+        ),
       },
     },
     async (request): Promise<RunView> => (await controller.start(request.body)).view(),
   );
 
   server.get("/v1/runs", { ...person, schema: { querystring: LimitQuery } }, async (request): Promise<RunSummary[]> => {
-    const rows = await runs.list(request.query.limit);
+    const rows = await runs.list(request.query.limit ?? DEFAULT_LIMIT);
     return rows.map((row) => summaryOf(row, controller.active(row.id)?.view().status ?? "ended"));
   });
 
-  server.get("/v1/runs/:run", { ...person, schema: { params: runParams } }, async (request): Promise<RunView> =>
-    (await openRun(services, request.params.run)).view(),
+  server.get(
+    "/v1/runs/:run",
+    { ...person, schema: { params: runParams } },
+    async (request): Promise<RunView> => (await openRun(services, request.params.run)).view(),
   );
 
   server.get(
     "/v1/runs/:run/events",
-    { ...person, schema: { params: runParams, querystring: Type.Object({ after: Type.Integer({ minimum: 0, default: 0 }) }) } },
+    {
+      ...person,
+      schema: { params: runParams, querystring: Type.Object({ after: Type.Optional(Type.Integer({ minimum: 0 })) }) },
+    },
     async (request) => {
       const { id } = await runs.get(request.params.run);
-      return { events: await runs.read(id, request.query.after, EVENTS_PER_PAGE) };
+      return { events: await runs.read(id, request.query.after ?? 0, EVENTS_PER_PAGE) };
     },
   );
 
