@@ -1,4 +1,4 @@
-import { copyFileSync, renameSync } from "node:fs";
+import { copyFileSync, readFileSync, renameSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import t from "tap";
 import { askHost } from "../support/fleet-on-disk/index.js";
@@ -81,6 +81,19 @@ t.test("a migration that was killed is taken up again, never by the old major", 
   await fleet.install("auth-1", "6.2.31");
   await fleet.start("auth-1");
   t.same(read(fleet, "SELECT DISTINCT format FROM resources"), [{ format: 6 }]);
+});
+
+t.test("of two auths that start at a new major together, one migrates and the other waits", async (t) => {
+  const fleet = await SmallFleet.layOut(t, "5.4.2", [cluster("main", { auth: 2 })]);
+  const names = ["auth-1", "auth-2"];
+  await fleet.start(...names);
+  await fleet.stop(...names);
+  for (const name of names) await fleet.install(name, "6.2.31");
+  for (const name of names) fleet.launch(name, { STANDIN_MIGRATION_MS: "1500" });
+  for (const name of names) await fleet.diary(name, "ready", 2);
+  const logs = names.map((name) => readFileSync(fleet.host(name).service.logFile, "utf8"));
+  t.equal(logs.filter((log) => log.includes("migrating the backend")).length, 1);
+  for (const name of names) t.equal((await askHost(fleet.host(name))).ready, 200);
 });
 
 t.test("two majors of auth at once corrupt the backend for good (I5)", async (t) => {

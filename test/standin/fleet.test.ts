@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
@@ -56,15 +56,11 @@ t.test("a host's folder is what an agent and fleet.yaml expect", async (t) => {
     fleet.clusters.flatMap((one: { hosts: { vars: unknown }[] }) => one.hosts.map((host) => host.vars)),
     layout.hosts.map((host) => host.vars),
   );
-  t.same(Object.keys(layout.hosts[0]?.vars ?? {}), [
-    "install",
-    "config",
-    "data",
-    "backend",
-    "diag",
-    "backups",
-    "service",
-  ]);
+  for (const host of layout.hosts) {
+    for (const path of [host.vars.config, host.vars.unit, host.vars.environment]) t.ok(existsSync(path ?? ""), path);
+    t.equal(host.vars.backend !== undefined, host.roles.includes("auth"));
+    t.equal(host.vars.proxy !== undefined, host.roles.includes("proxy"));
+  }
 });
 
 t.test("fleets laid out side by side share no port", async (t) => {

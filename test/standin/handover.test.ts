@@ -35,6 +35,12 @@ t.test("HUP hands over to what the link leads to now, with no request refused on
   t.same(new Set(answers), new Set([200]));
   t.equal(pidIn(fleet, "proxy-1"), child);
   t.match(await askHost(fleet.host("proxy-1")), { version: "5.4.3", ready: 200 });
+  const metrics = await (await fetch(`${fleet.host("auth-1").diag}/metrics`)).text();
+  t.match(
+    metrics,
+    'teleport_registered_servers{version="5.4.3"} 1',
+    "the parent's goodbye did not unlist its successor",
+  );
   t.match(await startsOf(fleet.layout, "proxy-1"), [
     { version: "5.4.2", pid: parent, reason: "start" },
     { version: "5.4.3", pid: child, reason: "fork" },

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
@@ -19,6 +19,8 @@ t.test("a node ahead of auth is degraded, says why, and recovers when auth follo
   await fleet.start("auth-1", "node-1");
   await fleet.replace("node-1", "6.2.31");
   await t.resolves(saying(fleet, "node-1", 503, /refused: node node-1 \(6\.2\.31\) is newer than auth \(5\.4\.2\)/));
+  const log = readFileSync(fleet.host("node-1").service.logFile, "utf8");
+  t.equal(log.split("[node] ok").length - 1, 1, "it was ready once, at 5.4.2, and never let in since");
   await fleet.replace("auth-1", "6.2.31");
   await t.resolves(saying(fleet, "node-1", 200));
 });
@@ -36,6 +38,13 @@ t.test("a proxy ahead of auth is degraded too, and a node ahead of a proxy (I1)"
   await t.resolves(saying(fleet, "node-1", 503, /newer than proxy proxy-1 \(5\.4\.2\)/));
   await fleet.replace("proxy-1", "6.2.31");
   await t.resolves(saying(fleet, "node-1", 200));
+});
+
+t.test("a proxy that goes back before its nodes do leaves them refused, connected or not (I1)", async (t) => {
+  const fleet = await SmallFleet.layOut(t, "6.2.31", [cluster("main", { auth: 1, proxy: 1, node: 1 })]);
+  await fleet.start("auth-1", "proxy-1", "node-1");
+  await fleet.replace("proxy-1", "5.4.2");
+  await t.resolves(saying(fleet, "node-1", 503, /newer than proxy proxy-1 \(5\.4\.2\)/));
 });
 
 t.test("a node left two majors behind is refused (I1)", async (t) => {

@@ -33,6 +33,26 @@ export function teleportYaml(host: HostOnDisk, ports: Addresses, { auths, roots,
   });
 }
 
+/** etc/systemd/system/teleport.service, as it would be if this host had a systemd. */
+export function unitFile({ service, environment }: HostOnDisk): string {
+  return `[Unit]
+Description=Teleport Service
+
+[Service]
+Type=simple
+Restart=always
+RestartSec=5
+EnvironmentFile=-${environment}
+ExecStart=${service.argv.join(" ")}
+ExecReload=/bin/kill -HUP $MAINPID
+PIDFile=${service.pidFile}
+LimitNOFILE=524288
+
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
 /** etc/belay/agent.yaml: what the agent on this host may touch, and nothing beyond. */
 export function agentYaml(host: HostOnDisk, controllerUrl: string, backendDir: string): string {
   const { argv, pidFile, logFile } = host.service;

@@ -25,6 +25,8 @@ export function describeHost(
   const dir = join(fleetDir, "hosts", name);
   const install = join(dir, "opt", "teleport");
   const config = join(dir, "etc", "teleport.yaml");
+  const unit = join(dir, "etc", "systemd", "system", "teleport.service");
+  const environment = join(dir, "etc", "default", "teleport");
   const data = join(dir, "var", "lib", "teleport");
   const stateDir = join(dir, "var", "lib", "belay-agent");
   const pidFile = join(dir, "run", "teleport.pid");
@@ -38,6 +40,8 @@ export function describeHost(
     dir,
     install,
     config,
+    unit,
+    environment,
     data,
     ...urls,
     backend,
@@ -62,8 +66,8 @@ export function describeHost(
       ...(urls.proxy === null ? {} : { proxy: urls.proxy }),
       backups: join(stateDir, "backups"),
       service: "teleport",
-      unit: join(dir, "etc", "systemd", "teleport.service"),
-      environment: join(dir, "etc", "default", "teleport"),
+      unit,
+      environment,
     },
   };
 }

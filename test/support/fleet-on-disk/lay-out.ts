@@ -3,7 +3,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { stringify } from "yaml";
 import { releaseFiles } from "../standin/build-release.js";
-import { agentYaml, fleetYaml, type Surroundings, teleportYaml } from "./files.js";
+import { agentYaml, fleetYaml, type Surroundings, teleportYaml, unitFile } from "./files.js";
 import { type Addresses, describeHost } from "./host.js";
 import { installRelease, writeFiles } from "./install.js";
 import type { ClusterOnDisk, HostOnDisk, Layout } from "./layout.js";
@@ -68,6 +68,8 @@ async function writeConfigs(
 ): Promise<void> {
   await writeFiles([
     [host.config, teleportYaml(host, addresses, surroundings), 0o600],
+    [host.unit, unitFile(host), 0o644],
+    [host.environment, "# Environment of the teleport service.\n", 0o644],
     [host.agent.config, agentYaml(host, controllerUrl, surroundings.backendDir), 0o600],
     [host.agent.tokenFile, `${host.agent.token}\n`, 0o600],
   ]);

@@ -27,6 +27,9 @@ export interface HostOnDisk {
   readonly dir: string;
   readonly install: string;
   readonly config: string;
+  /** The unit file and its environment: nothing reads them here, but a backup keeps them as on a real host. */
+  readonly unit: string;
+  readonly environment: string;
   readonly data: string;
   /** `/readyz`, `/healthz` and `/metrics` below it. */
   readonly diag: string;
