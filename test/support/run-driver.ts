@@ -2,7 +2,8 @@ import type { Plan } from "@belay/controller/plan/plan";
 import { decide } from "@belay/controller/run/decide";
 import type { Decision, World } from "@belay/controller/run/decision";
 import type { EventOf, RunEvent } from "@belay/controller/run/event";
-import { fold } from "@belay/controller/run/fold";
+import { fold, replay } from "@belay/controller/run/fold";
+import { phaseOf } from "@belay/controller/run/phase";
 import type { RunState } from "@belay/controller/run/state";
 import type { HostFacts, Outcome } from "@belay/shared";
 import { done } from "@belay/shared";
@@ -13,6 +14,10 @@ export class RunDriver {
   readonly events: RunEvent[] = [];
   readonly absent = new Set<string>();
   readonly facts = new Map<string, HostFacts>();
+  /** Told of every event that was recorded: an oracle, for instance. */
+  readonly watchers: ((event: RunEvent) => void)[] = [];
+  /** Every `phase event phase` this run went through. */
+  readonly arrows = new Set<string>();
   holdsLease = true;
   now = 1_000_000;
   state: RunState;
@@ -37,20 +42,28 @@ export class RunDriver {
 
   /** Records one event, as the runner would. */
   record(event: RunEvent): void {
+    const before = phaseOf(this.state);
     this.state = fold(this.state, event, this.plan);
     this.events.push(event);
+    this.arrows.add(`${before} ${event.type} ${phaseOf(this.state)}`);
+    for (const watcher of this.watchers) watcher(event);
+  }
+
+  /** The controller dies and another reads the log again: nothing may be lost (I14). */
+  restart(): void {
+    this.state = replay(this.plan, JSON.parse(JSON.stringify(this.events)));
   }
 
   decide(): Decision {
     return decide(this.state, this.world, this.now);
   }
 
-  /** Decides and records until nothing more may happen; answers with what was recorded and why it waits now. */
-  settle(): { readonly events: readonly RunEvent[]; readonly decision: Decision } {
+  /** Decides and records until nothing more may happen, or `most` moves were made; answers with what was recorded. */
+  settle(most = Number.POSITIVE_INFINITY): { readonly events: readonly RunEvent[]; readonly decision: Decision } {
     const from = this.events.length;
     for (let moves = 0; moves < 10_000; moves++) {
       const decision = this.decide();
-      if (decision.events.length === 0) return { events: this.events.slice(from), decision };
+      if (decision.events.length === 0 || moves >= most) return { events: this.events.slice(from), decision };
       for (const event of decision.events) this.record(event);
     }
     throw new Error("the run does not settle");

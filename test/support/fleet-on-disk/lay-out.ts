@@ -54,7 +54,11 @@ export async function layOutFleet(options: LayOutOptions): Promise<Layout & { re
   const { version, clusters } = options;
   const layout: Layout = { dir, version, fleetFile: join(dir, "fleet.yaml"), clusters, hosts };
   await writeFiles([
-    [layout.fleetFile, stringify(fleetYaml({ ...FLEET, ...options.fleet }, clusters, hosts)), 0o644],
+    [
+      layout.fleetFile,
+      stringify(fleetYaml({ ...FLEET, ...options.fleet }, clusters, hosts), { aliasDuplicateObjects: false }),
+      0o644,
+    ],
     [join(dir, "layout.json"), `${JSON.stringify(layout, null, 2)}\n`, 0o600],
   ]);
   return { ...layout, ports };

@@ -45,11 +45,14 @@ export async function startServices(layout: Layout, timeoutMs = 30_000): Promise
 /** Waits until `/readyz` of all these hosts says 200. Throws, naming those that don't and what they say. */
 export async function waitUntilReady(hosts: readonly HostOnDisk[], timeoutMs = 30_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const late = (await Promise.all(hosts.map(askHost))).filter((one) => one.ready !== 200);
-    if (late.length === 0) return;
-    if (Date.now() > deadline) throw new Error(`not ready after ${timeoutMs} ms: ${JSON.stringify(late)}`);
-    await sleep(LOOK_AGAIN_MS);
+  for (let late = hosts; ; await sleep(LOOK_AGAIN_MS)) {
+    const answers = await Promise.all(late.map(async (host) => ({ host, said: await askHost(host) })));
+    const waiting = answers.filter(({ said }) => said.ready !== 200);
+    if (waiting.length === 0) return;
+    if (Date.now() > deadline) {
+      throw new Error(`not ready after ${timeoutMs} ms: ${JSON.stringify(waiting.map(({ said }) => said))}`);
+    }
+    late = waiting.map(({ host }) => host);
   }
 }
 

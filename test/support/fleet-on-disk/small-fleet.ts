@@ -21,7 +21,9 @@ import {
 
 /** Longer than anything takes on a busy machine: a test that waits for it has failed. */
 const PATIENCE_MS = 20_000;
-const LOOK_AGAIN_MS = 25;
+const LOOK_AGAIN_MS = 50;
+/** Short, because most tests only need a migration to be over; those that watch one ask for a long one. */
+const SHORT_MIGRATION = { STANDIN_MIGRATION_MS: "100" };
 
 interface Test {
   teardown(cleanUp: () => Promise<void>): void;
@@ -52,13 +54,13 @@ export class SmallFleet {
 
   /** Starts services and waits until they are ready. */
   async start(...names: string[]): Promise<void> {
-    for (const name of names) startService(this.host(name));
+    for (const name of names) this.launch(name);
     await waitUntilReady(names.map((name) => this.host(name)));
   }
 
   /** Starts services and waits for nothing. */
   launch(name: string, env: Readonly<Record<string, string>> = {}): void {
-    startService(this.host(name), env);
+    startService(this.host(name), { ...SHORT_MIGRATION, ...env });
   }
 
   stop(...names: string[]): Promise<void> {
