@@ -1,0 +1,105 @@
+import { randomUUID } from "node:crypto";
+import { type AgentMessage, errorInfo, PROTOCOL_VERSION } from "@belay/shared";
+import { AGENT_VERSION } from "./about.js";
+import { allowedBy } from "./allowed.js";
+import type { Clock } from "./clock.js";
+import type { AgentConfig } from "./config.js";
+import type { Exec } from "./exec.js";
+import { FactsReporter } from "./facts/reporter.js";
+import type { Host, Machine } from "./host.js";
+import type { Http } from "./http.js";
+import type { JournalDisk } from "./journal/disk.js";
+import { Journal } from "./journal/journal.js";
+import type { Dial } from "./link/socket.js";
+import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
+import type { Logger } from "./log.js";
+import { openServices } from "./service/services.js";
+import { Steps } from "./steps.js";
+
+/** Everything an agent needs from the world. main.ts hands in the real one; tests and benchmarks their own. */
+export interface AgentOptions {
+  config: AgentConfig;
+  token: string;
+  clock: Clock;
+  /** In [0, 1): spreads redials. */
+  random: () => number;
+  dial: Dial;
+  http: Http;
+  exec: Exec;
+  log: Logger;
+  machine: Machine;
+  journalDisk: JournalDisk;
+  /** What supervised services inherit. */
+  env: Readonly<Record<string, string>>;
+  redial?: RedialPolicy;
+  downloadIdleMs?: number;
+}
+
+export interface Agent {
+  /** Stops cleanly: services go on, open steps stay in the journal. */
+  stop(): Promise<void>;
+}
+
+const DOWNLOAD_IDLE_MS = 30_000;
+
+/**
+ * Starts an agent: opens its journal, finds its services, takes up open steps, and only then dials. Rejects if the journal
+ * or a service's state is damaged.
+ */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { config, clock, log, exec, http } = options;
+  const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
+  const services = await openServices(config, { clock, exec, log, env: options.env });
+  const host: Host = {
+    name: config.host,
+    machine: options.machine,
+    allowed: allowedBy(config, services),
+    clock,
+    http,
+    exec,
+    log,
+    controller: { base: config.controller, token: options.token },
+    downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+  };
+  const send = (message: AgentMessage) => link.send(message);
+  const reporter = new FactsReporter(host, send);
+  const steps = new Steps({ journal, host, send, changed: () => reporter.report() });
+  const link = new Link({
+    dial: options.dial,
+    clock,
+    random: options.random,
+    log,
+    policy: options.redial ?? DEFAULT_REDIAL,
+    hello: () => ({
+      type: "hello",
+      protocol: PROTOCOL_VERSION,
+      host: config.host,
+      agentVersion: AGENT_VERSION,
+      journal: journal.id,
+      open: journal
+        .open()
+        .map((entry) => entry.step)
+        .slice(0, 1024),
+    }),
+    served: {
+      welcomed(welcome) {
+        log.info({ probe: welcome.probe !== null }, "connected");
+        steps.redeliver();
+        reporter.begin(welcome.probe, welcome.factsEveryMs);
+      },
+      step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
+      ack: (step) => journal.ack(step),
+    },
+  });
+  steps.resume();
+  link.start();
+  return {
+    async stop() {
+      await link.halt();
+      await steps.halt();
+      await reporter.end();
+      for (const service of services.values()) await service.close();
+      await journal.close();
+    },
+  };
+}

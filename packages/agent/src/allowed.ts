@@ -1,0 +1,62 @@
+import { realpath } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { BelayError } from "@belay/shared";
+import type { AgentConfig } from "./config.js";
+import { orMissing } from "./durable.js";
+import type { Service } from "./service/service.js";
+
+/** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
+export interface Allowed {
+  /** Throws `path-refused` unless the path, all its links followed, lies in an allowed directory. */
+  path(path: string): Promise<void>;
+  /** The same for a path that is itself a link to be switched: only its folder is followed. */
+  link(path: string): Promise<void>;
+  /** Throws `service-refused` for what agent.yaml doesn't list. */
+  service(name: string): Service;
+  /** The argument list of a command that agent.yaml lists. Throws `command-refused`. */
+  command(name: string): readonly string[];
+}
+
+export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Service>): Allowed {
+  const roots = [...config.directories, config.stateDir];
+  const check = async (path: string, real: string) => {
+    for (const root of roots) {
+      const realRoot = await realPathOf(resolve(root));
+      if (real === realRoot || real.startsWith(realRoot === "/" ? "/" : `${realRoot}/`)) return;
+    }
+    throw new BelayError("path-refused", `${path} is not in a directory that this host allows`, {
+      hint: "add its directory to `directories` in agent.yaml, if Belay may write there",
+      context: { path, real },
+    });
+  };
+  return {
+    path: async (path) => check(path, await realPathOf(resolve(path))),
+    link: async (path) => {
+      const full = resolve(path);
+      await check(path, join(await realPathOf(dirname(full)), basename(full)));
+    },
+    service(name) {
+      const service = services.get(name);
+      if (service !== undefined) return service;
+      throw new BelayError("service-refused", `agent.yaml lists no service ${name}`, {
+        hint: "add it to `services` in agent.yaml, if Belay may start and stop it",
+        context: { service: name },
+      });
+    },
+    command(name) {
+      const argv = config.commands.get(name);
+      if (argv !== undefined) return argv;
+      throw new BelayError("command-refused", `agent.yaml lists no command ${name}`, {
+        hint: "add it to `commands` in agent.yaml, if Belay may run it",
+        context: { command: name },
+      });
+    },
+  };
+}
+
+/** A path with its links followed as far as it exists; the rest, which can't be links yet, is appended. */
+async function realPathOf(path: string): Promise<string> {
+  const real = await orMissing(realpath(path));
+  if (real !== null || path === "/") return real ?? path;
+  return join(await realPathOf(dirname(path)), basename(path));
+}

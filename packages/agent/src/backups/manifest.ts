@@ -1,0 +1,87 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type BackupResult, BelayError } from "@belay/shared";
+import { orMissing } from "../durable.js";
+
+export const BACKUP_MANIFEST = "manifest.json";
+
+/** What a backup holds, beside the items themselves. */
+export interface BackupManifest {
+  id: string;
+  /** Milliseconds since the epoch, the host's clock. */
+  takenAt: number;
+  version: string | null;
+  items: BackupRecord[];
+}
+
+export type BackupRecord = KeptFile | KeptCommand | Absent;
+interface Kept {
+  /** Name within the backup's folder. */
+  file: string;
+  size: number;
+  sha256: string;
+}
+export interface KeptFile extends Kept {
+  kind: "file" | "sqlite";
+  path: string;
+  uid: number;
+  gid: number;
+  mode: number;
+}
+export interface KeptCommand extends Kept {
+  kind: "command";
+  command: string;
+  restore: string;
+}
+/** An optional item that wasn't there: a restore leaves its path alone. */
+interface Absent {
+  kind: "absent";
+  path: string;
+}
+
+export interface ReadBackup {
+  dir: string;
+  manifest: BackupManifest;
+  sha256: string;
+}
+
+/** Null if there is no whole backup of this id. Throws `backup-corrupt` if its manifest can't be read as one. */
+export async function readBackup(dir: string, id: string): Promise<ReadBackup | null> {
+  const folder = join(dir, id);
+  const text = await orMissing(readFile(join(folder, BACKUP_MANIFEST)));
+  if (text === null) return null;
+  try {
+    const manifest = JSON.parse(text.toString("utf8")) as BackupManifest;
+    if (manifest.id === id && Array.isArray(manifest.items)) {
+      return { dir: folder, manifest, sha256: createHash("sha256").update(text).digest("hex") };
+    }
+  } catch {
+    // Not JSON: the same complaint as below.
+  }
+  throw backupCorrupt(folder, BACKUP_MANIFEST, "is not the manifest of this backup");
+}
+
+/** The same, but it must be there: throws `backup-missing`. */
+export async function needBackup(dir: string, id: string): Promise<ReadBackup> {
+  const backup = await readBackup(dir, id);
+  if (backup !== null) return backup;
+  throw new BelayError("backup-missing", `there is no backup ${id} in ${dir}`, {
+    hint: "see `belay backup list`; without it there is nothing to go back to",
+    context: { id, dir },
+  });
+}
+
+export function backupResult(backup: ReadBackup, verified: boolean): BackupResult {
+  const { id, items, takenAt, version } = backup.manifest;
+  const kept = items.filter((item) => item.kind !== "absent");
+  const bytes = kept.reduce((sum, item) => sum + item.size, 0);
+  return { backup: id, sha256: backup.sha256, bytes, items: kept.length, takenAt, version, verified };
+}
+
+export function backupCorrupt(dir: string, file: string, how: string): BelayError {
+  return new BelayError("backup-corrupt", `backup ${dir}: ${file} ${how}`, {
+    hint: "this backup can't be trusted: take another before going on",
+    context: { dir, file },
+  });
+}

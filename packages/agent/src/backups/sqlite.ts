@@ -1,0 +1,44 @@
+import { BelayError } from "@belay/shared";
+import type { Exec } from "../exec.js";
+
+/** The command line tool, not a library: the agent has no native addon. Far above what a full copy of a large backend takes. */
+const TOOL_TIMEOUT_MS = 30 * 60_000;
+/** How long the tool waits for a writer's lock before it says busy. */
+const BUSY_TIMEOUT_MS = 30_000;
+
+/**
+ * A consistent copy of a database that may be written all the while: VACUUM INTO reads one snapshot. `cp` would miss the
+ * write-ahead log, or catch a page half written. The source must exist: sqlite3 would make an empty one.
+ */
+export async function copyDatabase(exec: Exec, source: string, into: string, signal: AbortSignal): Promise<void> {
+  await sqlite(exec, source, [`VACUUM INTO '${into.replaceAll("'", "''")}'`], signal);
+}
+
+/** What is wrong with a database's structure; null: nothing. Opens it immutable, so that no file appears beside it. */
+export async function databaseAilment(exec: Exec, path: string, signal: AbortSignal): Promise<string | null> {
+  const uri = `file:${encodeURI(path).replaceAll("?", "%3f").replaceAll("#", "%23")}?mode=ro&immutable=1`;
+  try {
+    const said = (await sqlite(exec, uri, ["PRAGMA integrity_check(1)"], signal)).trim();
+    return said === "ok" ? null : said.slice(0, 500);
+  } catch (error) {
+    if (error instanceof BelayError && error.code === "sqlite-failed") return error.message;
+    throw error;
+  }
+}
+
+async function sqlite(exec: Exec, database: string, statements: string[], signal: AbortSignal): Promise<string> {
+  // -init /dev/null: root's own ~/.sqliterc has no say here.
+  const argv = ["sqlite3", "-init", "/dev/null", "-batch", "-bail", "-cmd", `.timeout ${BUSY_TIMEOUT_MS}`, database];
+  const result = await exec.run([...argv, ...statements], { timeoutMs: TOOL_TIMEOUT_MS, signal });
+  const said = result.stderr.trim();
+  if (result.code === 0 && said === "") return result.stdout;
+  const busy = /database is locked|SQLITE_BUSY/.test(said);
+  throw new BelayError(
+    busy ? "backup-busy" : "sqlite-failed",
+    `${database}: ${said || `sqlite3 exit ${result.code}`}`,
+    {
+      hint: busy ? "a writer holds the database's lock: try again" : "look at the database with `sqlite3`",
+      context: { database },
+    },
+  );
+}

@@ -1,0 +1,116 @@
+import { BelayError } from "@belay/shared";
+import { LineCounter, parseDocument } from "yaml";
+import { Field } from "./field.js";
+
+/** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
+export interface AgentConfig {
+  /** Base address of belayd, with no trailing slash. */
+  controller: string;
+  /** This host's name, as fleet.yaml declares it. */
+  host: string;
+  tokenFile: string;
+  stateDir: string;
+  services: ReadonlyMap<string, ServiceConfig>;
+  /** Every path of every op lies in one of these, or in stateDir. */
+  directories: readonly string[];
+  /** What health and backup commands may run, by name. */
+  commands: ReadonlyMap<string, readonly string[]>;
+}
+
+export type ServiceConfig = SystemdConfig | ProcessConfig;
+
+export interface SystemdConfig {
+  manager: "systemd";
+  unit: string;
+}
+
+export interface ProcessConfig {
+  manager: "process";
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  cwd: string;
+  /** Where the service writes its main pid; null: its oldest process is the main one. */
+  pidFile: string | null;
+  logFile: string;
+  reloadSignal: NodeJS.Signals;
+  /** How long after a crash it is started again. */
+  restartDelayMs: number;
+  /** What the service should be before anybody has ever started or stopped it. */
+  initially: "running" | "stopped";
+}
+
+const SERVICE_FIELDS = {
+  systemd: ["manager", "unit"],
+  process: ["manager", "argv", "env", "cwd", "pidFile", "logFile", "reloadSignal", "restartDelayMs", "initially"],
+} as const;
+const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
+const FIELDS = ["controller", "host", "tokenFile", "stateDir", "services", "directories", "commands"];
+const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
+
+/** Reads agent.yaml's text. Throws `config-invalid`, naming file, line and field. */
+export function parseConfig(text: string, file: string): AgentConfig {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const line = lines.linePos(error.pos[0]).line;
+    throw new BelayError("config-invalid", `${file}:${line}: ${error.message.split("\n")[0]}`, {
+      hint: "correct the YAML",
+      context: { file, line },
+    });
+  }
+  const root = Field.root(file, lines, document);
+  root.members(FIELDS);
+  const stateDir = root.member("stateDir").path("/var/lib/belay-agent");
+  const services = [...root.member("services").members()].map(
+    ([name, field]) => [name, service(name, field, stateDir)] as const,
+  );
+  const commands = [...root.member("commands").members()].map(([name, field]) => {
+    if (!NAME.test(name)) throw field.bad("is not a name for a command");
+    return [name, argv(field)] as const;
+  });
+  return {
+    controller: address(root.member("controller")),
+    host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
+    tokenFile: root.member("tokenFile").path(),
+    stateDir,
+    services: new Map(services),
+    directories: root
+      .member("directories")
+      .list()
+      .map((each) => each.path()),
+    commands: new Map(commands),
+  };
+}
+
+function service(name: string, field: Field, stateDir: string): ServiceConfig {
+  if (!/^[A-Za-z0-9@_.-]{1,128}$/.test(name)) throw field.bad("is not a name for a service");
+  const manager = field.member("manager").oneOf(["systemd", "process"] as const);
+  field.members(SERVICE_FIELDS[manager]);
+  if (manager === "systemd") return { manager, unit: field.member("unit").matching(NAME, "a unit's name") };
+  const env = [...field.member("env").members()].map(([key, value]) => [key, value.text()] as const);
+  const pidFile = field.member("pidFile");
+  return {
+    manager,
+    argv: argv(field.member("argv")),
+    env: Object.fromEntries(env),
+    cwd: field.member("cwd").path("/"),
+    pidFile: pidFile.absent ? null : pidFile.path(),
+    logFile: field.member("logFile").path(`${stateDir}/${name}.log`),
+    reloadSignal: field.member("reloadSignal").oneOf(RELOAD_SIGNALS, "SIGHUP"),
+    restartDelayMs: field.member("restartDelayMs").integer({ min: 0, max: 3_600_000, fallback: 5000 }),
+    initially: field.member("initially").oneOf(["running", "stopped"] as const, "stopped"),
+  };
+}
+
+function argv(field: Field): string[] {
+  const words = field.list().map((word) => word.text());
+  if (words.length === 0) throw field.bad("must be a list of at least one word, the program first");
+  if (!words[0]?.startsWith("/")) throw field.bad("must begin with the program's absolute path");
+  return words;
+}
+
+function address(field: Field): string {
+  const text = field.matching(/^https?:\/\/[^/?#\s]+\/?$/, "an address like http://127.0.0.1:7440");
+  return text.replace(/\/$/, "");
+}

@@ -1,0 +1,100 @@
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** Makes a folder's own entries (names, renames, removals) survive a power cut. */
+export async function syncDir(dir: string): Promise<void> {
+  const handle = await open(dir, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes one file's content survive a power cut. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Creates a folder and its parents, each durably. Idempotent. */
+export async function makeDir(dir: string, mode = 0o755): Promise<void> {
+  const first = await mkdir(dir, { recursive: true, mode });
+  if (first === undefined) return;
+  for (let at = dir; at.length >= first.length; at = dirname(at)) await syncDir(dirname(at));
+}
+
+/** Replaces a file as one step: readers, and a power cut, see the old content or the new, never a part. */
+export async function writeDurably(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
+  const temp = join(dirname(path), `.${basename(path)}.belay-new`);
+  const handle = await open(temp, "w", mode);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } catch (error) {
+    await rm(temp, { force: true });
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  await rename(temp, path);
+  await syncDir(dirname(path));
+}
+
+/** Points a symbolic link somewhere else as one step: there is no moment without it. Idempotent. */
+export async function switchLink(link: string, target: string): Promise<void> {
+  const temp = join(dirname(link), `.${basename(link)}.belay-new`);
+  await rm(temp, { force: true });
+  await symlink(target, temp);
+  await rename(temp, link);
+  await syncDir(dirname(link));
+}
+
+/** Fsyncs every folder and regular file below `dir`, `dir` included. */
+export async function syncTree(dir: string): Promise<void> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else if (entry.isFile()) await syncFile(path);
+  }
+  await syncDir(dir);
+}
+
+/** True if anything, even a dangling link, has this name. */
+export async function present(path: string): Promise<boolean> {
+  return (await orMissing(lstat(path))) !== null;
+}
+
+/** What the promise gives, or null if the path it asks about isn't there. Other errors pass through. */
+export async function orMissing<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") return null;
+    throw error;
+  }
+}
+
+/** Feeds a whole file into a hash and returns how many bytes that were. */
+export async function hashInto(hash: Hash, path: string, signal?: AbortSignal): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, signal === undefined ? {} : { signal })) {
+    hash.update(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+  }
+  return bytes;
+}
+
+/** SHA-256 in hex of a file's content. */
+export async function digestOfFile(path: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  await hashInto(hash, path, signal);
+  return hash.digest("hex");
+}

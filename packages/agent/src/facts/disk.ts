@@ -1,0 +1,22 @@
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { orMissing } from "../durable.js";
+
+export interface DiskRoom {
+  path: string;
+  freeBytes: number;
+  freeInodes: number;
+}
+
+/** Room for an unprivileged writer where `path` is, or would be: a folder yet to be made lies on its nearest parent's disk. */
+export async function roomAt(path: string): Promise<DiskRoom> {
+  for (let at = path; ; at = dirname(at)) {
+    const stat = await orMissing(statfs(at));
+    if (stat !== null) {
+      // Some file systems (btrfs) have no fixed number of inodes and say 0 of 0: no limit.
+      const freeInodes = stat.files === 0 ? Number.MAX_SAFE_INTEGER : stat.ffree;
+      return { path, freeBytes: stat.bavail * stat.bsize, freeInodes };
+    }
+    if (at === "/") throw new Error("the root folder has no file system");
+  }
+}

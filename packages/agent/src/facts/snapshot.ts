@@ -1,0 +1,52 @@
+import type { FactProbe, HostFacts } from "@belay/shared";
+import { AGENT_VERSION } from "../about.js";
+import type { Host } from "../host.js";
+import { installedVersion, keptVersions } from "../versions/installed.js";
+import { readManifest, versionDir } from "../versions/manifest.js";
+import { roomAt } from "./disk.js";
+import { ailmentsOf } from "./health.js";
+import { runningVersion } from "./running.js";
+
+const MAX_AILMENTS = 64;
+/** Node's names for processors, in Go's words. What isn't here is called the same. */
+const GO_ARCH: Record<string, string> = { x64: "amd64", ia32: "386" };
+
+/** One snapshot of this host. Looks, changes nothing. Throws `path-refused`, `service-refused` or `command-refused`. */
+export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal): Promise<HostFacts> {
+  const service = host.allowed.service(probe.service);
+  await allowProbe(probe, host);
+  const status = await service.status();
+  const { pid } = status;
+  const { versionsDir, link } = probe;
+  const [installed, kept, running, ailments, disks] = await Promise.all([
+    installedVersion(link, versionsDir),
+    keptVersions(versionsDir),
+    runningVersion(probe.version, { pid, versionsDir }, host.http, signal),
+    ailmentsOf(probe.checks, pid, host, signal),
+    Promise.all(probe.disks.map(roomAt)),
+  ]);
+  const manifest = installed === null ? null : await readManifest(versionDir(versionsDir, installed));
+  if (status.state !== "running") ailments.unshift(`the service is ${status.state}`);
+  return {
+    host: host.name,
+    at: Math.round(host.clock.now()),
+    agentVersion: AGENT_VERSION,
+    os: host.machine.os,
+    arch: GO_ARCH[host.machine.arch] ?? host.machine.arch,
+    edition: manifest?.edition ?? "oss",
+    fips: manifest?.fips ?? false,
+    installed,
+    running,
+    kept: kept.slice(0, 256),
+    service: { name: probe.service, state: status.state, pid, restarts: status.restarts },
+    healthy: ailments.length === 0,
+    ailments: ailments.slice(0, MAX_AILMENTS),
+    disks,
+  };
+}
+
+async function allowProbe(probe: FactProbe, host: Host): Promise<void> {
+  await host.allowed.path(probe.versionsDir);
+  await host.allowed.link(probe.link);
+  for (const disk of probe.disks) await host.allowed.path(disk);
+}

@@ -1,0 +1,26 @@
+import type { Allowed } from "./allowed.js";
+import type { Clock } from "./clock.js";
+import type { Exec } from "./exec.js";
+import type { Http } from "./http.js";
+import type { Logger } from "./log.js";
+
+/** What machine this is, in Node's words. */
+export interface Machine {
+  os: string;
+  arch: string;
+}
+
+/** The host as ops see it: everything they may use to look at it and to change it. */
+export interface Host {
+  name: string;
+  machine: Machine;
+  allowed: Allowed;
+  clock: Clock;
+  http: Http;
+  exec: Exec;
+  log: Logger;
+  /** Where artifacts come from, and with which credentials. */
+  controller: { base: string; token: string };
+  /** A download that stands still this long is given up; it resumes at the next attempt. */
+  downloadIdleMs: number;
+}

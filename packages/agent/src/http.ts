@@ -1,0 +1,84 @@
+import { type IncomingMessage, get as insecureGet } from "node:http";
+import { get as secureGet } from "node:https";
+import { BelayError } from "@belay/shared";
+
+export interface HttpOptions {
+  /** Until the first byte of the answer's body may be read. */
+  timeoutMs: number;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** The network's HTTP half, as an argument. Every request has a connection of its own: a kept one would outlive a swap. */
+export interface Http {
+  /** Opens an answer for streaming. The caller reads or destroys its body. Throws `http-unreachable` or `http-timeout`. */
+  open(url: string, options: HttpOptions): Promise<IncomingMessage>;
+  /** Reads a small answer whole, within the same timeout. Throws also `http-too-large`. */
+  text(url: string, options: HttpOptions): Promise<{ status: number; text: string }>;
+}
+
+/** A probe or health answer beyond this is no answer. Teleport's /metrics is below 200 KiB. */
+const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+
+export const systemHttp: Http = {
+  open,
+  async text(url, options) {
+    const timeout = AbortSignal.timeout(options.timeoutMs);
+    const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+    const answer = await open(url, { ...options, signal });
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const give = () => answer.destroy();
+    signal.addEventListener("abort", give, { once: true });
+    try {
+      for await (const chunk of answer) {
+        size += (chunk as Buffer).length;
+        if (size > MAX_TEXT_BYTES)
+          throw new BelayError("http-too-large", `${url} answers more than ${MAX_TEXT_BYTES} bytes`);
+        chunks.push(chunk as Buffer);
+      }
+    } catch (error) {
+      throw asHttpError(url, error, signal, options);
+    } finally {
+      signal.removeEventListener("abort", give);
+      answer.destroy();
+    }
+    if (signal.aborted) throw asHttpError(url, signal.reason, signal, options);
+    return { status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
+  },
+};
+
+function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    options.signal?.throwIfAborted();
+    const get = url.startsWith("https:") ? secureGet : insecureGet;
+    const request = get(url, {
+      agent: false,
+      headers: options.headers,
+      timeout: options.timeoutMs,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    request.once("response", resolve);
+    request.once("timeout", () => {
+      request.destroy(
+        new BelayError("http-timeout", `${url} does not answer within ${options.timeoutMs} ms`, { context: { url } }),
+      );
+    });
+    request.once("error", (error) => reject(asHttpError(url, error, options.signal, options)));
+  });
+}
+
+function asHttpError(url: string, error: unknown, signal: AbortSignal | undefined, options: HttpOptions): unknown {
+  if (options.signal?.aborted) return options.signal.reason;
+  if (error instanceof BelayError) return error;
+  if (signal?.aborted) {
+    return new BelayError("http-timeout", `${url} does not answer within ${options.timeoutMs} ms`, {
+      context: { url },
+    });
+  }
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new BelayError("http-unreachable", `${url}: ${message || code || "connection failed"}`, {
+    context: { url, ...(code === undefined ? {} : { errno: code }) },
+    cause: error,
+  });
+}

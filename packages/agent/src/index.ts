@@ -1,0 +1,16 @@
+export { AGENT_VERSION } from "./about.js";
+export { type Agent, type AgentOptions, startAgent } from "./agent.js";
+export { type Clock, systemClock } from "./clock.js";
+export { type AgentConfig, type ProcessConfig, parseConfig, type ServiceConfig, type SystemdConfig } from "./config.js";
+export { type Exec, systemExec } from "./exec.js";
+export { samplesOf } from "./facts/metrics.js";
+export { type Http, systemHttp } from "./http.js";
+export { type JournalDisk, openJournalDisk } from "./journal/disk.js";
+export { Journal, type JournalEntry } from "./journal/journal.js";
+export { backoffMs } from "./link/backoff.js";
+export { type Dial, type Socket, type SocketEvents, webSocketDial } from "./link/socket.js";
+export type { RedialPolicy } from "./link/supervisor.js";
+export { createLogger, LOG_LEVELS, type Logger, type LogLevel, silentLogger } from "./log.js";
+export { ProcessService } from "./service/process.js";
+export type { Service, ServiceStatus } from "./service/service.js";
+export { SystemdService } from "./service/systemd.js";

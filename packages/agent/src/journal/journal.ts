@@ -1,0 +1,162 @@
+import type { Op, Outcome } from "@belay/shared";
+import type { JournalDisk } from "./disk.js";
+import { type AcceptedRecord, decodeLines, type JournalRecord, type PhaseData } from "./record.js";
+import { JournalWriter } from "./writer.js";
+
+/** One step as the journal knows it. */
+export interface JournalEntry {
+  step: string;
+  op: Op;
+  check: boolean;
+  deadlineMs: number;
+  /** In the order in which they were passed. */
+  phases: { phase: string; data: PhaseData; at: number }[];
+  ended: { outcome: Outcome; startedAt: number; endedAt: number } | null;
+  acked: boolean;
+}
+
+/** Outcomes of acked steps that are kept to answer repeats, and how many more may pile up before compacting. */
+const KEEP_ACKED = 1000;
+const COMPACT_SLACK = 500;
+
+/**
+ * The agent's memory (I7, I14): what it accepted, how far each op came, how each ended. State is a fold over records,
+ * and changes only after the record that changes it is on disk; `acked` alone may be lost (the outcome is sent again).
+ */
+export class Journal {
+  readonly id: string;
+  readonly #writer: JournalWriter;
+  readonly #keepAcked: number;
+  readonly #entries = new Map<string, JournalEntry>();
+  #madeAt = 0;
+  #fence = 0;
+  #acked = 0;
+
+  private constructor(id: string, writer: JournalWriter, keepAcked: number) {
+    this.id = id;
+    this.#writer = writer;
+    this.#keepAcked = keepAcked;
+  }
+
+  /**
+   * Opens a journal, making it with a new id when there is none. A torn tail is cut off; throws `journal-corrupt` for
+   * any other damage.
+   */
+  static async open(disk: JournalDisk, make: { id: () => string; now: number; keepAcked?: number }): Promise<Journal> {
+    const back = decodeLines(await disk.read(), disk.file);
+    await disk.truncate(back.goodBytes);
+    const writer = new JournalWriter(disk, back.goodBytes, back.lastGroup);
+    const first = back.records.find((record) => record.kind === "journal");
+    const journal = new Journal(first?.id ?? make.id(), writer, make.keepAcked ?? KEEP_ACKED);
+    for (const record of back.records) journal.#apply(record);
+    if (first === undefined) await journal.#append({ kind: "journal", id: journal.id, madeAt: make.now });
+    writer.betweenGroups = () => journal.#compactIfDue();
+    return journal;
+  }
+
+  /** The highest fencing number ever accepted (I13). */
+  get fence(): number {
+    return this.#fence;
+  }
+
+  entry(step: string): JournalEntry | undefined {
+    return this.#entries.get(step);
+  }
+
+  /** Accepted steps with no outcome yet, oldest first. */
+  open(): JournalEntry[] {
+    return [...this.#entries.values()].filter((entry) => entry.ended === null);
+  }
+
+  /** Steps whose outcome nobody has confirmed yet, oldest first. */
+  undelivered(): JournalEntry[] {
+    return [...this.#entries.values()].filter((entry) => entry.ended !== null && !entry.acked);
+  }
+
+  accept(accepted: Omit<AcceptedRecord, "kind">): Promise<void> {
+    return this.#append({ kind: "accepted", ...accepted });
+  }
+
+  phase(step: string, phase: string, data: PhaseData, at: number): Promise<void> {
+    return this.#append({ kind: "phase", step, phase, data, at });
+  }
+
+  end(step: string, ended: { outcome: Outcome; startedAt: number; endedAt: number }): Promise<void> {
+    return this.#append({ kind: "outcome", step, ...ended });
+  }
+
+  /** The controller has it. Unknown or repeated: ignored. */
+  ack(step: string): void {
+    const entry = this.#entries.get(step);
+    if (entry === undefined || entry.ended === null || entry.acked) return;
+    const record: JournalRecord = { kind: "acked", step };
+    this.#apply(record);
+    this.#writer.appendLazily(record);
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+
+  #append(record: JournalRecord): Promise<void> {
+    return this.#writer.append(record, () => this.#apply(record));
+  }
+
+  #apply(record: JournalRecord): void {
+    switch (record.kind) {
+      case "journal":
+        this.#madeAt = record.madeAt;
+        return;
+      case "fence":
+        this.#fence = Math.max(this.#fence, record.fence);
+        return;
+      case "accepted": {
+        const { step, op, check, deadlineMs } = record;
+        this.#fence = Math.max(this.#fence, record.fence);
+        this.#entries.set(step, { step, op, check, deadlineMs, phases: [], ended: null, acked: false });
+        return;
+      }
+      case "phase":
+        this.#entries.get(record.step)?.phases.push({ phase: record.phase, data: record.data, at: record.at });
+        return;
+      case "outcome": {
+        const entry = this.#entries.get(record.step);
+        const { outcome, startedAt, endedAt } = record;
+        if (entry !== undefined) entry.ended = { outcome, startedAt, endedAt };
+        return;
+      }
+      case "acked": {
+        const entry = this.#entries.get(record.step);
+        if (entry === undefined || entry.acked) return;
+        entry.acked = true;
+        entry.phases = [];
+        this.#acked += 1;
+        return;
+      }
+    }
+  }
+
+  async #compactIfDue(): Promise<void> {
+    if (this.#acked < this.#keepAcked + COMPACT_SLACK) return;
+    let surplus = this.#acked - this.#keepAcked;
+    for (const entry of this.#entries.values()) {
+      if (surplus === 0) break;
+      if (!entry.acked) continue;
+      this.#entries.delete(entry.step);
+      surplus -= 1;
+    }
+    this.#acked = this.#keepAcked;
+    await this.#writer.replaceAll([...this.#snapshot()]);
+  }
+
+  *#snapshot(): Generator<JournalRecord> {
+    yield { kind: "journal", id: this.id, madeAt: this.#madeAt };
+    yield { kind: "fence", fence: this.#fence };
+    for (const { step, op, check, deadlineMs, phases, ended, acked } of this.#entries.values()) {
+      yield { kind: "accepted", step, op, check, deadlineMs, fence: this.#fence, at: 0 };
+      for (const phase of phases) yield { kind: "phase", step, ...phase };
+      if (ended !== null) yield { kind: "outcome", step, ...ended };
+      if (acked) yield { kind: "acked", step };
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { BelayError, errorInfo } from "@belay/shared";
+import { AGENT_VERSION } from "./about.js";
+import { startAgent } from "./agent.js";
+import { systemClock } from "./clock.js";
+import { type AgentConfig, parseConfig } from "./config.js";
+import { systemExec } from "./exec.js";
+import { systemHttp } from "./http.js";
+import { openJournalDisk } from "./journal/disk.js";
+import { webSocketDial } from "./link/socket.js";
+import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from "./log.js";
+
+const HELP = `belay-agent: looks, fetches, backs up, swaps, checks and reverts on one host.
+
+Usage:
+  belay-agent [--config FILE] [--log-level LEVEL]   run until SIGTERM or SIGINT
+  belay-agent check-config [--config FILE]          check the file, say what it allows, and end
+  belay-agent --version | --help
+
+Options:
+  --config FILE       default /etc/belay/agent.yaml
+  --log-level LEVEL   ${LOG_LEVELS.join(", ")}; default info. Log lines are JSON, on stderr.
+`;
+
+/** The only place that constructs time, disk and network. Resolves to an exit code; null: running until a signal. */
+async function main(argv: string[]): Promise<number | null> {
+  const { values, positionals } = parseArguments(argv);
+  if (values.help) return say(HELP);
+  if (values.version) return say(`${AGENT_VERSION}\n`);
+  const [command, ...extra] = positionals;
+  if (extra.length > 0 || (command !== undefined && command !== "check-config")) {
+    throw new BelayError("usage", `there is no command ${positionals.join(" ")}`, { hint: "see belay-agent --help" });
+  }
+  const config = parseConfig(await readText(values.config), values.config);
+  if (command === "check-config") {
+    await readToken(config.tokenFile);
+    return say(describe(config));
+  }
+  const level = LOG_LEVELS.find((each) => each === values["log-level"]);
+  if (level === undefined) throw new BelayError("usage", `--log-level is one of ${LOG_LEVELS.join(", ")}`);
+  await run(config, level);
+  return null;
+}
+
+async function run(config: AgentConfig, level: LogLevel): Promise<void> {
+  const write = (line: string) => void process.stderr.write(line);
+  const log = createLogger({ level, write, now: Date.now, fields: { pid: process.pid, host: config.host } });
+  const token = await readToken(config.tokenFile, log);
+  const agent = await startAgent({
+    config,
+    token,
+    clock: systemClock,
+    random: Math.random,
+    dial: webSocketDial(config.controller, token),
+    http: systemHttp,
+    exec: systemExec,
+    log,
+    machine: { os: process.platform, arch: process.arch },
+    journalDisk: await openJournalDisk(join(config.stateDir, "journal")),
+    env: { PATH: process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+  });
+  log.info({ version: AGENT_VERSION, controller: config.controller, services: [...config.services.keys()] }, "started");
+  const stop = (signal: NodeJS.Signals) => {
+    log.info({ signal }, "stopping; services go on");
+    agent.stop().then(
+      () => process.exit(0),
+      (error: unknown) => process.exit(complain(error)),
+    );
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+}
+
+function parseArguments(argv: string[]) {
+  try {
+    return parseArgs({
+      args: argv,
+      allowPositionals: true,
+      options: {
+        config: { type: "string", default: "/etc/belay/agent.yaml" },
+        "log-level": { type: "string", default: "info" },
+        help: { type: "boolean", short: "h", default: false },
+        version: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    throw new BelayError("usage", (error as Error).message, { hint: "see belay-agent --help" });
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new BelayError("config-unreadable", (error as Error).message, {
+      hint: "name the file with --config, and let this user read it",
+      context: { file },
+    });
+  }
+}
+
+async function readToken(file: string, log?: Logger): Promise<string> {
+  const token = (await readText(file)).trim();
+  if (!/^[\x21-\x7e]{8,512}$/.test(token)) {
+    throw new BelayError("token-invalid", `${file} does not hold one join token`, {
+      hint: "put the token that belayd gave for this host into it, and nothing else",
+      context: { file },
+    });
+  }
+  const { mode } = await stat(file);
+  if ((mode & 0o004) !== 0) log?.warn({ file }, "everybody on this host can read the token: chmod 600");
+  return token;
+}
+
+function describe(config: AgentConfig): string {
+  const services = [...config.services].map(([name, service]) => `${name} (${service.manager})`);
+  return [
+    `host        ${config.host}`,
+    `controller  ${config.controller}`,
+    `state       ${config.stateDir}`,
+    `services    ${services.join(", ") || "none"}`,
+    `directories ${config.directories.join(", ") || "none"}`,
+    `commands    ${[...config.commands.keys()].join(", ") || "none"}`,
+    "",
+  ].join("\n");
+}
+
+function say(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function complain(error: unknown): number {
+  const { code, message, hint } = errorInfo(error);
+  process.stderr.write(`belay-agent: ${message} (${code})\n${hint === undefined ? "" : `  ${hint}\n`}`);
+  return code === "usage" ? 2 : 1;
+}
+
+try {
+  const exit = await main(process.argv.slice(2));
+  if (exit !== null) process.exitCode = exit;
+} catch (error) {
+  // Whatever a half-started agent still holds must not keep the process alive.
+  process.exit(complain(error));
+}

@@ -1,0 +1,50 @@
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BelayError, done } from "@belay/shared";
+import { makeDir, present, syncDir, syncTree, writeDurably } from "../durable.js";
+import { MANIFEST_NAME, type VersionManifest, verifyVersion, versionDir } from "../versions/manifest.js";
+import { unpack } from "../versions/unpack.js";
+import { download } from "./download.js";
+import type { Perform } from "./op.js";
+
+/** Names that belay makes beside the versions; none of them is a version, so nobody takes them for one. */
+export const partialName = (sha256: string) => `.belay-${sha256}.partial`;
+export const unpackingName = (version: string) => `.belay-${version}.unpacking`;
+
+/**
+ * Download, verify, unpack, and only then make visible by one rename: a version's folder is whole or not there.
+ * Idempotent: what is there and intact is left alone; an interrupted download is resumed.
+ */
+export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
+  await host.allowed.path(op.versionsDir);
+  const dir = versionDir(op.versionsDir, op.version);
+  if (await present(dir)) {
+    await verifyVersion(dir, op.sha256, attempt.signal);
+    return done(false, attempt.check ? { would: `keep ${dir}, which is whole` } : undefined);
+  }
+  if (attempt.check) return done(true, { would: `download ${op.size} bytes and unpack them into ${dir}` });
+
+  await makeDir(op.versionsDir);
+  const partial = join(op.versionsDir, partialName(op.sha256));
+  await download({ source: op.source, sha256: op.sha256, size: op.size, partial }, host, attempt);
+
+  const unpacking = join(op.versionsDir, unpackingName(op.version));
+  await rm(unpacking, { recursive: true, force: true });
+  try {
+    attempt.progress("unpacking");
+    const files = await unpack(partial, unpacking, op, attempt.signal);
+    const artifact = { sha256: op.sha256, size: op.size };
+    const manifest: VersionManifest = { version: op.version, artifact, files };
+    await writeDurably(join(unpacking, MANIFEST_NAME), `${JSON.stringify(manifest)}\n`);
+    await syncTree(unpacking);
+    await rename(unpacking, dir);
+    await syncDir(op.versionsDir);
+  } catch (error) {
+    await rm(unpacking, { recursive: true, force: true });
+    // Bytes with the right digest that can't be unpacked safely will never be better: don't keep them either.
+    if (error instanceof BelayError && error.code.startsWith("artifact-")) await rm(partial, { force: true });
+    throw error;
+  }
+  await rm(partial, { force: true });
+  return done(true);
+};

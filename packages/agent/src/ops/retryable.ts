@@ -1,0 +1,27 @@
+/**
+ * Failures after which the same op may well succeed: the network, a busy or full disk, a locked database. Everything
+ * else needs a person or another plan, and trying again would only lose time.
+ */
+const RETRYABLE: ReadonlySet<string> = new Set([
+  "artifact-unavailable",
+  "backup-busy",
+  "command-timeout",
+  "deadline-exceeded",
+  "download-cut",
+  "download-damaged",
+  "download-stalled",
+  "http-timeout",
+  "http-unreachable",
+  "os-eagain",
+  "os-ebusy",
+  "os-edquot",
+  "os-eintr",
+  "os-emfile",
+  "os-enfile",
+  "os-enospc",
+  "step-queue-full",
+]);
+
+export function isRetryable(code: string): boolean {
+  return RETRYABLE.has(code);
+}

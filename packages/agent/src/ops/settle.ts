@@ -1,0 +1,81 @@
+import { BelayError, type Check, type VersionProbe } from "@belay/shared";
+import { ailmentsOf } from "../facts/health.js";
+import { runningVersion } from "../facts/running.js";
+import type { Host } from "../host.js";
+import type { Service } from "../service/service.js";
+
+export interface Settling {
+  service: Service;
+  checks: readonly Check[];
+  /** What the process itself must report; null: whatever it is. */
+  version: { expect: string; probes: readonly VersionProbe[]; versionsDir: string } | null;
+  /** Restarts that had happened before; one more is a crash. Null: the service may be found in any state. */
+  restarts: number | null;
+  settleMs: number;
+  /** How long it may take until the first healthy moment of the time in which it then settles. */
+  startTimeoutMs: number;
+  signal: AbortSignal;
+  /** The first healthy moment. */
+  healthy?: () => Promise<void>;
+}
+
+/** Often enough for settle times of a second, seldom enough not to be the load that makes a service slow. */
+const MAX_POLL_MS = 500;
+const MIN_POLL_MS = 20;
+
+/**
+ * Watches a service until it has been the same process, unrestarted and healthy, for the settle time without a break
+ * (I8). Throws `service-crashed` as soon as it is gone, `unhealthy` when its time is up, or the signal's reason.
+ */
+export async function settle(watch: Settling, host: Host): Promise<void> {
+  const { clock } = host;
+  const pollMs = Math.max(MIN_POLL_MS, Math.min(MAX_POLL_MS, watch.settleMs / 5));
+  const startBy = clock.ticks() + watch.startTimeoutMs;
+  let calm: { pid: number | null; since: number } | null = null;
+  let told = false;
+  for (;;) {
+    watch.signal.throwIfAborted();
+    const seen = await look(watch, host);
+    const now = clock.ticks();
+    if (seen.ailments.length > 0) {
+      calm = null;
+      if (now >= startBy) throw unhealthy(watch, seen.ailments);
+    } else {
+      if (calm === null || calm.pid !== seen.pid) calm = { pid: seen.pid, since: now };
+      if (!told) await watch.healthy?.();
+      told = true;
+      if (now - calm.since >= watch.settleMs) return;
+    }
+    await clock.sleep(pollMs, watch.signal);
+  }
+}
+
+async function look(watch: Settling, host: Host): Promise<{ pid: number | null; ailments: string[] }> {
+  const status = await watch.service.status();
+  if (watch.restarts !== null && (status.restarts > watch.restarts || status.state === "failed")) {
+    throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
+      hint: "look at the service's own log on this host",
+      context: { service: watch.service.name, state: status.state, restarts: status.restarts },
+    });
+  }
+  if (status.state !== "running") return { pid: null, ailments: [`the service is ${status.state}`] };
+  const ailments = await ailmentsOf(watch.checks, status.pid, host, watch.signal);
+  if (watch.version !== null && ailments.length === 0) {
+    const { expect, probes, versionsDir } = watch.version;
+    const running = await runningVersion(probes, { pid: status.pid, versionsDir }, host.http, watch.signal);
+    if (running !== expect) ailments.push(`it reports ${running ?? "no version"}, not ${expect}`);
+  }
+  return { pid: status.pid, ailments };
+}
+
+function unhealthy(watch: Settling, ailments: string[]): BelayError {
+  const what = ailments.join("; ");
+  return new BelayError(
+    "unhealthy",
+    `${watch.service.name} was not healthy after ${watch.startTimeoutMs} ms: ${what}`,
+    {
+      hint: "look at the service's own log on this host",
+      context: { service: watch.service.name, ailments },
+    },
+  );
+}

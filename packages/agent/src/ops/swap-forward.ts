@@ -1,0 +1,111 @@
+import type { BackupResult, OpOf, SwapResult } from "@belay/shared";
+import { readBackup } from "../backups/manifest.js";
+import { takeBackup } from "../backups/take.js";
+import { verifyBackup } from "../backups/verify.js";
+import { switchLink } from "../durable.js";
+import { runningVersion } from "../facts/running.js";
+import type { Host } from "../host.js";
+import type { Service } from "../service/service.js";
+import { versionDir } from "../versions/manifest.js";
+import type { Attempt } from "./op.js";
+import { settle } from "./settle.js";
+
+type Swap = OpOf<"swap">;
+
+/** A reload forks at once; one that hasn't taken by then never will (a stale pid file, a signal too early). */
+const RELOAD_TAKES_MS = 10_000;
+const RELOAD_POLL_MS = 50;
+
+/**
+ * The way from the old version to the new. Every effect looks first and is left out where it is there already, so this
+ * may be called again after a crash at any line. Throws for anything that keeps the new version from settling.
+ */
+export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise<SwapResult> {
+  const service = host.allowed.service(op.service);
+  const reloads = op.how === "reload" && op.snapshot === null;
+  if (!reloads && attempt.passed("switching") === undefined) await stopForSwap(op, service, attempt);
+  const snapshot = await coldSnapshot(op, host, attempt);
+  if (attempt.passed("starting") === undefined) {
+    if (attempt.passed("switching") === undefined) await attempt.pass("switching");
+    await switchLink(op.link, versionDir(op.versionsDir, op.to));
+  }
+  if (attempt.passed("started") === undefined) await startNew(op, service, reloads, host, attempt);
+
+  const begunAt = Number(attempt.passed("begun")?.at);
+  const healthy = async () => {
+    if (attempt.passed("healthy") !== undefined) return;
+    // The wall clock, because the first half may have been in another life of the agent; never below zero.
+    await attempt.pass("healthy", { downMs: Math.max(0, Math.round(host.clock.now()) - begunAt) });
+  };
+  const { checks, settleMs, startTimeoutMs } = op;
+  const version = { expect: op.to, probes: op.version, versionsDir: op.versionsDir };
+  const restarts = Number(attempt.passed("started")?.restarts ?? 0);
+  await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.signal, healthy }, host);
+  const downMs = Number(attempt.passed("healthy")?.downMs ?? 0);
+  return { from: op.from, to: op.to, running: op.to, downMs, snapshot };
+}
+
+async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promise<void> {
+  if (attempt.passed("stopping") === undefined) await attempt.pass("stopping");
+  await service.stop(op.stopTimeoutMs);
+  if (attempt.passed("stopped") === undefined) await attempt.pass("stopped");
+}
+
+/** Taken while nothing runs, and read back (I4). One that this very step finished before a crash is used. */
+async function coldSnapshot(op: Swap, host: Host, attempt: Attempt): Promise<BackupResult | null> {
+  if (op.snapshot === null) return null;
+  const taken = attempt.passed("snapshot");
+  if (taken !== undefined) return taken as unknown as BackupResult;
+  const interrupted = attempt.passed("snapshotting");
+  if (interrupted === undefined) await attempt.pass("snapshotting", { at: Math.round(host.clock.now()) });
+  else {
+    const there = await readBackup(op.snapshot.dir, op.snapshot.id);
+    if (there !== null && there.manifest.takenAt >= Number(interrupted.at)) {
+      return noted(await verifyBackup(there, host, attempt.signal), attempt);
+    }
+  }
+  return noted(await takeBackup(op.snapshot, host, attempt.signal), attempt);
+}
+
+async function noted(result: BackupResult, attempt: Attempt): Promise<BackupResult> {
+  await attempt.pass("snapshot", result);
+  return result;
+}
+
+async function startNew(op: Swap, service: Service, reloads: boolean, host: Host, attempt: Attempt): Promise<void> {
+  const before = await service.status();
+  const resumed = attempt.passed("starting") !== undefined;
+  // From here on the new version may have run, and a revert has to put the snapshot back.
+  if (!resumed) await attempt.pass("starting", { pid: before.pid });
+  if (reloads && before.pid !== null) {
+    // Never a second signal: a process that gets two forks twice. What an earlier life signalled is only waited for.
+    if (!resumed) await service.reload();
+    const oldPid = attempt.passed("starting")?.pid;
+    if (!(await reloadTook(op, service, oldPid, host, attempt.signal))) {
+      host.log.warn({ step: attempt.step }, "reload did not take: restarting");
+      await service.stop(op.stopTimeoutMs);
+    }
+  }
+  await service.start();
+  await attempt.pass("started", { restarts: (await service.status()).restarts });
+}
+
+/** A reload took when another process is the main one, or the process reports the new version. */
+async function reloadTook(
+  op: Swap,
+  service: Service,
+  oldPid: unknown,
+  host: Host,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { clock } = host;
+  const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
+  while (clock.ticks() < until) {
+    const { pid } = await service.status();
+    if (pid !== null && pid !== oldPid) return true;
+    const at = { pid, versionsDir: op.versionsDir };
+    if ((await runningVersion(op.version, at, host.http, signal)) === op.to) return true;
+    await clock.sleep(RELOAD_POLL_MS, signal);
+  }
+  return false;
+}

@@ -1,0 +1,82 @@
+import { BelayError, type ErrorInfo, errorInfo, failed, type OpOf, type Outcome, reverted } from "@belay/shared";
+import { needBackup } from "../backups/manifest.js";
+import { restoreBackup } from "../backups/restore.js";
+import { switchLink } from "../durable.js";
+import type { Host } from "../host.js";
+import { versionDir } from "../versions/manifest.js";
+import type { Attempt } from "./op.js";
+import { isRetryable } from "./retryable.js";
+import { settle } from "./settle.js";
+
+/**
+ * Undoes what this step's own journal says it did (I10), and nothing else: a service that was never touched stays as it
+ * is. Not bound by the op's deadline: a host is not left between two versions because time is up. May be called again
+ * after a crash at any line. `thrown` null: an earlier life noted the reason.
+ */
+export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thrown: unknown): Promise<Outcome> {
+  const error = await noteReason(attempt, host, thrown);
+  if (!touched(attempt)) return failed(error, isRetryable(error.code));
+  try {
+    await undo(op, host, attempt);
+    return reverted(error);
+  } catch (again) {
+    attempt.halt.throwIfAborted();
+    const why = errorInfo(again);
+    return failed(
+      new BelayError("revert-failed", `${op.service} could not be brought back to ${op.from}: ${why.message}`, {
+        hint: "this host needs a person: the old version, or its data, is not back",
+        context: { swap: error, revert: why },
+      }).toJSON(),
+    );
+  }
+}
+
+/** True once an effect may have begun: each is announced in the journal first. */
+function touched(attempt: Attempt): boolean {
+  return attempt.passed("stopping") !== undefined || attempt.passed("switching") !== undefined;
+}
+
+async function noteReason(attempt: Attempt, host: Host, thrown: unknown): Promise<ErrorInfo> {
+  const noted = attempt.passed("reverting")?.error;
+  if (noted !== undefined) return noted as ErrorInfo;
+  const error = errorInfo(thrown);
+  host.log.warn({ step: attempt.step, error }, "swap does not hold: going back");
+  await note("reverting", { error }, attempt, host);
+  return error;
+}
+
+/** A full disk must not keep the old version from coming back: what can't be noted is done nevertheless. */
+async function note(phase: string, data: Record<string, unknown>, attempt: Attempt, host: Host): Promise<void> {
+  try {
+    await attempt.pass(phase, data);
+  } catch (error) {
+    host.log.error({ step: attempt.step, phase, error: errorInfo(error) }, "the way back can't be noted");
+  }
+}
+
+async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
+  const service = host.allowed.service(op.service);
+  const ran = attempt.passed("starting") !== undefined;
+  if (attempt.passed("back-switched") === undefined) {
+    // After a reload, too: processes of both versions may be about, and only a stop is sure to end the new one's.
+    if (ran || op.revertTo === "stopped") await service.stop(op.stopTimeoutMs);
+    // Where the new version never ran, the data is the old version's own still, and newer than any snapshot.
+    if (op.snapshot !== null && ran && attempt.passed("back-restored") === undefined) {
+      await restoreBackup(await needBackup(op.snapshot.dir, op.snapshot.id), host, attempt.halt);
+      await note("back-restored", {}, attempt, host);
+    }
+    await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    await note("back-switched", {}, attempt, host);
+  }
+  if (op.revertTo === "stopped") return;
+  // Found stopped and never started: it stays as it was found.
+  if (attempt.passed("begun")?.wasRunning !== true && !ran) return;
+  if (attempt.passed("back-started") === undefined) {
+    await service.start();
+    await note("back-started", { restarts: (await service.status()).restarts }, attempt, host);
+  }
+  const { checks, startTimeoutMs, settleMs } = op;
+  const version = { expect: op.from, probes: op.version, versionsDir: op.versionsDir };
+  const restarts = Number(attempt.passed("back-started")?.restarts ?? 0);
+  await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.halt }, host);
+}

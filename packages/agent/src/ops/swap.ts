@@ -1,0 +1,88 @@
+import { BelayError, done, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
+import { allowBackup } from "../backups/take.js";
+import { runningVersion } from "../facts/running.js";
+import type { Host } from "../host.js";
+import { installedVersion } from "../versions/installed.js";
+import { verifyVersion, versionDir } from "../versions/manifest.js";
+import type { Attempt, Perform } from "./op.js";
+import { drift } from "./preflight.js";
+import { settle } from "./settle.js";
+import { goForward } from "./swap-forward.js";
+import { goBack } from "./swap-revert.js";
+
+type Swap = OpOf<"swap">;
+
+/**
+ * One local transaction: the new version settles, or the old one is back, and the agent alone sees to it. Every phase is
+ * in the journal before its effect, so that a new life of the agent goes on from there, in the same direction (I7, I14).
+ *
+ *     begun -> [stopping -> stopped -> [snapshotting -> snapshot]] -> switching -> starting -> started -> healthy -> done
+ *        \___________________________ reverting -> ... -> reverted | revert-failed (see swap-revert)
+ */
+export const swap: Perform<"swap"> = async (op, host, attempt) => {
+  await allowSwap(op, host);
+  if (attempt.passed("begun") === undefined) {
+    const there = await mayBegin(op, host, attempt);
+    if (there !== null) return there;
+    if (attempt.check) return done(true, { would: wouldDo(op) });
+    const status = await host.allowed.service(op.service).status();
+    // From here on, whatever happens, this op ends in one of two whole states.
+    await attempt.pass("begun", { at: Math.round(host.clock.now()), wasRunning: status.state !== "stopped" });
+  }
+  if (attempt.passed("reverting") === undefined) {
+    try {
+      const result = await goForward(op, host, attempt);
+      return done(true, result);
+    } catch (error) {
+      // The agent stops: what is open goes on in its next life, forward.
+      attempt.halt.throwIfAborted();
+      return goBack(op, host, attempt, error);
+    }
+  }
+  return goBack(op, host, attempt, null);
+};
+
+async function allowSwap(op: Swap, host: Host): Promise<void> {
+  host.allowed.service(op.service);
+  await host.allowed.path(op.versionsDir);
+  await host.allowed.link(op.link);
+  if (op.snapshot !== null) await allowBackup(op.snapshot, host);
+}
+
+/** Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` throws. */
+async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome | null> {
+  const service = host.allowed.service(op.service);
+  const installed = await installedVersion(op.link, op.versionsDir);
+  const status = await service.status();
+  if (installed === op.to && installed !== op.from && status.state === "running") {
+    const { pid } = status;
+    const running = await runningVersion(op.version, { pid, versionsDir: op.versionsDir }, host.http, attempt.signal);
+    if (running === op.to) return alreadyThere(op, host, attempt, status.restarts);
+  }
+  if (installed !== op.from) throw drift(op.from, installed);
+  if (op.how === "start" && status.state === "running") {
+    throw new BelayError("drift", `the plan assumed that ${op.service} is stopped, and it runs`, {
+      hint: "somebody started it: look at this host, then plan anew",
+      context: { expected: "stopped", found: status.state },
+    });
+  }
+  await verifyVersion(versionDir(op.versionsDir, op.to), op.sha256, attempt.signal);
+  return null;
+}
+
+/** Somebody, perhaps an earlier attempt, brought the new version up: it counts only when it holds (I8). */
+async function alreadyThere(op: Swap, host: Host, attempt: Attempt, restarts: number): Promise<Outcome> {
+  const version = { expect: op.to, probes: op.version, versionsDir: op.versionsDir };
+  const { checks, settleMs, startTimeoutMs } = op;
+  const service = host.allowed.service(op.service);
+  await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.signal }, host);
+  const result: SwapResult = { from: op.from, to: op.to, running: op.to, downMs: 0, snapshot: null };
+  return done(false, result);
+}
+
+function wouldDo(op: Swap): string {
+  const snapshot = op.snapshot === null ? "" : ", take a cold snapshot";
+  const stop =
+    op.how === "start" || (op.how === "reload" && op.snapshot === null) ? "" : `stop ${op.service}${snapshot}, `;
+  return `${stop}point ${op.link} at ${op.to}, ${op.how} ${op.service}, and watch it for ${op.settleMs} ms`;
+}

@@ -1,0 +1,46 @@
+import { readdir, readFile } from "node:fs/promises";
+
+/** One live process. `bornAt` (clock ticks since boot) tells it from a later one that was given the same pid. */
+export interface LiveProcess {
+  pid: number;
+  bornAt: number;
+}
+
+/** Looks a process up. Null if there is none, or only a zombie: its parent hasn't asked, but it does nothing any more. */
+export async function findProcess(pid: number): Promise<LiveProcess | null> {
+  const stat = await readProc(`/proc/${pid}/stat`);
+  if (stat === null) return null;
+  // The command's name is in brackets and may hold anything, brackets and blanks too: count from the last one.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const state = fields[0] ?? "X";
+  if (state === "Z" || state === "X" || state === "x") return null;
+  return { pid, bornAt: Number(fields[19]) };
+}
+
+/** True if the process was started with exactly this `NAME=value` in its environment. Not allowed to look: false. */
+export async function isMarked(pid: number, marker: string): Promise<boolean> {
+  const environ = await readProc(`/proc/${pid}/environ`);
+  return environ !== null && `\0${environ}\0`.includes(`\0${marker}\0`);
+}
+
+/** Every live process that carries the mark, oldest first. Reads all of /proc: not for every poll. */
+export async function markedProcesses(marker: string): Promise<LiveProcess[]> {
+  const found: LiveProcess[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^[0-9]+$/.test(name)) continue;
+    const pid = Number(name);
+    if (pid === process.pid || !(await isMarked(pid, marker))) continue;
+    const live = await findProcess(pid);
+    if (live !== null) found.push(live);
+  }
+  return found.sort((a, b) => a.bornAt - b.bornAt || a.pid - b.pid);
+}
+
+async function readProc(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, "latin1");
+  } catch {
+    // Gone meanwhile (ENOENT, ESRCH), or somebody else's (EACCES): in both cases not ours.
+    return null;
+  }
+}

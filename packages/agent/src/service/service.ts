@@ -1,0 +1,24 @@
+import type { ServiceState } from "@belay/shared";
+
+export interface ServiceStatus {
+  state: ServiceState;
+  /** The main process; null when there is none. */
+  pid: number | null;
+  /** Restarts on its own since it was last started on purpose. */
+  restarts: number;
+}
+
+/** One service of this host, whoever supervises it. All calls are made one at a time, except `status`. */
+export interface Service {
+  readonly name: string;
+  /** Looks, changes nothing. */
+  status(): Promise<ServiceStatus>;
+  /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */
+  start(): Promise<void>;
+  /** Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. */
+  stop(timeoutMs: number): Promise<void>;
+  /** Asks the running service to renew itself, keeping sessions. Not idempotent. Doesn't wait for the effect. */
+  reload(): Promise<void>;
+  /** The agent goes away: stops watching. The service itself goes on. */
+  close(): Promise<void>;
+}

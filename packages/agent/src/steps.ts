@@ -1,0 +1,185 @@
+import { type AgentMessage, BelayError, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
+import type { Host } from "./host.js";
+import type { Journal, JournalEntry } from "./journal/journal.js";
+import type { Attempt } from "./ops/op.js";
+import { perform } from "./ops/registry.js";
+
+/** A controller sends a host one step at a time; more than this waiting means that something is wrong over there. */
+const MAX_WAITING = 64;
+const PROGRESS_EVERY_MS = 500;
+/** Between tries to write down an outcome that the disk wouldn't take. */
+const JOURNAL_RETRY_MS = 2_000;
+
+export interface StepsOptions {
+  journal: Journal;
+  host: Host;
+  send: (message: AgentMessage) => void;
+  /** Something on the host may be different now: new facts are worth telling. */
+  changed: () => void;
+}
+
+/**
+ * Takes steps in, writes down what it will do before it does it (I7), does one at a time, writes down how that ended, and
+ * tells. A step it has seen before is answered from the journal, never done again (I7, I14).
+ */
+export class Steps {
+  readonly #options: StepsOptions;
+  readonly #halting = new AbortController();
+  readonly #accepting = new Set<string>();
+  readonly #waiting: JournalEntry[] = [];
+  #fence: number;
+  #working: Promise<void> | null = null;
+
+  constructor(options: StepsOptions) {
+    this.#options = options;
+    this.#fence = options.journal.fence;
+  }
+
+  /** Takes up what an earlier life of this agent left open. Needs no controller. */
+  resume(): void {
+    for (const entry of this.#options.journal.open()) this.#enqueue(entry);
+  }
+
+  /** A step arrived. Resolves when its intent is on disk, or it was refused. */
+  async receive(step: Step): Promise<void> {
+    const { journal, send, host } = this.#options;
+    const known = journal.entry(step.step);
+    if (known !== undefined) {
+      if (known.ended !== null) this.#tell(known);
+      else send({ type: "accepted", step: step.step });
+      return;
+    }
+    if (this.#accepting.has(step.step)) return;
+    if (step.fence < this.#fence) {
+      // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
+      this.#refuse(step, fenced(step.fence, this.#fence), false);
+      return;
+    }
+    if (this.#waiting.length + this.#accepting.size >= MAX_WAITING) {
+      this.#refuse(step, new BelayError("step-queue-full", `${MAX_WAITING} steps wait already`), true);
+      return;
+    }
+    this.#fence = step.fence;
+    this.#accepting.add(step.step);
+    try {
+      const { op, fence, check, deadlineMs } = step;
+      await journal.accept({ step: step.step, op, fence, check, deadlineMs, at: host.clock.now() });
+    } catch (error) {
+      // The intent is not on disk, so nothing is done (I7).
+      host.log.error({ step: step.step, error: errorInfo(error) }, "step not accepted: the journal can't be written");
+      this.#refuse(step, error, true);
+      return;
+    } finally {
+      this.#accepting.delete(step.step);
+    }
+    const entry = journal.entry(step.step);
+    if (entry === undefined) return;
+    send({ type: "accepted", step: step.step });
+    this.#enqueue(entry);
+  }
+
+  /** Sends every outcome that nobody has confirmed: after each new connection. */
+  redeliver(): void {
+    for (const entry of this.#options.journal.undelivered()) this.#tell(entry);
+  }
+
+  /** Stops working. What is under way stays open in the journal and is resumed by the next life. */
+  async halt(): Promise<void> {
+    this.#halting.abort(new BelayError("agent-halted", "the agent stops"));
+    await this.#working;
+  }
+
+  #enqueue(entry: JournalEntry): void {
+    this.#waiting.push(entry);
+    this.#working ??= this.#work();
+  }
+
+  async #work(): Promise<void> {
+    // Behind the caller's own turn, so that a resumed step finds the agent wholly made.
+    await null;
+    for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift()) {
+      if (this.#halting.signal.aborted) break;
+      await this.#carryOut(entry);
+    }
+    this.#working = null;
+  }
+
+  async #carryOut(entry: JournalEntry): Promise<void> {
+    const { host, changed } = this.#options;
+    const startedAt = Math.round(host.clock.now());
+    const deadline = new AbortController();
+    const disarm = host.clock.timer(entry.deadlineMs, () => deadline.abort(late(entry.deadlineMs)));
+    try {
+      const attempt = this.#attempt(entry, deadline.signal);
+      const outcome = await perform(entry.op, host, attempt);
+      if (!(await this.#writeDown(entry, outcome, startedAt))) return;
+      this.#tell(entry);
+      if (outcome.status !== "done" || outcome.changed) changed();
+    } catch (error) {
+      if (!this.#halting.signal.aborted) throw error;
+      host.log.info({ step: entry.step }, "step stays open: the agent stops");
+    } finally {
+      disarm();
+    }
+  }
+
+  #attempt(entry: JournalEntry, deadline: AbortSignal): Attempt {
+    const { journal, host, send } = this.#options;
+    const { step, check } = entry;
+    let toldAt = Number.NEGATIVE_INFINITY;
+    return {
+      step,
+      check,
+      halt: this.#halting.signal,
+      signal: AbortSignal.any([deadline, this.#halting.signal]),
+      passed: (phase) => entry.phases.find((each) => each.phase === phase)?.data,
+      pass: (phase, data = {}) => journal.phase(step, phase, data, Math.round(host.clock.now())),
+      progress(note, amount) {
+        if (host.clock.ticks() - toldAt < PROGRESS_EVERY_MS) return;
+        toldAt = host.clock.ticks();
+        send({ type: "progress", step, note, ...amount });
+      },
+    };
+  }
+
+  /** The effect is there, so its outcome must get to the disk: waits for a full one. False if the agent stops first. */
+  async #writeDown(entry: JournalEntry, outcome: Outcome, startedAt: number): Promise<boolean> {
+    const { journal, host } = this.#options;
+    for (;;) {
+      try {
+        await journal.end(entry.step, { outcome, startedAt, endedAt: Math.round(host.clock.now()) });
+        return true;
+      } catch (error) {
+        host.log.error({ step: entry.step, error: errorInfo(error) }, "outcome can't be written down yet");
+        await host.clock.sleep(JOURNAL_RETRY_MS, this.#halting.signal).catch(() => {});
+        if (this.#halting.signal.aborted) return false;
+      }
+    }
+  }
+
+  #tell(entry: JournalEntry): void {
+    if (entry.ended === null) return;
+    this.#options.send({ type: "outcome", step: entry.step, ...entry.ended });
+  }
+
+  #refuse(step: Step, error: unknown, retryable: boolean): void {
+    const { host, send } = this.#options;
+    const at = Math.round(host.clock.now());
+    const outcome = failed(errorInfo(error), retryable);
+    send({ type: "outcome", step: step.step, outcome, startedAt: at, endedAt: at });
+  }
+}
+
+function fenced(fence: number, seen: number): BelayError {
+  return new BelayError("fenced", `step sent under lease ${fence}, but lease ${seen} holds now`, {
+    hint: "another belayd leads this run: this one must stop",
+    context: { fence, seen },
+  });
+}
+
+function late(deadlineMs: number): BelayError {
+  return new BelayError("deadline-exceeded", `the op took longer than ${deadlineMs} ms`, {
+    hint: "see what it waited for; the plan's policy sets the time",
+    context: { deadlineMs },
+  });
+}

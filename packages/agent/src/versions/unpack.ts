@@ -1,0 +1,179 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { link, mkdir, open, realpath, symlink } from "node:fs/promises";
+import { dirname, join, sep } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { BelayError } from "@belay/shared";
+import { Parser, type ReadEntry } from "tar";
+import { judgeEntry, type SafeEntry, unsafe } from "./entry.js";
+import type { ManifestFile } from "./manifest.js";
+
+/** Far above any release (Teleport has about 40), far below what would hurt a disk or this process. */
+const MAX_ENTRIES = 50_000;
+
+export interface UnpackLimits {
+  /** Leading path components to drop. */
+  strip: number;
+  maxUnpackedBytes: number;
+}
+
+/**
+ * Unpacks a tarball, compressed or not, into a new folder and returns what it holds. The caller removes the folder when
+ * this throws. Links are made last, so that no file is ever written through one, and are then followed for real: what
+ * reads as harmless word by word may still lead out over another link. Throws `artifact-unsafe`, `artifact-too-large`,
+ * `artifact-unreadable`.
+ */
+export async function unpack(
+  tarball: string,
+  into: string,
+  limits: UnpackLimits,
+  signal: AbortSignal,
+): Promise<ManifestFile[]> {
+  await mkdir(into, { mode: 0o755 });
+  const unpacking = new Unpacking(into, limits);
+  const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
+  parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
+  const broken = new AbortController();
+  unpacking.failed = (error) => broken.abort(error);
+  try {
+    const source = createReadStream(tarball);
+    // The parser is a stream in all but its type declarations.
+    const sink = parser as unknown as NodeJS.WritableStream;
+    await pipeline(source, sink, { signal: AbortSignal.any([signal, broken.signal]) });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw unpacking.error ?? unreadable(error);
+  }
+  await unpacking.finished();
+  return unpacking.makeLinks();
+}
+
+class Unpacking {
+  error: unknown;
+  failed: (error: unknown) => void = () => {};
+  readonly #root: string;
+  readonly #limits: UnpackLimits;
+  readonly #files: ManifestFile[] = [];
+  readonly #links: Extract<SafeEntry, { kind: "symlink" | "hardlink" }>[] = [];
+  #entries = 0;
+  #bytes = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(root: string, limits: UnpackLimits) {
+    this.#root = root;
+    this.#limits = limits;
+  }
+
+  /** Takes entries in order; the parser waits for each to be read before it gives the next. */
+  take(entry: ReadEntry): void {
+    this.#writing = this.#writing
+      .then(() => this.#write(entry))
+      .catch((error: unknown) => {
+        this.fail(error);
+        entry.resume();
+      });
+  }
+
+  fail(error: unknown): void {
+    this.error ??= error;
+    this.failed(this.error);
+  }
+
+  async finished(): Promise<void> {
+    await this.#writing;
+    if (this.error !== undefined) throw this.error;
+  }
+
+  async #write(entry: ReadEntry): Promise<void> {
+    this.#entries += 1;
+    this.#bytes += entry.size;
+    if (this.error !== undefined) throw this.error;
+    if (this.#entries > MAX_ENTRIES || this.#bytes > this.#limits.maxUnpackedBytes) {
+      throw new BelayError(
+        "artifact-too-large",
+        `the artifact unpacks to more than ${this.#limits.maxUnpackedBytes} bytes`,
+        {
+          hint: "nothing was unpacked. If this is right, raise the limit in the product profile",
+          context: { maxUnpackedBytes: this.#limits.maxUnpackedBytes, maxEntries: MAX_ENTRIES },
+        },
+      );
+    }
+    const safe = judgeEntry(entry, this.#limits.strip);
+    if (safe?.kind === "file") {
+      await this.#writeFile(safe, entry);
+      return;
+    }
+    entry.resume();
+    if (safe?.kind === "dir") await this.#makeParents(entry.path, join(this.#root, safe.path));
+    else if (safe !== null) this.#links.push(safe);
+  }
+
+  async #writeFile(file: Extract<SafeEntry, { kind: "file" }>, entry: ReadEntry): Promise<void> {
+    const path = join(this.#root, file.path);
+    await this.#makeParents(entry.path, dirname(path));
+    const hash = createHash("sha256");
+    // Exclusive: an archive that names a file twice means to replace what was checked before.
+    const handle = await open(path, "wx", file.mode).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === "EEXIST" ? unsafe(entry.path, "is there twice") : error;
+    });
+    try {
+      for await (const chunk of entry) {
+        hash.update(chunk);
+        await handle.write(chunk);
+      }
+      await handle.chmod(file.mode);
+    } finally {
+      await handle.close();
+    }
+    this.#files.push({ path: file.path, size: file.size, sha256: hash.digest("hex"), mode: file.mode });
+  }
+
+  async #makeParents(entry: string, dir: string): Promise<void> {
+    await mkdir(dir, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === "EEXIST" || error.code === "ENOTDIR" ? unsafe(entry, "lies below a file") : error;
+    });
+  }
+
+  async makeLinks(): Promise<ManifestFile[]> {
+    for (const each of this.#links) {
+      const path = join(this.#root, each.path);
+      await this.#makeParents(each.path, dirname(path));
+      try {
+        if (each.kind === "symlink") await symlink(each.target, path);
+        else await this.#hardlink(each.path, each.target);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "EEXIST") throw unsafe(each.path, "is there twice");
+        throw error;
+      }
+    }
+    const root = await realpath(this.#root);
+    for (const each of this.#links) {
+      if (each.kind === "hardlink") continue;
+      const leads = await realpath(join(this.#root, each.path)).catch(() => null);
+      if (leads === null) throw unsafe(each.path, `is a link that leads nowhere: ${each.target}`);
+      if (leads !== root && !leads.startsWith(root + sep))
+        throw unsafe(each.path, `is a link that leaves its folder: ${each.target}`);
+      this.#files.push({ path: each.path, link: each.target });
+    }
+    return this.#files.sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  async #hardlink(path: string, target: string): Promise<void> {
+    // Only to a file of this very archive: its bytes are known, and nothing outside can be reached.
+    const original = this.#files.find((file) => file.path === target);
+    if (original === undefined || "link" in original)
+      throw unsafe(path, `is a hard link to ${target}, which is not there`);
+    await link(join(this.#root, target), join(this.#root, path));
+    this.#files.push({ ...original, path });
+  }
+}
+
+function unreadable(cause: unknown): unknown {
+  const code = (cause as NodeJS.ErrnoException).code ?? "";
+  // A full or failing disk is the host's trouble, not the artifact's.
+  if (/^E[A-Z]+$/.test(code) && (cause as NodeJS.ErrnoException).syscall !== undefined) return cause;
+  return new BelayError("artifact-unreadable", `the artifact can't be unpacked: ${(cause as Error).message}`, {
+    hint: "it has the digest that was planned, so it was packed wrongly: make and add it again",
+    cause,
+  });
+}

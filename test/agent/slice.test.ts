@@ -1,0 +1,39 @@
+import { rmSync } from "node:fs";
+import type { HostFacts, SwapResult } from "@belay/shared";
+import t from "tap";
+import { World } from "./support/world.js";
+
+t.test("an agent process connects, looks, fetches and swaps", async (t) => {
+  const world = await World.make(t);
+  const { controller } = world;
+  world.install("5.4.2");
+  world.linkTo("5.4.2");
+  world.initially = "running";
+  world.spawn();
+  const hello = await controller.until(() => controller.all("hello")[0]);
+  t.match(hello, { host: "host-1", protocol: 1, open: [] });
+  t.same(controller.authorizations[0], "Bearer a-token-of-a-host");
+
+  t.same(await controller.step({ kind: "noop" }), { status: "done", changed: false });
+  const health = await controller.step({
+    kind: "health",
+    probe: world.probe(),
+    expect: "5.4.2",
+    settleMs: 100,
+    timeoutMs: 5000,
+  });
+  t.match(health, { status: "done", result: { installed: "5.4.2", running: "5.4.2", healthy: true, ailments: [] } });
+
+  const fetched = await world.release("6.2.31");
+  t.match(await controller.step(fetched), { status: "done", changed: true });
+  t.match(await controller.step(fetched), { status: "done", changed: false });
+
+  const swapped = await controller.step(world.swapOp("5.4.2", "6.2.31", { sha256: fetched.sha256 }));
+  t.match(swapped, { status: "done", changed: true, result: { running: "6.2.31", snapshot: null } });
+  t.ok(((swapped as { result: SwapResult }).result.downMs ?? -1) > 0);
+  const facts = (await controller.step({ kind: "facts", probe: world.probe() })) as { result: HostFacts };
+  t.match(facts.result, { installed: "6.2.31", running: "6.2.31", kept: ["5.4.2", "6.2.31"], healthy: true });
+  t.same([world.startsOf("5.4.2"), world.startsOf("6.2.31")], [1, 1]);
+  t.ok(controller.all("facts").length >= 2, "facts after the welcome and after the swap");
+  rmSync(`${world.dir}/pack`, { recursive: true });
+});
