@@ -1,0 +1,21 @@
+import type { Fleet } from "../inventory/fleet.js";
+import type { FleetFacts } from "./input.js";
+import { type Finding, Findings } from "./lint/finding.js";
+import { Model } from "./lint/model.js";
+import { replay } from "./lint/replay.js";
+import { checkShape } from "./lint/shape.js";
+import type { Plan } from "./plan.js";
+
+export type { Finding } from "./lint/finding.js";
+
+/**
+ * A second pair of eyes: replays a finished plan step by step on a model of the fleet and names every invariant it
+ * breaks, and where. Shares no code with the planner. What was broken before the plan and does not get worse is no
+ * finding, nor is a host that a person agreed to leave behind. Pure; an empty list is a clean plan.
+ */
+export function lintPlan(plan: Plan, fleet: Fleet, facts: FleetFacts): readonly Finding[] {
+  const findings = new Findings();
+  checkShape(plan, fleet, facts, findings);
+  replay(plan, new Model(plan, fleet, facts), findings);
+  return findings.all;
+}
