@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import t from "tap";
-import { askHost, processesOf, startsOf } from "../support/fleet-on-disk/index.js";
+import { askHost, diaryOf, processesOf, startsOf } from "../support/fleet-on-disk/index.js";
 import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 const alone = (t: Parameters<typeof SmallFleet.layOut>[0]) =>
@@ -18,13 +18,18 @@ t.test("crash-at-start: counted, never answering, no PID file", async (t) => {
   t.equal((await startsOf(fleet.layout, "auth-1")).length, 1);
 });
 
-t.test("crash-after: ready at first, then gone", async (t) => {
+t.test("crash-after: starts well, and is gone a moment later", async (t) => {
   const fleet = await alone(t);
-  await fleet.install("auth-1", { version: "5.4.3", behaviour: { kind: "crash-after", afterMs: 2_000 } });
-  await fleet.start("auth-1");
-  t.equal((await askHost(fleet.host("auth-1"))).version, "5.4.3");
+  await fleet.install("auth-1", { version: "5.4.3", behaviour: { kind: "crash-after", afterMs: 300 } });
+  fleet.launch("auth-1");
   await fleet.diary("auth-1", "crash");
   await gone(fleet);
+  const life = await diaryOf(fleet.layout, "auth-1");
+  t.same(
+    life.map((line) => line.event),
+    ["start", "ready", "crash"],
+  );
+  t.equal(existsSync(fleet.host("auth-1").service.pidFile), true, "with a PID file that leads nowhere now");
 });
 
 t.test("never-ready: started, with a PID file, and 400 whatever happens", async (t) => {

@@ -8,10 +8,11 @@ import {
   processesOf,
   readLayout,
   startServices,
+  startsOf,
   stopEverything,
   whatRuns,
 } from "../support/fleet-on-disk/index.js";
-import { cluster, SmallFleet } from "../support/fleet-on-disk/small-fleet.js";
+import { cluster, SmallFleet, until } from "../support/fleet-on-disk/small-fleet.js";
 
 const ROOT_AND_LEAF = [
   cluster("main", { auth: 2, proxy: 2, node: 3 }),
@@ -32,6 +33,41 @@ t.test("a root and a leaf are laid out, start, get ready, and stop without a tra
     t.same(life, ["start", "ready", "stop"], host.name);
   }
   await stopEverything(layout);
+});
+
+t.test("in the right order two majors pass, with reloads for all but auth, and nothing breaks", async (t) => {
+  const fleet = await SmallFleet.layOut(t, "5.4.2", ROOT_AND_LEAF);
+  const { layout } = fleet;
+  await startServices(layout);
+  const upgrade = async (clusterName: string, version: string) => {
+    const hosts = layout.hosts.filter((host) => host.cluster === clusterName);
+    const auths = hosts.filter((host) => host.backend !== null).map((host) => host.name);
+    await fleet.stop(...auths);
+    for (const name of auths) {
+      await fleet.install(name, version);
+      await fleet.start(name);
+    }
+    for (const host of hosts.filter((one) => one.backend === null)) {
+      await fleet.install(host.name, version);
+      process.kill(Number(readFileSync(host.service.pidFile, "utf8")), "SIGHUP");
+      await until(`${host.name} to run ${version}`, async () => {
+        const { version: running, ready } = await askHost(host);
+        return running === version && ready === 200 && (await processesOf([host])).length === 1;
+      });
+    }
+  };
+  for (const version of ["6.2.31", "7.1.0"]) for (const name of ["main", "eu"]) await upgrade(name, version);
+  t.same(
+    await whatRuns(layout),
+    layout.hosts.map((host) => ({ host: host.name, version: "7.1.0", ready: 200, why: [] })),
+  );
+  for (const host of layout.hosts) {
+    t.same(
+      (await startsOf(layout, host.name)).map((start) => start.version),
+      ["5.4.2", "6.2.31", "7.1.0"],
+      host.name,
+    );
+  }
 });
 
 t.test("a host's folder is what an agent and fleet.yaml expect", async (t) => {
@@ -57,7 +93,8 @@ t.test("a host's folder is what an agent and fleet.yaml expect", async (t) => {
     layout.hosts.map((host) => host.vars),
   );
   for (const host of layout.hosts) {
-    for (const path of [host.vars.config, host.vars.unit, host.vars.environment]) t.ok(existsSync(path ?? ""), path);
+    for (const path of [host.vars.config, host.vars.unit, host.vars.environment])
+      t.ok(existsSync(path ?? ""), `${path}`);
     t.equal(host.vars.backend !== undefined, host.roles.includes("auth"));
     t.equal(host.vars.proxy !== undefined, host.roles.includes("proxy"));
   }

@@ -75,6 +75,18 @@ t.test("a fork that dies at its start leaves its parent serving", async (t) => {
   t.match(await askHost(fleet.host("auth-1")), { version: "5.4.4", ready: 200 }, "and the next HUP works");
 });
 
+t.test("a HUP that comes while a fork is under way is taken up after it", async (t) => {
+  const fleet = await SmallFleet.layOut(t, "5.4.2", [cluster("main", { auth: 1 })]);
+  await fleet.start("auth-1");
+  const parent = pidIn(fleet, "auth-1");
+  await fleet.install("auth-1", { version: "5.4.3", behaviour: "crash-at-start" });
+  process.kill(parent, "SIGHUP");
+  await until("the fork to be there", async () => (await processesOf(fleet.layout.hosts)).length === 2);
+  process.kill(parent, "SIGHUP");
+  t.equal((await fleet.diary("auth-1", "crash", 2)).length, 2);
+  t.match(await askHost(fleet.host("auth-1")), { version: "5.4.2", ready: 200 });
+});
+
 t.test("an auth that is reloaded across majors corrupts its own backend (I5)", async (t) => {
   const fleet = await SmallFleet.layOut(t, "5.4.2", [cluster("main", { auth: 1 })]);
   await fleet.start("auth-1");

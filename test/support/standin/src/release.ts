@@ -7,7 +7,7 @@ export type Behaviour =
   | { readonly kind: "good" }
   /** Exits with 2 before anything else, as a Go panic does. */
   | { readonly kind: "crash-at-start" }
-  /** Starts well, becomes ready, and panics `afterMs` after its start. */
+  /** Starts well, and panics `afterMs` after its start has succeeded. */
   | { readonly kind: "crash-after"; readonly afterMs: number }
   /** Starts, writes its PID file, and answers `/readyz` with 400 for ever. */
   | { readonly kind: "never-ready" }

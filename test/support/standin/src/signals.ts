@@ -17,6 +17,7 @@ export interface Life {
 export function obeySignals(life: Life): void {
   let forking = false;
   let leaving = false;
+  let next: (() => void) | null = null;
   const leave = async (reason: string, drain: boolean) => {
     if (leaving) return;
     leaving = true;
@@ -26,11 +27,19 @@ export function obeySignals(life: Life): void {
     process.exit(0);
   };
   const forkOnce = (then: () => void) => {
-    if (forking || leaving) return life.log("a fork is under way already");
+    if (leaving) return;
+    if (forking) {
+      // Taken up when the fork under way has ended: a signal that comes while another is handled is not lost.
+      next = then;
+      return;
+    }
     forking = true;
     fork(life, (started) => {
       forking = false;
       if (started) then();
+      const waiting = next;
+      next = null;
+      if (waiting !== null) forkOnce(waiting);
     });
   };
   process.on("SIGTERM", () => void leave("SIGTERM", false));

@@ -33,7 +33,6 @@ export async function start(release: Release, options: StartOptions): Promise<vo
   const diary = new Diary(config.dataDir, release.version);
   diary.write("start", isFork ? "fork" : "start");
   if (behaviour.kind === "crash-at-start") panic(diary, "nil pointer dereference");
-  if (behaviour.kind === "crash-after") setTimeout(() => panic(diary, "concurrent map writes"), behaviour.afterMs);
   log(`Teleport v${release.version} starting as ${config.roles.join(", ")}, pid ${process.pid}`);
 
   const health = new Health(log);
@@ -86,6 +85,7 @@ export async function start(release: Release, options: StartOptions): Promise<vo
   if (process.connected) process.send?.({ started: process.pid });
   diary.write("ready", config.roles.join(","));
   log("started");
+  if (behaviour.kind === "crash-after") setTimeout(() => panic(diary, "concurrent map writes"), behaviour.afterMs);
 }
 
 /** Proxies and nodes join their own cluster; a leaf's auth joins the root it trusts. */
