@@ -17,8 +17,7 @@ import { hardnessOf } from "./tolerance.js";
 export function finishWork(state: RunState, record: StageRecord, batch: Batch, work: HostWork): void {
   const isWhole = work.next === work.program.length;
   work.status = isWhole ? "done" : "aside";
-  batch.ready.delete(work.host);
-  batch.backingOff.delete(work.host);
+  leaveQueues(batch, work);
   batch.open -= 1;
   if (batch.index === STOP_BATCH) return;
   if (!isWhole) record.skipped += 1;
@@ -36,8 +35,7 @@ export function failWork(
 ): void {
   const hard = hardnessOf(state, record, batch.index, work.host, what.error);
   work.status = "failed";
-  batch.ready.delete(work.host);
-  batch.backingOff.delete(work.host);
+  leaveQueues(batch, work);
   batch.open -= 1;
   batch.failed.set(work.host, { host: work.host, hard, ...what });
   if (hard !== null) batch.hard += 1;
@@ -64,7 +62,15 @@ export function makeReady(batch: Batch, work: HostWork, at: number): void {
   work.tries = 0;
   work.triedSince = null;
   work.notBefore = 0;
-  batch.ready.add(work.host);
+  const queue = work.next > 0 || work.attempts > 0 ? batch.begun : batch.fresh;
+  queue.add(work.host);
+}
+
+/** Nothing is to be sent to this host, for now or for good. */
+export function leaveQueues(batch: Batch, work: HostWork): void {
+  batch.fresh.delete(work.host);
+  batch.begun.delete(work.host);
+  batch.backingOff.delete(work.host);
 }
 
 export function noteFailure(state: RunState, record: StageRecord, host: HostName, error: ErrorInfo, at: number): void {

@@ -19,7 +19,8 @@ export function beginBatch(state: RunState, event: EventOf<"batch-started">): vo
     startedAt: event.at,
     work: new Map(),
     open: 0,
-    ready: new Set(),
+    fresh: new Set(),
+    begun: new Set(),
     backingOff: new Set(),
     failed: new Map(),
     hard: 0,
@@ -46,7 +47,7 @@ export function beginBatch(state: RunState, event: EventOf<"batch-started">): vo
       stumbled: false,
     };
     batch.work.set(host, work);
-    batch.ready.add(host);
+    batch.fresh.add(host);
     batch.open += 1;
     if (work.program.length === 0) finishWork(state, record, batch, work);
   }

@@ -2,8 +2,18 @@ import { BackupResult, type Outcome, SwapResult } from "@belay/shared";
 import { Compile } from "typebox/compile";
 import { backoffMs } from "./backoff.js";
 import type { EventOf } from "./event.js";
-import { atWork, countInRecap, failWork, finishWork, forgive, makeReady, noteFailure } from "./fold-hosts.js";
+import {
+  atWork,
+  countInRecap,
+  failWork,
+  finishWork,
+  forgive,
+  leaveQueues,
+  makeReady,
+  noteFailure,
+} from "./fold-hosts.js";
 import { type Batch, type Flight, type HostWork, type RunState, recordOf, type StageRecord } from "./state.js";
+import { isFinal } from "./tolerance.js";
 
 type Done = Extract<Outcome, { status: "done" }>;
 type Lost = Exclude<Outcome, { status: "done" }>;
@@ -12,8 +22,7 @@ export function intendStep(state: RunState, event: EventOf<"step-intended">): vo
   const { batch, work } = atWork(state, event.host);
   const { type: _, ...flight } = event;
   state.inFlight.set(event.step, flight);
-  batch.ready.delete(event.host);
-  batch.backingOff.delete(event.host);
+  leaveQueues(batch, work);
   work.status = "flying";
   work.step = event.step;
   work.attempts = event.attempt;
@@ -53,7 +62,7 @@ export function endStep(state: RunState, event: EventOf<"step-ended">): void {
 
 function mayRetry(state: RunState, record: StageRecord, work: HostWork, outcome: Lost): boolean {
   if (outcome.status !== "failed" || !outcome.retryable || state.setAside.has(work.host)) return false;
-  return work.tries < record.stage.attempts;
+  return !isFinal(outcome.error) && work.tries < record.stage.attempts;
 }
 
 /** The host's next op, or the end of its program. */

@@ -39,7 +39,7 @@ export type EventType = RunEvent["type"];
 
 /**
  * Which event may come in which phase, and which phases may follow. What is not here is illegal; what is here is legal
- * if it also fits the details (`legal`). `docs/run-states.md` is made from this, and the tests walk every arrow of it.
+ * if it also fits the details (`legal`). At an open failure gate, aborting is one of its answers (`failure-decided`). `docs/run-states.md` is made from this, and the tests walk every arrow of it.
  */
 export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventType, readonly Phase[]>>>>> = {
   between: {
@@ -93,7 +93,6 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
     "host-quarantined": ["failure"],
     "host-released": ["failure"],
     "pause-asked": ["paused"],
-    "abort-asked": ["ending"],
   },
   pausing: {
     "lease-taken": ["pausing"],

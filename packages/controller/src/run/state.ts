@@ -87,8 +87,10 @@ export interface Batch {
   readonly work: Map<HostName, HostWork>;
   /** Hosts with neither an end nor a failure yet. */
   open: number;
-  /** Could take their next step now, in order. */
-  readonly ready: Set<HostName>;
+  /** Could take their first step now, in order. */
+  readonly fresh: Set<HostName>;
+  /** Could take a further step now. They go before the fresh ones, so that few hosts are half done at a time. */
+  readonly begun: Set<HostName>;
   /** Wait for their next attempt. */
   readonly backingOff: Set<HostName>;
   /** Failed, and neither set aside nor tried again yet. */

@@ -9,6 +9,11 @@ export type Hardness = "drift" | "fenced" | "stop" | "auth" | "canary" | "needed
 /** What was said of these hosts is true of no other: the world differs from the plan, or another controller acts. */
 const NEVER_TOLERATED = new Set(["drift", "fenced"]);
 
+/** Whatever an agent says of trying again: another try would meet the same world. */
+export function isFinal(error: ErrorInfo): boolean {
+  return NEVER_TOLERATED.has(error.code);
+}
+
 /** Why no budget covers this failure, or null when budgets decide. */
 export function hardnessOf(
   state: RunState,
@@ -17,7 +22,7 @@ export function hardnessOf(
   host: HostName,
   error: ErrorInfo,
 ): Hardness | null {
-  if (NEVER_TOLERATED.has(error.code)) return error.code as Hardness;
+  if (isFinal(error)) return error.code as Hardness;
   if (batch === STOP_BATCH) return "stop";
   if (stage.kind === "auth") return "auth";
   if (batch < stage.canaries) return "canary";

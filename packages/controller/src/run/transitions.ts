@@ -50,8 +50,6 @@ function outOfPhase(state: RunState, event: RunEvent): Refusal {
   }
   switch (event.type) {
     case "gate-decided":
-    case "gate-passed":
-    case "gate-expired":
       return gateClosed(state, event.gate);
     case "failure-decided":
       return failureClosed(state, event.gate);
@@ -59,6 +57,12 @@ function outOfPhase(state: RunState, event: RunEvent): Refusal {
       return { code: "run-not-paused", message: `run ${state.run} is not paused` };
     case "pause-asked":
     case "abort-asked":
+      if (phase === "failure") {
+        return {
+          code: "run-at-failure-gate",
+          message: `run ${state.run} is at failure gate ${state.openFailure?.id}, and aborting is one of its answers`,
+        };
+      }
       return phase === "ending"
         ? { code: "run-ending", message: `run ${state.run} is already on its way to its end: ${state.ending?.reason}` }
         : { code: "run-paused", message: `run ${state.run} is already ${phase}` };

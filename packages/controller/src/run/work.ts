@@ -1,3 +1,4 @@
+import type { HostName } from "@belay/shared";
 import type { Decision, World } from "./decision.js";
 import type { RunEvent } from "./event.js";
 import { gatherEvidence } from "./gather.js";
@@ -79,31 +80,24 @@ function dispatch(
   const wakeBy = (at: number) => {
     if (wakeAt === null || at < wakeAt) wakeAt = at;
   };
-  const consider = (work: HostWork): void => {
+  for (const host of inTurn(batch)) {
+    const work = batch.work.get(host);
+    if (work === undefined || slots === 0) break;
     if (!isBackedOff(work, now)) {
       early.push(work);
       wakeBy(work.notBefore);
-      return;
-    }
-    if (world.isPresent(work.host)) {
+    } else if (world.isPresent(host)) {
       slots -= 1;
       events.push(intend(state, record, batch, work, now));
-      return;
-    }
-    const until = awaySince(state, work, world.absentSince?.(work.host) ?? null) + record.stage.stepTimeoutMs;
-    if (now < until) {
+    } else {
+      const until = awaySince(state, work, world.absentSince?.(host) ?? null) + record.stage.stepTimeoutMs;
+      if (now >= until) {
+        // Alone, because it may be the failure that passes a budget: then nothing may follow it (I9).
+        if (events.length > 0) break;
+        return moving([{ type: "host-unreachable", at: now, stage: record.stage.id, batch: batch.index, host }]);
+      }
       offline.push(work);
       wakeBy(until);
-      return;
-    }
-    events.push({ type: "host-unreachable", at: now, stage: record.stage.id, batch: batch.index, host: work.host });
-  };
-  // Hosts that were tried before come first: finishing what was begun keeps fewer hosts half done.
-  for (const set of [batch.backingOff, batch.ready]) {
-    for (const host of set) {
-      if (slots === 0) break;
-      const work = batch.work.get(host);
-      if (work !== undefined) consider(work);
     }
   }
   if (events.length > 0) return moving(events);
@@ -112,6 +106,13 @@ function dispatch(
   if (offline.length > 0) waits.push(offlineWait(state, record, offline, world));
   if (early.length > 0) waits.push(backoffWait(state, early));
   return { events, waits, wakeAt };
+}
+
+/** Hosts that were begun come first: finishing them keeps fewer half done. */
+function* inTurn(batch: Batch): Generator<HostName> {
+  yield* batch.backingOff;
+  yield* batch.begun;
+  yield* batch.fresh;
 }
 
 function intend(

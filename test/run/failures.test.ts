@@ -1,0 +1,227 @@
+import { abort, quarantine, release, retry, rollback, skip } from "@belay/controller/run/commands";
+import { isNews } from "@belay/controller/run/fold";
+import { done, failed, unknownOutcome } from "@belay/shared";
+import t from "tap";
+import { clusterPlan, nodesPlan } from "../support/plans.js";
+import { RunDriver } from "../support/run-driver.js";
+
+const broken = failed({ code: "unhealthy", message: "never became ready" });
+const busy = failed({ code: "busy", message: "try again" }, true);
+const ann = { by: "ann", reason: "looked at it" };
+const all = { ...ann, hosts: [] };
+const STAGE = "hop-1.main.node";
+
+/** A run at a failure gate: node-1 and node-2 failed at their second op, node-3 is done. */
+function stopped(): RunDriver {
+  const run = new RunDriver(nodesPlan([["node-1", "node-2", "node-3"], ["node-4"]]));
+  run.flow(({ host, op }) => (op === "health" && host !== "node-3" ? broken : done(true)));
+  return run;
+}
+
+t.test("a retryable failure is tried again after a growing pause, as often as the stage allows", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1"]], { attempts: 3 }));
+  run.settle();
+  const pauses: number[] = [];
+  for (const attempt of [2, 3]) {
+    run.answer("node-1", busy);
+    const { events, decision } = run.settle();
+    t.same(events, []);
+    t.match(decision.waits, [{ code: "retry-backoff", hosts: ["node-1"], until: decision.wakeAt }]);
+    pauses.push((decision.wakeAt ?? 0) - run.now);
+    run.now = decision.wakeAt ?? 0;
+    t.match(run.settle().events, [{ attempt, step: `r1/${STAGE}/node-1/0/${attempt}` }]);
+  }
+  const [first = 0, second = 0] = pauses;
+  t.ok(first >= 250 && first <= 500 && second >= 500 && second <= 1000, `pauses of ${pauses} ms`);
+  run.answer("node-1", busy);
+  run.settle();
+  t.match(run.state.openFailure, { cause: { code: "budget-spent" } });
+});
+
+t.test("a try that would start beyond the step's time is not waited for", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1"]], { attempts: 9, stepTimeoutMs: 10_000 }));
+  run.settle();
+  run.now += 9_900;
+  run.answer("node-1", busy);
+  run.settle();
+  t.match(run.state.openFailure, { cause: { code: "budget-spent" } });
+});
+
+t.test("retry: the failed op again under the next attempt, and the budgets get the failure back", async (t) => {
+  const run = stopped();
+  t.equal(run.state.openFailure?.id, `${STAGE}.failure-1`);
+  t.throws(() => retry(run.state, { ...ann, hosts: ["node-3"] }, run.now), { code: "host-not-failed" });
+  run.command(retry(run.state, all, run.now));
+  t.equal(run.state.failures, 0);
+  t.match(run.settle().events, [
+    { step: `r1/${STAGE}/node-1/1/2`, op: "health", attempt: 2 },
+    { step: `r1/${STAGE}/node-2/1/2`, op: "health", attempt: 2 },
+  ]);
+  run.flow();
+  t.equal(run.state.ended?.result, "done");
+  t.equal(run.state.hosts.get("node-1")?.failed, 0);
+});
+
+t.test("retry of some: the others still count, so the gate opens again, under its next number", async (t) => {
+  const run = stopped();
+  run.command(retry(run.state, { ...ann, hosts: ["node-1"] }, run.now));
+  t.match(run.settle().events, [{ type: "failure-opened", gate: `${STAGE}.failure-2` }]);
+});
+
+t.test("skip: the hosts are set aside in that person's name, and the run goes on without them", async (t) => {
+  const run = stopped();
+  run.command(skip(run.state, all, run.now));
+  t.match(run.settle().events, [{ type: "batch-started", batch: 1 }, { host: "node-4" }]);
+  t.match(run.state.hosts.get("node-1")?.aside, { by: "ann", reason: `skipped at ${STAGE}.failure-1: looked at it` });
+  run.flow();
+  t.equal(run.state.ended?.result, "done");
+});
+
+t.test("skip is refused for an auth that others rely on (I1, I5)", async (t) => {
+  const plan = clusterPlan();
+  const run = new RunDriver(plan);
+  run.flow(({ host }) => (host === "auth-2" ? broken : done(true)));
+  t.throws(() => skip(run.state, all, run.now), { code: "host-needed", hint: /rollback/ });
+  t.throws(() => quarantine(run.state, "auth-2", ann, run.now), { code: "host-needed" });
+});
+
+t.test("rollback and abort end the run under their own names", async (t) => {
+  const back = stopped();
+  back.command(rollback(back.state, ann, back.now));
+  back.settle();
+  t.equal(back.state.ended?.result, "rolled-back");
+  t.same(rollback(back.state, ann, back.now), [], "of an ended run there is nothing to record");
+  const over = stopped();
+  over.command(abort(over.state, ann, over.now));
+  over.settle();
+  t.equal(over.state.ended?.result, "aborted");
+});
+
+t.test("a step nobody answers is unknown at its deadline, and never success (I7)", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1"]]));
+  const { decision } = run.settle();
+  run.absent.add("node-1");
+  t.same(run.settle().events, [], "gone, but its step may be at work");
+  run.now = decision.wakeAt ?? 0;
+  t.match(run.settle().events, [
+    { type: "step-ended", outcome: { status: "unknown", error: { code: "agent-lost" } } },
+    { type: "failure-opened" },
+  ]);
+  t.match(run.state.hosts.get("node-1"), { ok: 0, changed: 0, unreachable: 1 });
+});
+
+t.test("the late truth about an unknown step replaces it", async (t) => {
+  const lose = () => {
+    const run = new RunDriver(nodesPlan([["node-1", "node-2"]], { parallel: 2, budget: { batch: 1, stage: 1 } }));
+    const { decision } = run.settle();
+    run.now = decision.wakeAt ?? 0;
+    run.answer("node-2");
+    run.settle();
+    return run;
+  };
+  const step = `r1/${STAGE}/node-1/0/1`;
+  t.test("done: the host goes on, and nothing counts against it", async (t) => {
+    const run = lose();
+    t.equal(run.state.failures, 1);
+    t.equal(isNews(run.state, step, unknownOutcome({ code: "agent-lost", message: "" })), false);
+    t.equal(isNews(run.state, step, done(true)), true);
+    run.record({ type: "step-ended", at: run.now, step, outcome: done(true) });
+    t.equal(isNews(run.state, step, done(true)), false, "a repeat is no news");
+    t.equal(run.state.failures, 0);
+    t.match(run.settle().events, [{ step: `r1/${STAGE}/node-1/1/1` }]);
+    run.flow();
+    t.match(run.state.hosts.get("node-1"), { changed: 2, failed: 0, unreachable: 0 });
+  });
+  t.test("failed: the reason is replaced, the count is not", async (t) => {
+    const run = lose();
+    run.record({ type: "step-ended", at: run.now, step, outcome: broken });
+    t.equal(run.state.failures, 1);
+    t.match(run.state.hosts.get("node-1"), { failed: 1, unreachable: 0 });
+    t.equal(run.state.batch?.failed.get("node-1")?.error.code, "unhealthy");
+  });
+  t.test("drift, late, is still drift", async (t) => {
+    const run = lose();
+    run.record({ type: "step-ended", at: run.now, step, outcome: failed({ code: "drift", message: "moved" }) });
+    t.equal(run.state.batch?.hard, 1);
+  });
+  t.test("after the host was set aside it is only recorded", async (t) => {
+    const run = lose();
+    run.answer("node-2");
+    run.settle();
+    t.equal(run.state.ended?.result, "done");
+    t.equal(isNews(run.state, step, done(true)), false);
+  });
+});
+
+t.test("absent hosts are waited for, and nothing is sent to them; then they fail as unreachable", async (t) => {
+  const run = new RunDriver(
+    nodesPlan([["node-1", "node-2"]], { budget: { batch: 1, stage: 1 }, stepTimeoutMs: 30_000 }),
+  );
+  run.absent.add("node-1");
+  t.match(run.settle().events.at(-1), { host: "node-2" });
+  run.answer("node-2");
+  run.settle();
+  run.answer("node-2");
+  const { decision } = run.settle();
+  t.match(decision.waits, [{ code: "hosts-offline", hosts: ["node-1"], since: 1_000_000, until: 1_030_000 }]);
+  t.equal(decision.wakeAt, 1_030_000);
+  t.throws(() => run.record({ type: "host-unreachable", at: run.now, stage: STAGE, batch: 0, host: "node-1" }), {
+    code: "step-too-early",
+  });
+  run.now = 1_030_000;
+  t.match(run.settle().events.slice(0, 2), [
+    { type: "host-unreachable", host: "node-1" },
+    { type: "host-quarantined", host: "node-1" },
+  ]);
+  t.match(run.state.hosts.get("node-1"), { unreachable: 1, failed: 0 });
+});
+
+t.test("a host that returns in time goes on; time under no controller does not count against it", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1"]], { stepTimeoutMs: 30_000 }));
+  run.absent.add("node-1");
+  run.settle();
+  run.now += 29_000;
+  run.record({ type: "lease-taken", at: run.now, owner: "b", fence: 2 });
+  run.now += 29_000;
+  t.match(run.settle().decision.waits, [{ code: "hosts-offline" }]);
+  run.absent.delete("node-1");
+  t.match(run.settle().events, [{ type: "step-intended", host: "node-1" }]);
+});
+
+t.test("quarantine mid-run: no further step; release: it goes on where it was, if it missed nothing", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1", "node-2"], ["node-3"]]));
+  run.settle();
+  run.command(quarantine(run.state, "node-1", ann, run.now));
+  t.throws(() => quarantine(run.state, "node-1", ann, run.now), { code: "host-quarantined" });
+  t.throws(() => quarantine(run.state, "node-9", ann, run.now), { code: "host-unknown" });
+  t.throws(() => release(run.state, "node-2", ann, run.now), { code: "host-not-quarantined" });
+  run.answer("node-1");
+  t.same(run.settle().events, [], "its step in flight may end, nothing follows");
+  run.command(release(run.state, "node-1", ann, run.now));
+  t.match(run.settle().events, [{ host: "node-1", index: 1 }]);
+  run.command(quarantine(run.state, "node-1", ann, run.now));
+  run.answer("node-1", broken);
+  t.equal(run.state.failures, 0, "a person answers for it");
+  run.answer("node-2");
+  run.settle();
+  run.command(quarantine(run.state, "node-3", ann, run.now));
+  run.flow();
+  t.equal(run.state.ended?.result, "done");
+  t.equal(
+    run.events.some((event) => event.type === "step-intended" && event.host === "node-3"),
+    false,
+  );
+});
+
+t.test("who has missed a stage, or failed, is not taken back", async (t) => {
+  const run = new RunDriver(nodesPlan([["node-1"], ["node-2"]], { budget: { batch: 1, stage: 1 } }));
+  run.settle();
+  run.command(quarantine(run.state, "node-2", ann, run.now));
+  run.answer("node-1");
+  run.settle();
+  run.answer("node-1");
+  const [started] = run.decide().events;
+  t.match(started, { type: "batch-started", batch: 1 });
+  if (started !== undefined) run.record(started);
+  t.throws(() => release(run.state, "node-2", ann, run.now), { code: "host-missed-stage" });
+});

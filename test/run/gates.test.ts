@@ -1,0 +1,128 @@
+import type { Gate } from "@belay/controller/plan/plan";
+import { approve, reject } from "@belay/controller/run/commands";
+import { gateViewOf } from "@belay/controller/run/view";
+import t from "tap";
+import { gate, hop, host, nodesPlan, planOf, stage } from "../support/plans.js";
+import { RunDriver } from "../support/run-driver.js";
+
+const GATE = "hop-1.main.node";
+const HOUR = 3_600_000;
+const ann = { by: "ann", reason: "looks good", groups: ["sre"] };
+const bob = { by: "bob", reason: "looks good", groups: ["dev"] };
+
+function gated(more: Partial<Gate>): RunDriver {
+  const run = new RunDriver(nodesPlan([["node-1"]], { gate: gate(GATE, more) }));
+  run.settle();
+  return run;
+}
+
+t.test("a gate opens with evidence as soon as everything before it is finished, and not before (I6)", async (t) => {
+  const plan = planOf(
+    [
+      hop("hop-1", "5.4.2", "6.2.31", [
+        stage("hop-1.main.fetch", [["node-1"]]),
+        stage(GATE, [["node-1"]], { gate: gate(GATE) }),
+      ]),
+    ],
+    { "node-1": host() },
+  );
+  const run = new RunDriver(plan);
+  t.throws(() => approve(run.state, GATE, ann, run.now), { code: "gate-not-open" });
+  run.settle();
+  t.equal(run.state.openGate, null);
+  run.answer("node-1");
+  const { events, decision } = run.settle();
+  t.same(
+    events.map(({ type }) => type),
+    ["stage-finished", "gate-opened"],
+  );
+  t.match(events.at(-1), { evidence: { done: [{ stage: "hop-1.main.fetch", hosts: 1, failed: 0 }] } });
+  t.match(decision.waits, [{ code: "gate-open", gate: GATE, unblock: /^belay gate approve r1 hop-1\.main\.node/ }]);
+  t.equal(decision.wakeAt, run.now + HOUR);
+});
+
+t.test("a gate asks for as many different people as its policy says (I6)", async (t) => {
+  const run = gated({ approvals: 2 });
+  run.command(approve(run.state, GATE, ann, run.now));
+  t.throws(() => approve(run.state, GATE, ann, run.now), { code: "already-decided" });
+  t.same(run.settle().events, []);
+  t.throws(() => run.record({ type: "gate-passed", at: run.now, gate: GATE, how: "approvals" }), {
+    code: "approvals-missing",
+  });
+  t.throws(() => run.record({ type: "stage-started", at: run.now, stage: GATE }), { code: "event-out-of-order" });
+  run.command(approve(run.state, GATE, bob, run.now));
+  t.match(run.settle().events, [{ type: "gate-passed", how: "approvals" }, { type: "stage-started" }]);
+  t.throws(() => approve(run.state, GATE, { ...bob, by: "cleo" }, run.now), { code: "gate-passed" });
+  t.match(gateViewOf(run.state, GATE), { status: "passed", decisions: [{ by: "ann" }, { by: "bob" }] });
+});
+
+t.test("only members of the gate's group have a say, for and against", async (t) => {
+  const run = gated({ group: "sre" });
+  t.throws(() => approve(run.state, GATE, bob, run.now), { code: "wrong-group" });
+  t.throws(() => reject(run.state, GATE, bob, run.now), { code: "wrong-group" });
+  run.command(approve(run.state, GATE, ann, run.now));
+  t.equal(run.settle().events[0]?.type, "gate-passed");
+});
+
+t.test("a rejection needs a reason and ends the run as denied", async (t) => {
+  const run = gated({});
+  t.throws(() => reject(run.state, GATE, { ...ann, reason: " " }, run.now), { code: "reason-required" });
+  run.command(reject(run.state, GATE, { ...ann, reason: "too late in the day" }, run.now));
+  t.throws(() => approve(run.state, GATE, bob, run.now), { code: "gate-rejected" });
+  run.settle();
+  t.match(run.state.ended, { result: "denied", reason: "ann rejected gate hop-1.main.node: too late in the day" });
+  t.equal(gateViewOf(run.state, GATE)?.status, "rejected");
+  t.throws(() => approve(run.state, GATE, bob, run.now), { code: "run-ended" });
+});
+
+t.test("a gate nobody answers in time", async (t) => {
+  t.test("hold: stays open, says so once, and can still be approved", async (t) => {
+    const run = gated({ onTimeout: "hold" });
+    run.now += HOUR;
+    const { events, decision } = run.settle();
+    t.match(events, [{ type: "gate-expired", action: "hold" }]);
+    t.match(decision.waits, [{ code: "gate-open", message: /overdue since/ }]);
+    t.equal(decision.wakeAt, null);
+    t.match(gateViewOf(run.state, GATE), { status: "open", overdue: true });
+    run.command(approve(run.state, GATE, ann, run.now));
+    t.equal(run.settle().events[0]?.type, "gate-passed");
+  });
+  t.test("deny: refuses from that moment on, even before the expiry is recorded", async (t) => {
+    const run = gated({ onTimeout: "deny" });
+    run.now += HOUR;
+    t.throws(() => approve(run.state, GATE, ann, run.now), { code: "gate-expired" });
+    run.settle();
+    t.equal(run.state.ended?.result, "denied");
+    t.equal(gateViewOf(run.state, GATE)?.status, "expired");
+  });
+  t.test("proceed: time opens it, on record", async (t) => {
+    const run = gated({ onTimeout: "proceed", approvals: 2 });
+    t.throws(() => run.record({ type: "gate-passed", at: run.now, gate: GATE, how: "timeout" }), {
+      code: "gate-not-expired",
+    });
+    run.now += HOUR;
+    t.match(run.settle().events.slice(0, 3), [
+      { type: "gate-expired", action: "proceed" },
+      { type: "gate-passed", how: "timeout" },
+      { type: "stage-started" },
+    ]);
+  });
+  t.test("rollback: the run ends so that its rollback can follow", async (t) => {
+    const run = gated({ onTimeout: "rollback" });
+    run.now += HOUR;
+    run.settle();
+    t.equal(run.state.ended?.result, "rolled-back");
+  });
+  t.test("enough approvals in time win over the clock", async (t) => {
+    const run = gated({ onTimeout: "deny" });
+    run.command(approve(run.state, GATE, ann, run.now));
+    run.now += 2 * HOUR;
+    t.match(run.settle().events[0], { type: "gate-passed", how: "approvals" });
+  });
+});
+
+t.test("a gate that the run doesn't have", async (t) => {
+  const run = gated({});
+  t.throws(() => approve(run.state, "hop-9.main.node", ann, run.now), { code: "gate-unknown" });
+  t.equal(gateViewOf(run.state, "hop-9.main.node"), null);
+});
