@@ -10,9 +10,14 @@ import { FROM, STOP, TO, type Upgraded, upgradeUnderKills } from "./upgrade.js";
 const KILLS = Number(process.env.CRASH_KILLS ?? 200);
 const SEED = Number(process.env.CRASH_SEED ?? Date.now() % 1_000_000);
 const KILLS_AN_UPGRADE = 12;
+/** One upgrade takes half a minute here; this only ends what hangs. */
+const PATIENCE_MS = 60 * 60_000;
+
+t.setTimeout(PATIENCE_MS);
 
 t.test(
   "I14: killed at any moment, every upgrade ends at its target or at a truthful gate, and repeats no effect",
+  { timeout: PATIENCE_MS },
   async (t) => {
     const out = await mkdtemp(join(tmpdir(), "belay-crash-releases-"));
     t.teardown(() => rm(out, { recursive: true }));
@@ -20,7 +25,7 @@ t.test(
     let kills = 0;
     for (let seed = SEED; kills < KILLS; seed += 1) {
       const left = KILLS - kills;
-      await t.test(`seed ${seed}`, async (t) => {
+      await t.test(`seed ${seed}`, { timeout: PATIENCE_MS }, async (t) => {
         const done = await upgradeUnderKills(seed, Math.min(left, KILLS_AN_UPGRADE), releases, (upgraded) =>
           judge(t, upgraded),
         );
