@@ -1,0 +1,74 @@
+import { BelayError } from "@belay/shared";
+import type { RollbackRequest } from "../../api/contract.js";
+import { renderBlocked, renderPlan } from "../../plan/render.js";
+import type { CommandSpec } from "../command.js";
+import { EXIT } from "../exit.js";
+import { linesOf } from "../render/text.js";
+import type { Session } from "../session.js";
+import { type WatchOptions, watchRun } from "../watch/watch.js";
+import { showPlanAnswer } from "./plan.js";
+import { WATCH_OPTIONS } from "./run-watch.js";
+
+interface RollbackOptions extends WatchOptions {
+  readonly scope: RollbackRequest["scope"];
+  readonly planOnly?: true;
+  readonly yes?: true;
+  readonly reason?: string;
+  readonly watch?: true;
+}
+
+export const runRollback: CommandSpec<RollbackOptions> = {
+  name: "rollback [run]",
+  summary: "go back: plan it, show the plan, and start it when you say so",
+  options: [
+    { flags: "--scope <scope>", about: "how far", choices: ["stage", "hop", "run"], default: "run" },
+    { flags: "--plan-only", about: "make the plan and show it, start nothing" },
+    { flags: "--yes", about: "start it without asking" },
+    { flags: "--reason <text>", about: "why, for the record" },
+    { flags: "--watch", about: "follow the rollback to its end" },
+    ...WATCH_OPTIONS,
+  ],
+  notes:
+    "A rollback goes in reverse order, has gates of its own, and restores auth's backend where the point of no return was\n" +
+    "passed. Exit codes: with --plan-only those of belay plan; else 0 started, or those of belay run watch.",
+  examples: ["belay run rollback --plan-only", 'belay run rollback --scope hop --reason "sessions drop" --yes --watch'],
+  async run(session, options, [named = "latest"]) {
+    const { api, by } = await session.connect();
+    const request = { by, scope: options.scope, ...(options.reason === undefined ? {} : { reason: options.reason }) };
+    // What is asked about must be what is started, even if a newer run appears meanwhile.
+    const run = (await api.run(named)).id;
+    if (options.planOnly || !options.yes) {
+      const { plan } = await api.rollBack(run, { ...request, planOnly: true });
+      if (options.planOnly || !plan.ok) return showPlanAnswer(session, plan);
+      if (!session.json) session.print(linesOf(renderPlan(plan.plan)));
+      if (!(await confirmed(session))) {
+        session.remark("Nothing was started.");
+        return EXIT.error;
+      }
+    }
+    const answer = await api.rollBack(run, { ...request, planOnly: false });
+    if (!answer.plan.ok || answer.run === null) {
+      session.answer(answer, ({ plan }) =>
+        plan.ok ? ["there is nothing to roll back"] : linesOf(renderBlocked(plan)),
+      );
+      return answer.plan.ok ? EXIT.ok : EXIT.error;
+    }
+    const rollback = answer.run;
+    if (options.watch || options.exitAtGate || options.prompt) {
+      session.remark(`rollback ${rollback} started`);
+      return watchRun(session, { api, by }, rollback, options);
+    }
+    session.answer(answer, () => [`rollback ${rollback} started; belay run watch ${rollback} follows it`]);
+    return EXIT.ok;
+  },
+};
+
+async function confirmed(session: Session): Promise<boolean> {
+  if (!session.outside.canAsk || session.json) {
+    throw new BelayError("confirmation-missing", "a rollback is started only when somebody says so", {
+      hint: "--yes starts it without asking; --plan-only shows the plan.",
+    });
+  }
+  const answer = await session.outside.ask("Start this rollback? [y/N] ", new AbortController().signal);
+  return /^y(es)?$/i.test(answer?.trim() ?? "");
+}

@@ -1,0 +1,27 @@
+import type { Status } from "../../api/contract.js";
+import type { CommandSpec } from "../command.js";
+import { EXIT } from "../exit.js";
+import { labelled } from "../render/label.js";
+
+export const status: CommandSpec = {
+  name: "status",
+  summary: "what belayd looks after, and what goes on",
+  examples: ["belay status", "belay status --json"],
+  async run(session) {
+    const { api } = await session.connect();
+    session.answer(await api.status(), (answer) => [
+      ...labelled("belayd", [`${answer.version} at ${api.client.server}`]),
+      ...statusLines(answer),
+    ]);
+    return EXIT.ok;
+  },
+};
+
+function statusLines({ fleet, hosts, activeRuns }: Status): string[] {
+  const strangers = hosts.undeclared === 0 ? "" : `, and ${hosts.undeclared} connected that nobody declared`;
+  return [
+    ...labelled("fleet", [fleet]),
+    ...labelled("hosts", [`${hosts.present} of ${hosts.declared} connected${strangers}`]),
+    ...labelled("runs", activeRuns.length === 0 ? ["none goes on"] : activeRuns),
+  ];
+}

@@ -1,0 +1,13 @@
+import type { CommandSpec } from "../command.js";
+import { EXIT } from "../exit.js";
+
+export const tokenRevoke: CommandSpec = {
+  name: "revoke <host>",
+  summary: "end a host's token: its agent is cut off and can't come back with it",
+  examples: ["belay agent token revoke db-7"],
+  async run(session, _options, [host = ""]) {
+    const { api } = await session.connect();
+    session.answer(await api.revokeToken(host), () => [`token of ${host} revoked`]);
+    return EXIT.ok;
+  },
+};

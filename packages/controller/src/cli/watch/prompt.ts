@@ -1,0 +1,107 @@
+import { type BelayError, errorInfo } from "@belay/shared";
+import type { GateView, RunView } from "../../api/contract.js";
+import type { Api } from "../api.js";
+import { failureLines } from "../failure.js";
+import { gateLines } from "../render/gate.js";
+import type { Session } from "../session.js";
+import { type Display, pageOf } from "./display.js";
+import { needsPeople } from "./verdict.js";
+
+const CHOICES = {
+  gate: { question: "[a]pprove, [r]eject or [w]ait? ", words: { a: "approve", r: "reject", w: "wait" } },
+  failure: {
+    question: "[r]etry, [s]kip, [a]bort or [w]ait? ",
+    words: { r: "retry", s: "skip", a: "abort", w: "wait" },
+  },
+} as const;
+type Choice = "approve" | "reject" | "retry" | "skip" | "abort" | "wait";
+
+/** Asks the person at the terminal about each gate as it opens, once, and passes the answer on in their name. */
+export class GatePrompt {
+  readonly #session: Session;
+  readonly #api: Api;
+  readonly #by: string;
+  readonly #asked = new Set<string>();
+  #latest: RunView | null = null;
+  #open: { readonly gate: string; readonly settled: Promise<void>; readonly withdraw: AbortController } | null = null;
+
+  constructor(session: Session, api: Api, by: string) {
+    this.#session = session;
+    this.#api = api;
+    this.#by = by;
+  }
+
+  get asking(): boolean {
+    return this.#open !== null;
+  }
+
+  /** Withdraws the question when somebody else has answered the gate meanwhile. */
+  look(view: RunView): void {
+    this.#latest = view;
+    if (this.#open === null) return;
+    if (!needsPeople(view.gate) || view.gate.gate !== this.#open.gate) this.#open.withdraw.abort();
+  }
+
+  /** Asks, if there is a gate that this person was not asked about yet. Returns at once. */
+  consider(view: RunView, display: Display, signal: AbortSignal): void {
+    const { gate } = view;
+    if (this.#open !== null || !needsPeople(gate) || this.#asked.has(gate.gate)) return;
+    this.#asked.add(gate.gate);
+    display.pause();
+    this.#session.print(["", ...gateLines(gate, pageOf(this.#session)), ""]);
+    const withdraw = new AbortController();
+    const settled = this.#ask(gate, AbortSignal.any([signal, withdraw.signal])).then(() => {
+      this.#open = null;
+      if (!signal.aborted) display.view(this.#latest ?? view);
+    });
+    this.#open = { gate: gate.gate, settled, withdraw };
+  }
+
+  /** Resolves when no question is open any more. */
+  async settled(): Promise<void> {
+    await this.#open?.settled;
+  }
+
+  async #ask(gate: GateView, signal: AbortSignal): Promise<void> {
+    const { outside } = this.#session;
+    const choice = await this.#choose(gate.kind === "failure" ? CHOICES.failure : CHOICES.gate, signal);
+    if (choice === null || choice === "wait") return;
+    const reason = await outside.ask("reason: ", signal);
+    if (reason === null) return;
+    try {
+      await this.#send(gate, choice, reason.trim());
+    } catch (error) {
+      this.#session.print(failureLines(errorInfo(error as BelayError)));
+    }
+  }
+
+  async #choose(
+    { question, words }: { readonly question: string; readonly words: Readonly<Record<string, Choice>> },
+    signal: AbortSignal,
+  ): Promise<Choice | null> {
+    for (;;) {
+      const answer = await this.#session.outside.ask(question, signal);
+      if (answer === null) return null;
+      const word = answer.trim().toLowerCase();
+      const choice = words[word] ?? Object.values(words).find((known) => known === word);
+      if (choice !== undefined) return choice;
+    }
+  }
+
+  async #send(gate: GateView, choice: Exclude<Choice, "wait">, reason: string): Promise<void> {
+    const command = { by: this.#by, reason };
+    switch (choice) {
+      case "approve":
+      case "reject":
+        await this.#api.decideGate(gate.run, gate.gate, choice, command);
+        return;
+      case "retry":
+      case "skip":
+        await this.#api.answerFailure(gate.run, choice, command);
+        return;
+      case "abort":
+        await this.#api.steer(gate.run, choice, command);
+        return;
+    }
+  }
+}
