@@ -57,8 +57,10 @@ export class JournalWriter {
    * content whole and in use; the next call tries again.
    */
   async replaceAll(records: JournalRecord[]): Promise<void> {
-    this.#group += 1;
-    const bytes = encodeGroup(records, this.#group);
+    // A group for each: all of it is durable at once, so damage to any line of it is damage to something promised.
+    const lines = records.map((record, index) => encodeLine(record, this.#group + 1 + index, 0));
+    this.#group += records.length;
+    const bytes = Buffer.from(lines.join(""));
     try {
       await this.#disk.replace(bytes);
       this.#size = bytes.length;

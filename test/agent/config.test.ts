@@ -1,0 +1,95 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AGENT_VERSION, parseConfig } from "@belay/agent";
+import t from "tap";
+import { AGENT_BIN } from "./support/world.js";
+
+const GOOD = `controller: http://127.0.0.1:7440/
+host: auth-1
+tokenFile: /etc/belay/token
+services:
+  teleport: { manager: systemd, unit: teleport.service }
+  demo:
+    manager: process
+    argv: [/usr/local/bin/teleport, start]
+directories: [/opt/teleport]
+commands:
+  healthy: [/usr/bin/true]
+`;
+
+t.test("a whole file, with its defaults", async (t) => {
+  const config = parseConfig(GOOD, "agent.yaml");
+  t.match(config, { controller: "http://127.0.0.1:7440", host: "auth-1", stateDir: "/var/lib/belay-agent" });
+  t.same(config.services.get("teleport"), { manager: "systemd", unit: "teleport.service" });
+  t.same(config.services.get("demo"), {
+    manager: "process",
+    argv: ["/usr/local/bin/teleport", "start"],
+    env: {},
+    cwd: "/",
+    pidFile: null,
+    logFile: "/var/lib/belay-agent/demo.log",
+    reloadSignal: "SIGHUP",
+    restartDelayMs: 5000,
+    initially: "stopped",
+  });
+});
+
+t.test("every complaint names file, line and field", async (t) => {
+  const cases: [string, string, RegExp][] = [
+    ["host: auth-1", "host: Auth_1", /^agent\.yaml:2: host must be a host name/],
+    ["host: auth-1\n", "", /^agent\.yaml:1: host is missing/],
+    ["host: auth-1", "hots: auth-1", /^agent\.yaml:2: hots is not a known field/],
+    ["http://127.0.0.1:7440/", "127.0.0.1:7440", /^agent\.yaml:1: controller must be an address/],
+    ["/etc/belay/token", "token", /^agent\.yaml:3: tokenFile must be an absolute path/],
+    [
+      "manager: systemd,",
+      "manager: upstart,",
+      /^agent\.yaml:5: services\.teleport\.manager must be one of systemd, process/,
+    ],
+    ["unit: teleport.service", "unti: x", /^agent\.yaml:5: services\.teleport\.unti is not a known field/],
+    ["[/usr/local/bin/teleport, start]", "teleport start", /^agent\.yaml:8: services\.demo\.argv must be a list/],
+    ["[/usr/local/bin/teleport, start]", "[teleport]", /^agent\.yaml:8: services\.demo\.argv must begin with/],
+    ["[/opt/teleport]", "[opt]", /^agent\.yaml:9: directories\[0\] must be an absolute path/],
+    ["[/usr/bin/true]", "[]", /^agent\.yaml:11: commands\.healthy must be a list of at least one/],
+    [
+      "    manager: process",
+      "    manager: process\n    restartDelayMs: soon",
+      /^agent\.yaml:8: .*restartDelayMs must be a whole number/,
+    ],
+    ["host: auth-1", "host: [auth-1", /^agent\.yaml:\d+: /],
+    ["host: auth-1", "host: auth-1\nhost: auth-2", /^agent\.yaml:3: .*unique/],
+  ];
+  for (const [from, to, message] of cases) {
+    t.throws(() => parseConfig(GOOD.replace(from, to), "agent.yaml"), { code: "config-invalid", message }, to);
+  }
+});
+
+t.test("the command line", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "belay-config-"));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const run = (...args: string[]) => spawnSync(process.execPath, [AGENT_BIN, ...args], { encoding: "utf8" });
+  const manifest = new URL("../../packages/agent/package.json", import.meta.url);
+  t.equal(AGENT_VERSION, JSON.parse(readFileSync(manifest, "utf8")).version);
+  t.same(run("--version").stdout, `${AGENT_VERSION}\n`);
+  t.match(run("--help"), { status: 0, stdout: /check-config/ });
+  t.match(run("--nonsense"), { status: 2, stderr: /usage.*\n.*--help/ });
+  t.match(run("dance"), { status: 2, stderr: /no command dance/ });
+
+  const file = join(dir, "agent.yaml");
+  const token = join(dir, "token");
+  t.match(run("--config", file), { status: 1, stderr: /no such file.*\(config-unreadable\)/ });
+  writeFileSync(file, GOOD.replace("/etc/belay/token", token));
+  writeFileSync(token, "too short");
+  t.match(run("check-config", "--config", file), { status: 1, stderr: /token-invalid/ });
+  writeFileSync(token, "long-enough-a-token\n");
+  t.match(run("check-config", "--config", file), {
+    status: 0,
+    stdout: /services {4}teleport \(systemd\), demo \(process\)/,
+  });
+  writeFileSync(file, "host: 1");
+  const bad = run("--config", file);
+  t.match(bad, { status: 1, stderr: /agent\.yaml:1: tokenFile|agent\.yaml:1: controller/ });
+  t.notMatch(bad.stderr, /at .*\.js:\d+/, "no stack trace");
+});

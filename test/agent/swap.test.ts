@@ -1,0 +1,173 @@
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { DatabaseSync } from "./support/database.js";
+import { type Mode, World } from "./support/world.js";
+
+/** A world whose agent runs and whose service runs 5.0.0; 6.0.0 is installed beside it. */
+async function running(t: Parameters<typeof World.make>[0], mode: Mode = "ok", more: object = {}): Promise<World> {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0", mode, more);
+  world.linkTo("5.0.0");
+  await world.start();
+  const started = await world.controller.step(world.startOp());
+  if (started.status !== "done") throw new Error(JSON.stringify(started));
+  return world;
+}
+
+const snapshotOf = (world: World) => ({
+  id: "snap",
+  dir: join(world.dir, "backups"),
+  version: "5.0.0",
+  items: [
+    { kind: "file" as const, path: join(world.home, "data"), optional: false },
+    { kind: "sqlite" as const, path: join(world.home, "backend.db"), optional: true },
+  ],
+});
+
+t.test("restart, reload and start bring the new version up, each starting it once", async (t) => {
+  for (const how of ["restart", "reload", "start"] as const) {
+    const world = await running(t);
+    if (how === "start") await world.controller.step({ kind: "stop", service: "svc", timeoutMs: 3000 });
+    const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { how }));
+    t.match(outcome, { status: "done", changed: true, result: { from: "5.0.0", to: "6.0.0", running: "6.0.0" } }, how);
+    t.equal(readlinkSync(world.link), join(world.versionsDir, "6.0.0"));
+    t.equal(world.startsOf("6.0.0"), 1);
+    const again = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { how }));
+    t.match(again, { status: "done", changed: false, result: { running: "6.0.0" } }, "its effect is there already");
+    t.equal(world.startsOf("6.0.0"), 1);
+    await world.stop();
+  }
+});
+
+t.test("a reload that the service doesn't hear becomes a restart", async (t) => {
+  const world = await World.make(t);
+  world.install("5.0.0", "deaf");
+  world.install("6.0.0");
+  world.linkTo("5.0.0");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const op = world.swapOp("5.0.0", "6.0.0", { how: "reload", startTimeoutMs: 1500 });
+  t.match(await world.controller.step(op), { status: "done", result: { running: "6.0.0" } });
+  t.same(
+    world.starts().map((line) => line.split(" ")[0]),
+    ["5.0.0", "6.0.0"],
+  );
+});
+
+t.test("what doesn't hold is undone by the agent alone", async (t) => {
+  const bad: [Mode, object, string, object][] = [
+    ["crash", {}, "service-crashed", {}],
+    ["crash-after", { ms: 300 }, "service-crashed", { settleMs: 2000 }],
+    ["never-ready", {}, "unhealthy", { startTimeoutMs: 800 }],
+    ["ok", { reports: "5.9.9" }, "unhealthy", { startTimeoutMs: 800 }],
+    ["never-ready", {}, "unhealthy", { startTimeoutMs: 800, how: "reload" }],
+  ];
+  for (const [mode, more, code, op] of bad) {
+    const world = await running(t, mode, more);
+    const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", op));
+    t.match(outcome, { status: "reverted", error: { code, hint: String } }, `${mode} ${JSON.stringify(op)}`);
+    t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"), "the old link is back");
+    const health = await world.controller.step({
+      kind: "health",
+      probe: world.probe(),
+      expect: "5.0.0",
+      settleMs: 0,
+      timeoutMs: 5000,
+    });
+    t.match(health, { status: "done", result: { running: "5.0.0", healthy: true } }, "the old version runs");
+    t.equal(world.startsOf("6.0.0"), 1, "the bad one was started once");
+    t.equal(world.servicePids().length, 1, "no process of the bad one is left");
+    await world.stop();
+  }
+});
+
+t.test("the deadline is one more reason to go back, and doesn't bind the way back", async (t) => {
+  const world = await running(t, "never-ready");
+  const op = world.swapOp("5.0.0", "6.0.0", { startTimeoutMs: 20_000 });
+  const outcome = await world.controller.step(op, { deadlineMs: 1500 });
+  t.match(outcome, { status: "reverted", error: { code: "deadline-exceeded" } });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});
+
+t.test("a revert puts the cold snapshot back, if the new version ever ran", async (t) => {
+  const world = await running(t, "never-ready");
+  const database = new DatabaseSync(join(world.home, "backend.db"));
+  database.exec("PRAGMA journal_mode=WAL; CREATE TABLE kv (k TEXT, v TEXT); INSERT INTO kv VALUES ('schema', 'five')");
+  t.equal(world.data(), "written by 5.0.0");
+  const op = world.swapOp("5.0.0", "6.0.0", { snapshot: snapshotOf(world), startTimeoutMs: 1500, revertTo: "stopped" });
+  const step = world.controller.id();
+  world.controller.send(op, { step });
+  // The new version migrates its backend.
+  await eventually(() => world.data() === "written by 6.0.0");
+  database.exec("UPDATE kv SET v = 'six'");
+  database.close();
+  const { outcome } = await world.controller.outcome(step);
+  t.match(outcome, { status: "reverted", error: { code: "unhealthy" } });
+  t.equal(world.data(), "written by 5.0.0", "the old data is back");
+  t.notOk(existsSync(join(world.home, "backend.db-wal")), "no log of the newer database to be replayed");
+  const back = new DatabaseSync(join(world.home, "backend.db"));
+  t.same(back.rows("SELECT v FROM kv"), [{ v: "five" }]);
+  back.close();
+  t.same(world.servicePids(), [], "left stopped, as asked");
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});
+
+t.test("a swap with a snapshot says what it kept", async (t) => {
+  const world = await running(t);
+  const outcome = await world.controller.step(
+    world.swapOp("5.0.0", "6.0.0", { how: "reload", snapshot: snapshotOf(world) }),
+  );
+  t.match(outcome, {
+    status: "done",
+    result: { snapshot: { backup: "snap", items: 1, verified: true, version: "5.0.0" } },
+  });
+  t.equal(
+    readFileSync(join(world.dir, "backups/snap/0-data"), "utf8"),
+    "written by 5.0.0",
+    "taken before the new one ran",
+  );
+  t.equal(world.startsOf("6.0.0"), 1);
+});
+
+t.test("nothing is touched when the world isn't as planned", async (t) => {
+  const world = await running(t);
+  const { controller } = world;
+  const pids = world.servicePids();
+  const refuse = async (op: Parameters<typeof controller.step>[0], error: object) => {
+    t.match(await controller.step(op), { status: "failed", retryable: false, error });
+    t.same(world.servicePids(), pids, "the service was not touched");
+    t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+  };
+  await refuse(world.swapOp("5.1.0", "6.0.0"), { code: "drift", context: { expected: "5.1.0", found: "5.0.0" } });
+  await refuse(world.swapOp("5.0.0", "7.0.0"), { code: "version-missing" });
+  await refuse(world.swapOp("5.0.0", "6.0.0", { sha256: "0".repeat(64) }), { code: "version-dir-changed" });
+  await refuse(world.swapOp("5.0.0", "6.0.0", { how: "start" }), { code: "drift", context: { found: "running" } });
+  await refuse(world.swapOp("5.0.0", "6.0.0", { service: "sshd" }), { code: "service-refused" });
+  await refuse(world.swapOp("5.0.0", "6.0.0", { link: "/usr/local/bin/svc" }), { code: "path-refused" });
+  const fetched = await world.release("6.1.0");
+  await controller.step(fetched);
+  writeFileSync(join(world.versionsDir, "6.1.0", "svc"), "#!/bin/sh\n");
+  await refuse(world.swapOp("5.0.0", "6.1.0", { sha256: fetched.sha256 }), { code: "version-dir-changed" });
+});
+
+t.test("a revert that fails says so, with both reasons", async (t) => {
+  const world = await running(t, "crash");
+  const old = join(world.versionsDir, "5.0.0", "VERSION");
+  // The old version won't come up either.
+  writeFileSync(old, JSON.stringify({ version: "5.0.0", mode: "crash" }));
+  const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0"));
+  t.match(outcome, {
+    status: "failed",
+    retryable: false,
+    error: {
+      code: "revert-failed",
+      context: { swap: { code: "service-crashed" }, revert: { code: "service-crashed" } },
+    },
+  });
+});
+
+async function eventually(look: () => boolean): Promise<void> {
+  while (!look()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
