@@ -184,6 +184,12 @@ export const teleport: Profile = {
       { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
+    // The one that crossed has its old binary already.
+    "back-auth-restore": [
+      ...backUp,
+      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
+      start,
+    ],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],

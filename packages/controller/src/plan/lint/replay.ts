@@ -141,7 +141,8 @@ class Batch {
     if (kind === "upgrade" ? isOlder(to, host.version) : isOlder(host.version, to)) {
       this.#add("I3", host.name, `${host.name} goes from ${host.version} to ${to} in a plan of kind ${kind}`);
     }
-    if (host.version === to) this.#add("shape", host.name, `${host.name} has ${to} already`);
+    // A rollback starts again what had only been stopped.
+    if (host.version === to && host.running) this.#add("shape", host.name, `${host.name} has ${to} already`);
   }
 
   /** I5: who else runs while an auth of this cluster moves. */
@@ -170,7 +171,10 @@ class Batch {
   /** The first auth that crosses takes the backend with it: people must have seen it, and the way back must be there. */
   #checkPointOfNoReturn({ host, major }: Step, back: boolean): void {
     const { cluster } = host;
-    const across = cluster.hosts.some((other) => other.role === "auth" && other !== host && other.major === major);
+    // Going back, an auth that is merely stopped at the old version says nothing of the backend.
+    const across = cluster.hosts.some(
+      (other) => other.role === "auth" && other !== host && other.major === major && (other.running || !back),
+    );
     if (across) return;
     if (!back && this.#stage.gate?.pointOfNoReturn === false) {
       this.#add("I6", host.name, `the gate before ${host.name} does not say that it is the point of no return`);

@@ -67,7 +67,7 @@ function checkStage(
   findings: Findings,
 ): void {
   const moving = stage.kind === "auth" || stage.kind === "proxy" || stage.kind === "node";
-  if (moving) checkGate(stage, findings);
+  if (moving && swaps(plan, stage)) checkGate(stage, findings);
   const seen = new Set<HostName>();
   for (const name of stage.batches.flat()) {
     const host = plan.hosts[name];
@@ -88,6 +88,12 @@ function checkStage(
   }
   checkPrograms(plan, stage, findings);
   if (stage.kind === "fetch") checkArtifacts(plan, stage, hop, findings);
+}
+
+/** Starting again what ran before is no new decision, and needs no gate of its own; a program nobody knows does. */
+function swaps({ programs }: Plan, { program, kind }: Stage): boolean {
+  const ops = programs[`${program}:${kind}`] ?? programs[program];
+  return ops === undefined || ops.some((op) => op.kind !== "start");
 }
 
 /** I6: what changes a host stands behind a gate of its own that asks for somebody. */
