@@ -10,6 +10,7 @@ import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
+import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
@@ -56,7 +57,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   await fleetFile.read();
 
   const artifacts = new ArtifactStore(join(config.dataDir, "artifacts"));
-  const shelf = new Shelf({ records, artifacts, now, declared: async () => (await releasesFile?.read()) ?? NO_RELEASES });
+  const shelf = new Shelf({
+    records,
+    artifacts,
+    now,
+    declared: async () => (await releasesFile?.read()) ?? NO_RELEASES,
+  });
 
   const presence = new Presence();
   for (const row of await agents.all()) presence.remember(row.host, row);
@@ -71,7 +77,19 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     },
   };
   const errands = new Errands(hosts, () => leases.newestFence());
-  const controller = new Controller({ plans, runs, leases, hosts, errands, now, log, soleController: true });
+  const controller = new Controller({
+    plans,
+    runs,
+    leases,
+    hosts,
+    errands,
+    now,
+    log,
+    soleController: true,
+    ended: async (run, result) => {
+      if (result === "rolled-back") await rollbacks.goOn(run);
+    },
+  });
   const gateway = new Gateway({
     registry: agents,
     presence,
@@ -94,6 +112,17 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
   });
 
+  const rollbacks = new Rollbacks({
+    controller,
+    planning,
+    plans,
+    runs,
+    records,
+    hosts,
+    suspect: (release, by, reason) => shelf.suspect(release, by, reason),
+    log,
+  });
+
   const server = makeServer({
     log,
     gateway,
@@ -104,6 +133,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     version,
     controller,
     planning,
+    rollbacks,
     errands,
     gateway,
     presence,
@@ -120,6 +150,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
 
   await controller.recover();
+  await rollbacks.recover();
   await server.listen({ host: config.listen.host, port: config.listen.port });
   const { address, family, port } = server.server.address() as AddressInfo;
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);

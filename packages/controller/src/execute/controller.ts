@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { RunRequest } from "../api/contract.js";
 import type { AgentEvents } from "../fleet/gateway.js";
 import type { Plan } from "../plan/plan.js";
+import type { RunResult } from "../run/event.js";
 import type { LeaseStore } from "../store/leases.js";
 import type { PlanStore } from "../store/plans.js";
 import type { RunRow, RunStore } from "../store/runs.js";
@@ -22,6 +23,8 @@ export interface ControllerParts {
   readonly log: Logger;
   /** True when the store is this process's alone, so that every other owner of a lease is dead. */
   readonly soleController: boolean;
+  /** What follows a run's end, once its lease is free. */
+  readonly ended: (run: string, result: RunResult) => Promise<void>;
 }
 
 /**
@@ -140,9 +143,12 @@ export class Controller implements AgentEvents {
           fence: lease.fence,
         });
       }
-      const ended = (id: string) => {
+      const ended = (id: string, result: RunResult) => {
         this.#runners.delete(id);
-        lease.release().catch((error: unknown) => log.error({ run: id, err: error }, "cannot release the lease"));
+        lease
+          .release()
+          .then(() => this.#parts.ended(id, result))
+          .catch((error: unknown) => log.error({ run: id, err: error }, "what follows a run's end failed"));
       };
       const parts = { run, plan, log: runs, hosts, lease, now, logger: log, ended };
       const runner = await Runner.load(parts);

@@ -58,8 +58,13 @@ export class Planning {
     return { ok: true, changes, plan: result.plan };
   }
 
-  /** The facts of the fleet as they are now. */
-  async facts(fleet: Fleet): Promise<FleetFacts> {
+  /** The fleet as declared, its product, and what is known of it right now. */
+  async known(): Promise<{ fleet: Fleet; profile: Profile; facts: FleetFacts }> {
+    const fleet = await this.#sources.fleet();
+    return { fleet, profile: this.#sources.profileOf(fleet.product), facts: await this.#facts(fleet) };
+  }
+
+  async #facts(fleet: Fleet): Promise<FleetFacts> {
     const hosts: Record<string, HostFact> = {};
     for (const host of this.#sources.seenHosts()) {
       const sight = this.#sources.sightOf(host);
@@ -84,10 +89,9 @@ export class Planning {
   }
 
   async #gather(request: PlanRequest): Promise<PlanInput> {
-    const fleet = await this.#sources.fleet();
-    const [catalogue, facts, onRecord] = await Promise.all([
+    const [{ fleet, profile, facts }, catalogue, onRecord] = await Promise.all([
+      this.known(),
       this.#sources.catalogue(),
-      this.facts(fleet),
       this.#sources.quarantined(),
     ]);
     const declared = new Set(fleet.clusters.flatMap((cluster) => cluster.hosts.map((host) => host.name)));
@@ -97,7 +101,7 @@ export class Planning {
     for (const host of request.quarantine ?? []) quarantine.set(host, `asked for by ${request.by} with the plan`);
     return {
       fleet,
-      profile: this.#sources.profileOf(fleet.product),
+      profile,
       catalogue,
       facts,
       to: request.to,

@@ -5,7 +5,7 @@ import type { Plan } from "../plan/plan.js";
 import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../plan/program.js";
 import { decide } from "../run/decide.js";
 import type { World } from "../run/decision.js";
-import type { RunEvent } from "../run/event.js";
+import type { RunEvent, RunResult } from "../run/event.js";
 import { fold, isNews } from "../run/fold.js";
 import type { Flight, RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
@@ -42,7 +42,7 @@ export interface RunnerParts {
   readonly now: () => number;
   readonly logger: Logger;
   /** Called once, after the run's end is on disk. */
-  readonly ended: (run: string) => void;
+  readonly ended: (run: string, result: RunResult) => void;
 }
 
 /**
@@ -199,9 +199,10 @@ export class Runner {
     for (const act of batch.afterwards) act();
     for (const step of batch.intended) this.#dispatch(step);
     this.#announce(logged);
-    if (logged.at(-1)?.event.type === "run-ended") {
+    const end = logged.at(-1)?.event;
+    if (end?.type === "run-ended") {
       this.#stopped = true;
-      this.#parts.ended(this.run);
+      this.#parts.ended(this.run, end.result);
       return false;
     }
     if (logged.length === 0) this.#sleepUntil(wakeAt);
@@ -244,7 +245,11 @@ export class Runner {
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
     this.#notes.delete(report.step);
     if (check) return;
-    const backup = backupOf({ run: this.run, hop: this.#index.stages.get(step.stage)?.hop.id ?? "", host: step.host }, op, outcome);
+    const backup = backupOf(
+      { run: this.run, hop: this.#index.stages.get(step.stage)?.hop.id ?? "", host: step.host },
+      op,
+      outcome,
+    );
     if (backup !== null) batch.backups.push(backup);
   }
 

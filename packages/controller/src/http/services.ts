@@ -1,6 +1,7 @@
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
 import type { Planning } from "../execute/planning.js";
+import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
 import type { Fleet } from "../inventory/fleet.js";
@@ -16,6 +17,7 @@ export interface Services {
   readonly version: string;
   readonly controller: Controller;
   readonly planning: Planning;
+  readonly rollbacks: Rollbacks;
   readonly errands: Errands;
   readonly gateway: Gateway;
   readonly presence: Presence;

@@ -1,5 +1,6 @@
 import { BackupResult, type Outcome, SwapResult } from "@belay/shared";
 import { Compile } from "typebox/compile";
+import { targetOf } from "../plan/program.js";
 import { backoffMs } from "./backoff.js";
 import type { EventOf } from "./event.js";
 import {
@@ -129,19 +130,25 @@ function countDone(state: RunState, flight: Flight, outcome: Done): void {
   if (!outcome.changed) counts.ok += 1;
   else counts.changed += 1;
   if (state.check) {
-    if (outcome.changed) counts.would.push(`${flight.stage}: ${flight.op}`);
+    if (outcome.changed) counts.would.push(wouldOf(flight, outcome));
     return;
   }
   const record = state.stages[state.stageIndex.get(flight.stage) ?? -1];
   if (record === undefined) return;
   const { result } = outcome;
   if (flight.op === "swap") {
-    counts.reached = record.hop.to;
+    counts.reached = targetOf(record.hop, flight.host);
     if (isSwap.Check(result) && result.snapshot !== null) keepBackup(state, flight, record, result.snapshot);
   }
   if ((flight.op === "backup" || flight.op === "verify-backup") && isBackup.Check(result)) {
     keepBackup(state, flight, record, result);
   }
+}
+
+/** What the agent says it would do, in its own words. */
+function wouldOf(flight: Flight, { result }: Done): string {
+  const would = (result as { would?: unknown } | undefined)?.would;
+  return typeof would === "string" ? would : `${flight.stage}: ${flight.op}`;
 }
 
 function keepBackup(state: RunState, { host }: Flight, { hop }: StageRecord, result: BackupResult): void {

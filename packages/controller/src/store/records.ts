@@ -22,6 +22,8 @@ export interface StoredArtifact extends Artifact {
   readonly version: string;
 }
 
+const PENDING = "pending-rollback:";
+
 /** What people and runs put on record beside the runs themselves: quarantine, advisories, artifacts, backups. */
 export class RecordStore {
   readonly #store: Store;
@@ -147,5 +149,37 @@ export class RecordStore {
         .where("backup", "=", backup)
         .execute(),
     );
+  }
+
+  /** Something asked for of a run that must not be forgotten before it is done (I14). Idempotent. */
+  async setPending(run: string, request: string): Promise<void> {
+    const row = { key: `${PENDING}${run}`, value: request };
+    await this.#store.commits.write((tx) =>
+      tx
+        .insertInto("meta")
+        .values(row)
+        .onConflict((conflict) => conflict.column("key").doUpdateSet({ value: request }))
+        .execute(),
+    );
+  }
+
+  async pending(run: string): Promise<string | null> {
+    const row = await this.#store.db
+      .selectFrom("meta")
+      .select("value")
+      .where("key", "=", `${PENDING}${run}`)
+      .executeTakeFirst();
+    return row?.value ?? null;
+  }
+
+  /** Idempotent. */
+  async clearPending(run: string): Promise<void> {
+    await this.#store.commits.write((tx) => tx.deleteFrom("meta").where("key", "=", `${PENDING}${run}`).execute());
+  }
+
+  /** The runs that something is pending for. */
+  async allPending(): Promise<string[]> {
+    const rows = await this.#store.db.selectFrom("meta").select("key").where("key", "like", `${PENDING}%`).execute();
+    return rows.map(({ key }) => key.slice(PENDING.length));
   }
 }
