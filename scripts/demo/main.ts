@@ -48,7 +48,7 @@ const releases = await Promise.all([
   }),
 ]);
 // A crash after 5 s is seen only by those who watch longer than that.
-const settle = values.bad ? "6s" : "1s";
+const settle = values.bad ? "6s" : "500ms";
 const fleet = await RealFleet.start({
   dir,
   clusters: CLUSTERS,

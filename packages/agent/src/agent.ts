@@ -63,7 +63,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   };
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
-  const steps = new Steps({ journal, host, send, changed: () => reporter.report() });
+  const steps = new Steps({ journal, host, send, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,
     clock,

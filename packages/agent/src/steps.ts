@@ -10,12 +10,15 @@ const PROGRESS_EVERY_MS = 500;
 /** Between tries to write down an outcome that the disk wouldn't take. */
 const JOURNAL_RETRY_MS = 2_000;
 
+/** Ops that change what the service runs. */
+const MOVES: ReadonlySet<string> = new Set(["swap", "start", "stop", "restore"]);
+
 export interface StepsOptions {
   journal: Journal;
   host: Host;
   send: (message: AgentMessage) => void;
-  /** Something on the host may be different now: new facts are worth telling. */
-  changed: () => void;
+  /** Something on the host is different now: tells new facts, and settles when they are sent. */
+  changed: () => Promise<void>;
 }
 
 /**
@@ -113,8 +116,11 @@ export class Steps {
       const attempt = this.#attempt(entry, deadline.signal);
       const outcome = await perform(entry.op, host, attempt);
       if (!(await this.#writeDown(entry, outcome, startedAt))) return;
+      // A success is told after the facts that show it, so that a gate that opens on it shows them too (I8). A failure
+      // is told at once: looking at a host in trouble takes its time.
+      if (outcome.status === "done" && outcome.changed && MOVES.has(entry.op.kind)) await changed();
       this.#tell(entry);
-      if (outcome.status !== "done" || outcome.changed) changed();
+      if (outcome.status !== "done") void changed();
     } catch (error) {
       if (!this.#halting.signal.aborted) throw error;
       host.log.info({ step: entry.step }, "step stays open: the agent stops");

@@ -34,6 +34,12 @@ export class FactsReporter {
     this.#looking = this.#look(this.#probe);
   }
 
+  /** As `report`; settles when facts looked at from now on have been sent. With nobody to tell them to: at once. */
+  async told(): Promise<void> {
+    this.report();
+    while (this.#looking !== null) await this.#looking;
+  }
+
   async end(): Promise<void> {
     this.#ending.abort();
     this.#cancel();
