@@ -53,9 +53,12 @@ function readCluster(field: Field, hosts: HostNames): ClusterEntry {
   const name = readName(members.name, members.name.required());
   const trusts = members.trusts.text();
   const address = members.managed.present ? readManaged(members.managed) : undefined;
-  const declared = members.hosts.items().flatMap((host) => readHosts(host, hosts, address !== undefined));
-  if (declared.length === 0) members.hosts.note("at least one host is needed");
-  if (address === undefined && declared.length > 0 && !declared.some((host) => host.roles.includes("auth"))) {
+  const read = members.hosts.items().map((host) => readHosts(host, hosts, address !== undefined));
+  const declared = read.flatMap((some) => some ?? []);
+  if (read.length === 0) members.hosts.note("at least one host is needed");
+  // A host that could not be read may be the auth.
+  const whole = read.length > 0 && !read.includes(null);
+  if (address === undefined && whole && !declared.some((host) => host.roles.includes("auth"))) {
     members.hosts.note(`cluster "${name}" has no auth host`, {
       code: "cluster-without-auth",
       hint: "Declare its auth hosts, or `managed: { address: ... }` when the vendor runs them.",
@@ -85,16 +88,17 @@ function readManaged(field: Field): string {
   return text;
 }
 
-function readHosts(field: Field, names: HostNames, managed: boolean): Host[] {
+/** The hosts that one entry stands for; null when that can't be said. */
+function readHosts(field: Field, names: HostNames, managed: boolean): Host[] | null {
   const members = field.members(["name", "roles", "vars"]);
   const pattern = members.name.required();
   const roles = readRoles(members.roles, managed);
   const vars = readVars(members.vars);
-  if (pattern === undefined || roles === undefined) return [];
+  if (pattern === undefined || roles === undefined) return null;
   const expanded = expandName(pattern);
   if (typeof expanded === "string") {
     members.name.note(expanded);
-    return [];
+    return null;
   }
   return expanded
     .filter((name) => names.take(members.name, name))
