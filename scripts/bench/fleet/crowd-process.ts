@@ -1,0 +1,130 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Agent,
+  type Dial,
+  type Exec,
+  type Http,
+  openJournalDisk,
+  silentLogger,
+  startAgent,
+  systemClock,
+  webSocketDial,
+} from "@belay/agent";
+import { BelayError, decodeControllerMessage, errorInfo } from "@belay/shared";
+import type { Answer, Order, Start } from "./talk.js";
+
+/**
+ * A process full of agents. Each is a whole one: its own connection, its own journal, the product's code from the socket
+ * to the fsync. Only the host around it is made up: a systemd where nothing runs, and no network but the way to belayd.
+ */
+
+/** Dials at once: what waits for its welcome has a limit at belayd, as it should. */
+const TOGETHER = 50;
+
+const nothingRuns: Exec = {
+  run: async () => ({
+    code: 0,
+    signal: null,
+    stdout: "LoadState=loaded\nActiveState=inactive\nMainPID=0\nNRestarts=0\n",
+    stderr: "",
+  }),
+  launch: async () => {
+    throw new BelayError("command-not-started", "these hosts start nothing");
+  },
+};
+const unreachable = async () => {
+  throw new BelayError("http-unreachable", "there is nobody");
+};
+const nobodyAnswers: Http = { open: unreachable, text: unreachable };
+
+const agents: Agent[] = [];
+let welcomed = 0;
+let acks: [string, number][] = [];
+let gathering: { acks: number } | null = null;
+
+async function start({ controller, dir, hosts }: Start): Promise<void> {
+  for (let first = 0; first < hosts.length; first += TOGETHER) {
+    const group = hosts.slice(first, first + TOGETHER);
+    agents.push(...(await Promise.all(group.map(({ host, token }) => startOne(controller, dir, host, token)))));
+    // Their parent has a time for all of this, and ends this process when it is over.
+    while (welcomed < agents.length) await systemClock.sleep(5);
+  }
+}
+
+async function startOne(controller: string, dir: string, host: string, token: string): Promise<Agent> {
+  const stateDir = join(dir, host);
+  await mkdir(stateDir, { recursive: true });
+  return startAgent({
+    config: {
+      controller,
+      host,
+      tokenFile: join(stateDir, "token"),
+      stateDir,
+      services: new Map([["teleport", { manager: "systemd", unit: "teleport.service" }]]),
+      directories: [dir],
+      commands: new Map(),
+    },
+    token,
+    clock: systemClock,
+    random: Math.random,
+    dial: overheard(webSocketDial(controller, token)),
+    http: nobodyAnswers,
+    exec: nothingRuns,
+    log: silentLogger,
+    machine: { os: "linux", arch: "x64" },
+    journalDisk: await openJournalDisk(join(stateDir, "journal")),
+    env: {},
+  });
+}
+
+/** The agent's own dial, with an ear on the line for what belayd confirms. */
+function overheard(dial: Dial): Dial {
+  return (events) =>
+    dial({
+      ...events,
+      text(frame) {
+        hear(frame);
+        events.text(frame);
+      },
+    });
+}
+
+function hear(frame: string): void {
+  if (frame.includes('"type":"step"')) return;
+  const message = decodeControllerMessage(frame);
+  if (message.type === "welcome") welcomed += 1;
+  if (message.type !== "ack") return;
+  acks.push([message.step, Date.now()]);
+  answerIfGathered();
+}
+
+function answerIfGathered(): void {
+  if (gathering === null || acks.length < gathering.acks) return;
+  answer({ type: "gathered", acks });
+  acks = [];
+  gathering = null;
+}
+
+function answer(message: Answer): void {
+  process.send?.(message);
+}
+
+process.on("message", (order: Order) => {
+  if (order.type === "gather") {
+    gathering = order;
+    answerIfGathered();
+    return;
+  }
+  start(order).then(
+    () => answer({ type: "started" }),
+    (error: unknown) => answer({ type: "failed", message: errorInfo(error).message }),
+  );
+});
+// Also when the bench itself is gone.
+process.on("disconnect", () => {
+  Promise.all(agents.map((agent) => agent.stop())).then(
+    () => process.exit(0),
+    () => process.exit(1),
+  );
+});

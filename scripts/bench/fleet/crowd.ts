@@ -1,0 +1,102 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { BelayError } from "@belay/shared";
+import type { Answer, Order } from "./talk.js";
+
+const PROGRAM = fileURLToPath(new URL("./crowd-process.ts", import.meta.url));
+const START_TIMEOUT_MS = 120_000;
+const STOP_PATIENCE_MS = 10_000;
+
+/** Agents, spread over processes of their own. */
+export class Crowd {
+  readonly #members: readonly Member[];
+
+  private constructor(members: readonly Member[]) {
+    this.#members = members;
+  }
+
+  /** Starts them all; resolves when each has been welcomed. */
+  static async start(options: {
+    controller: string;
+    dir: string;
+    tokens: readonly { host: string; token: string }[];
+    processes: number;
+  }): Promise<Crowd> {
+    const { controller, dir, tokens, processes } = options;
+    const share = Math.ceil(tokens.length / processes);
+    const members = Array.from(
+      { length: processes },
+      (_, index) => new Member(tokens.slice(index * share).slice(0, share)),
+    );
+    const crowd = new Crowd(members);
+    try {
+      await Promise.all(
+        members.map(({ hosts, ask }) => ask({ type: "start", controller, dir, hosts }, START_TIMEOUT_MS)),
+      );
+      return crowd;
+    } catch (error) {
+      await crowd.stop();
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves when belayd has acknowledged `perHost` more outcomes to each of the first `hosts` agents: step by step, when
+   * its agent heard so. Ask before the steps are sent.
+   */
+  async acknowledged(hosts: number, perHost: number, timeoutMs: number): Promise<ReadonlyMap<string, number>> {
+    let rest = hosts;
+    const answers = this.#members.map((member) => {
+      const asked = Math.min(rest, member.hosts.length);
+      rest -= asked;
+      return asked === 0 ? null : member.ask({ type: "gather", acks: asked * perHost }, timeoutMs);
+    });
+    const all = await Promise.all(answers);
+    return new Map(all.flatMap((answer) => (answer?.type === "gathered" ? [...answer.acks] : [])));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.stop()));
+  }
+}
+
+class Member {
+  readonly hosts: readonly { host: string; token: string }[];
+  readonly #child: ChildProcess;
+
+  constructor(hosts: readonly { host: string; token: string }[]) {
+    this.hosts = hosts;
+    this.#child = fork(PROGRAM, [], { execArgv: ["--import=tsx"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  }
+
+  /** One order at a time. Throws `bench-agents` when it fails, ends, or takes longer than `timeoutMs`. */
+  ask = async (order: Order, timeoutMs: number): Promise<Answer> => {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const dead = new AbortController();
+    const end = () => dead.abort();
+    this.#child.once("exit", end);
+    try {
+      const answered = once(this.#child, "message", { signal: AbortSignal.any([timeout, dead.signal]) });
+      this.#child.send(order);
+      const [answer] = (await answered) as [Answer];
+      if (answer.type === "failed") throw new BelayError("bench-agents", answer.message);
+      return answer;
+    } catch (error) {
+      if (dead.signal.aborted) throw new BelayError("bench-agents", "a process full of agents has ended");
+      if (timeout.aborted) throw new BelayError("bench-agents", `${order.type} took longer than ${timeoutMs / 1000} s`);
+      throw error;
+    } finally {
+      this.#child.off("exit", end);
+    }
+  };
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    const patience = setTimeout(() => this.#child.kill("SIGKILL"), STOP_PATIENCE_MS);
+    if (this.#child.connected) this.#child.disconnect();
+    await exited;
+    clearTimeout(patience);
+  }
+}

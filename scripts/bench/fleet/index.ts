@@ -1,0 +1,117 @@
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Plan } from "@belay/controller/plan/plan";
+import type { RunEvent } from "@belay/controller/run/event";
+import { BelayError } from "@belay/shared";
+import { Belayd } from "./belayd.js";
+import { Crowd } from "./crowd.js";
+import { fleetYaml, hostNames } from "./plan.js";
+
+/** Beside the sources, hence on a real disk; ignored by git; thrown away with `npm ci`. */
+const DISK = fileURLToPath(new URL("../../../node_modules/.cache/", import.meta.url));
+const MEMORY = "/dev/shm";
+const AGENT_PROCESSES = 2;
+const RUN_TIMEOUT_MS = 120_000;
+const EVENTS_PER_PAGE = 1_000;
+
+/** How one run went: when each step was decided on, and when its agent heard that its outcome is on belayd's disk. */
+export interface Timing {
+  readonly steps: readonly { readonly intendedAt: number; readonly acknowledgedAt: number }[];
+  /** From the request to start to the last acknowledgement, milliseconds. */
+  readonly wholeMs: number;
+  /** Processor time of belayd meanwhile, milliseconds. */
+  readonly cpuMs: number;
+}
+
+/** A real belayd with its database on a disk, and agents in other processes with their journals in memory. */
+export class BenchFleet {
+  readonly belayd: Belayd;
+  /** Memory of belayd before the first agent came, bytes. */
+  readonly aloneBytes: number;
+  readonly #crowd: Crowd;
+  readonly #tidy: () => Promise<void>;
+
+  private constructor(belayd: Belayd, crowd: Crowd, aloneBytes: number, tidy: () => Promise<void>) {
+    this.belayd = belayd;
+    this.#crowd = crowd;
+    this.aloneBytes = aloneBytes;
+    this.#tidy = tidy;
+  }
+
+  static async start(agents: number, plans: readonly Plan[]): Promise<BenchFleet> {
+    await mkdir(DISK, { recursive: true });
+    const disk = await mkdtemp(join(DISK, "belay-bench-"));
+    const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
+    const toEnd: { stop(): Promise<void> }[] = [];
+    const tidy = async () => {
+      process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+      for (const each of toEnd) await each.stop();
+      for (const dir of [disk, memory]) await rm(dir, { recursive: true, force: true });
+    };
+    const interrupted = () => {
+      tidy().then(
+        () => process.exit(130),
+        () => process.exit(1),
+      );
+    };
+    process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+    try {
+      const tokens = hostNames(agents).map((host) => ({ host, token: randomBytes(24).toString("base64url") }));
+      const belayd = await Belayd.start({ dir: disk, fleetYaml: fleetYaml(agents, memory), plans, tokens });
+      toEnd.unshift(belayd);
+      const aloneBytes = await belayd.rssBytes();
+      const crowd = await Crowd.start({
+        controller: belayd.api.address,
+        dir: memory,
+        tokens,
+        processes: AGENT_PROCESSES,
+      });
+      toEnd.unshift(crowd);
+      return new BenchFleet(belayd, crowd, aloneBytes, tidy);
+    } catch (error) {
+      await tidy();
+      throw error;
+    }
+  }
+
+  /** Starts a run and waits until every one of its outcomes is on both sides. Throws `bench-run` if one is not `done`. */
+  async carryOut(plan: Plan, perHost: number): Promise<Timing> {
+    const { belayd } = this;
+    const hosts = Object.keys(plan.hosts).length;
+    const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
+    const cpuBefore = await belayd.cpuMs();
+    const start = Date.now();
+    const [{ id }, acks] = await Promise.all([belayd.api.start(plan.id), acknowledged]);
+    const cpuMs = (await belayd.cpuMs()) - cpuBefore;
+    const wholeMs = Math.max(...acks.values()) - start;
+    const events = await this.#eventsOf(id);
+    const end = events.at(-1);
+    if (end?.type !== "run-ended" || end.result !== "done") throw new BelayError("bench-run", `run ${id} is not done`);
+    const steps = events.flatMap((event) => {
+      const acknowledgedAt = event.type === "step-intended" ? acks.get(event.step) : undefined;
+      return acknowledgedAt === undefined ? [] : [{ intendedAt: event.at, acknowledgedAt }];
+    });
+    if (steps.length !== hosts * perHost) {
+      throw new BelayError("bench-run", `${steps.length} of ${hosts * perHost} steps were carried out`);
+    }
+    return { steps, wholeMs, cpuMs };
+  }
+
+  async #eventsOf(run: string): Promise<RunEvent[]> {
+    const all: RunEvent[] = [];
+    for (let after = 0; ; ) {
+      const { events } = await this.belayd.api.events(run, after);
+      all.push(...events.map(({ event }) => event as unknown as RunEvent));
+      if (events.length < EVENTS_PER_PAGE) return all;
+      after = events.at(-1)?.seq ?? after;
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.#tidy();
+  }
+}

@@ -1,0 +1,23 @@
+/** What the bench and a process full of agents say to each other. */
+
+export interface Start {
+  readonly type: "start";
+  readonly controller: string;
+  /** On tmpfs, where each agent's journal stands in for a disk that it would not share with others. */
+  readonly dir: string;
+  readonly hosts: readonly { readonly host: string; readonly token: string }[];
+}
+
+/** Answer when so many more outcomes were acknowledged. */
+export interface Gather {
+  readonly type: "gather";
+  readonly acks: number;
+}
+
+export type Order = Start | Gather;
+
+export type Answer =
+  | { readonly type: "started" }
+  /** Steps whose outcome is on belayd's disk, and when its agent learned of that. */
+  | { readonly type: "gathered"; readonly acks: readonly (readonly [step: string, at: number])[] }
+  | { readonly type: "failed"; readonly message: string };

@@ -1,0 +1,69 @@
+import { parseArgs } from "node:util";
+import { type AnsibleResult, benchAnsible, showAnsible } from "./ansible.js";
+import { loadNow, type Machine, readMachine, showMachine } from "./machine.js";
+import { benchPlanner, type PlannerRow, showPlanner } from "./planner.js";
+import { complain, say } from "./screen.js";
+import { benchWaves, showWaves, type WaveResult } from "./wave.js";
+
+const HELP = `npm run bench -- [plan] [wave] [ansible] [--json]
+
+Measures on this machine; without a part's name, all of them. docs/benchmarks.md says how to read the figures.
+
+  plan      time to plan and to lint fleets of 100, 1,000 and 10,000 hosts
+  wave      a no-op step to 1,000 agents over WebSockets, intent and outcome durable on both ends
+  ansible   the same no-op over 200 local hosts, by Ansible and by Belay (where ansible-playbook is installed)
+  --json    the figures for a program, on stdout`;
+
+const PARTS = ["plan", "wave", "ansible"] as const;
+type Part = (typeof PARTS)[number];
+
+interface Report {
+  machine: Machine;
+  plan?: PlannerRow[];
+  wave?: WaveResult;
+  ansible?: AnsibleResult;
+}
+
+/** No figure makes it fail: a slow machine is no defect. Exit code 1 means that something could not be measured. */
+async function main(argv: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: { json: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
+  });
+  const stray = positionals.find((part) => !isPart(part));
+  if (stray !== undefined || values.help) {
+    say(stray === undefined ? HELP : `There is no part "${stray}".\n\n${HELP}`);
+    return stray === undefined ? 0 : 1;
+  }
+  const asked = new Set<string>(positionals.length === 0 ? PARTS : positionals);
+  const show = values.json ? () => {} : (lines: readonly string[]) => say(`${lines.join("\n")}\n`);
+  const report: Report = { machine: readMachine() };
+  show(showMachine(report.machine));
+  if (asked.has("plan")) {
+    report.plan = benchPlanner();
+    show(showPlanner(report.plan));
+  }
+  if (asked.has("wave")) {
+    report.wave = await benchWaves();
+    show(showWaves(report.wave));
+  }
+  if (asked.has("ansible")) {
+    report.ansible = await benchAnsible();
+    show(showAnsible(report.ansible));
+  }
+  show([`load at the end: ${loadNow()}`]);
+  if (values.json) say(JSON.stringify(report, null, 2));
+  return 0;
+}
+
+function isPart(text: string): text is Part {
+  return (PARTS as readonly string[]).includes(text);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  complain(error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Plan } from "@belay/controller/plan/plan";
+import { BenchFleet, type Timing } from "./fleet/index.js";
+import { hostNames, noopPlan } from "./fleet/plan.js";
+import { loadNow } from "./machine.js";
+import { figure, table } from "./screen.js";
+import { median, percentile } from "./statistics.js";
+
+export interface Wave {
+  readonly steps: number;
+  /** From the first decision to the last acknowledgement. */
+  readonly stepsPerSecond: number;
+  /** Per step, milliseconds: decided on -> its agent heard that its outcome is on belayd's disk. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Processor time of belayd per step, microseconds. */
+  readonly cpuUsPerStep: number;
+  readonly load: string;
+}
+
+export interface WaveResult {
+  readonly agents: number;
+  readonly burst: readonly Wave[];
+  readonly program: readonly Wave[];
+  /** Growth of belayd's memory per connected agent, bytes, and its whole memory before, with all, and at the end. */
+  readonly bytesPerAgent: number;
+  readonly rssBytes: { readonly alone: number; readonly connected: number; readonly afterWaves: number };
+}
+
+const AGENTS = 1_000;
+/** The engine compiles what is hot; a belayd that has been up for a while has that behind it. */
+const WARM_UPS = 2;
+const WAVES = 5;
+const STEPS_PER_HOST = 10;
+const PROGRAM_WAVES = 3;
+/** First facts have come in and were saved, and memory for connecting is free again or never will be. */
+const CALM_MS = 6_000;
+
+/** A no-op to 1,000 agents at once, several times; then a program of ten each. */
+export async function benchWaves(): Promise<WaveResult> {
+  const hosts = hostNames(AGENTS);
+  const single = noopPlan(hosts, 1);
+  const program = noopPlan(hosts, STEPS_PER_HOST);
+  const fleet = await BenchFleet.start(AGENTS, [single, program]);
+  try {
+    await sleep(CALM_MS);
+    const connected = await fleet.belayd.rssBytes();
+    await carryOutAll(fleet, single, 1, WARM_UPS);
+    const burst = await carryOutAll(fleet, single, 1, WAVES);
+    const programWaves = await carryOutAll(fleet, program, STEPS_PER_HOST, PROGRAM_WAVES);
+    const alone = fleet.aloneBytes;
+    const afterWaves = await fleet.belayd.rssBytes();
+    return {
+      agents: AGENTS,
+      burst,
+      program: programWaves,
+      bytesPerAgent: (connected - alone) / AGENTS,
+      rssBytes: { alone, connected, afterWaves },
+    };
+  } finally {
+    await fleet.stop();
+  }
+}
+
+async function carryOutAll(fleet: BenchFleet, plan: Plan, perHost: number, times: number): Promise<Wave[]> {
+  const waves: Wave[] = [];
+  for (let round = 0; round < times; round += 1) waves.push(waveOf(await fleet.carryOut(plan, perHost)));
+  return waves;
+}
+
+function waveOf({ steps, cpuMs }: Timing): Wave {
+  const latencies = steps.map(({ intendedAt, acknowledgedAt }) => acknowledgedAt - intendedAt);
+  const first = steps.reduce((least, { intendedAt }) => Math.min(least, intendedAt), Number.POSITIVE_INFINITY);
+  const last = steps.reduce((most, { acknowledgedAt }) => Math.max(most, acknowledgedAt), 0);
+  return {
+    steps: steps.length,
+    stepsPerSecond: (steps.length * 1_000) / (last - first),
+    p50Ms: percentile(latencies, 0.5),
+    p99Ms: percentile(latencies, 0.99),
+    cpuUsPerStep: (cpuMs * 1_000) / steps.length,
+    load: loadNow(),
+  };
+}
+
+export function showWaves({ agents, burst, program, bytesPerAgent, rssBytes }: WaveResult): string[] {
+  const mib = (bytes: number) => `${figure(bytes / 2 ** 20)} MiB`;
+  return [
+    `wave of a no-op to ${figure(agents)} agents, durable on both ends`,
+    ...table([
+      ["  wave", "steps", "steps/s", "p50 ms", "p99 ms", "belayd CPU us/step", "load"],
+      ...rowsOf("one step each", burst),
+      ...rowsOf("ten steps each", program),
+    ]),
+    `  belayd's memory: ${mib(rssBytes.alone)} alone, ${mib(rssBytes.connected)} with ${figure(agents)} agents, ` +
+      `${mib(rssBytes.afterWaves)} after the waves: ${figure(bytesPerAgent / 1_024, 1)} KiB an agent`,
+  ];
+}
+
+function rowsOf(name: string, waves: readonly Wave[]): string[][] {
+  const middle = (of: (wave: Wave) => number) => median(waves.map(of));
+  return [
+    ...waves.map((wave, index) => rowOf(`${name}, ${index + 1}`, wave)),
+    rowOf(`${name}, median`, {
+      steps: middle((wave) => wave.steps),
+      stepsPerSecond: middle((wave) => wave.stepsPerSecond),
+      p50Ms: middle((wave) => wave.p50Ms),
+      p99Ms: middle((wave) => wave.p99Ms),
+      cpuUsPerStep: middle((wave) => wave.cpuUsPerStep),
+      load: "",
+    }),
+  ];
+}
+
+function rowOf(name: string, { steps, stepsPerSecond, p50Ms, p99Ms, cpuUsPerStep, load }: Wave): string[] {
+  return [`  ${name}`, ...[steps, stepsPerSecond, p50Ms, p99Ms, cpuUsPerStep].map((value) => figure(value)), load];
+}
