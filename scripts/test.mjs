@@ -14,7 +14,7 @@ const checks =
   part.length > 0
     ? []
     : [
-        ["format and lint", "npx", ["biome", "ci", "--error-on-warnings", "."]],
+        ["format and lint", "npx", ["biome", "ci", "--colors=off", "--error-on-warnings", "."]],
         ["types of tests", "npx", ["tsc", "-p", "test", "--noEmit"]],
         ["unused code", "npx", ["knip"]],
       ];

@@ -5,8 +5,8 @@ export const HostName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z
 export type HostName = Static<typeof HostName>;
 
 /** A cluster's name as declared in fleet.yaml; same alphabet as a host's. */
-export const ClusterName = HostName;
-export type ClusterName = HostName;
+export const ClusterName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$" });
+export type ClusterName = Static<typeof ClusterName>;
 
 export const Role = Type.Union([Type.Literal("auth"), Type.Literal("proxy"), Type.Literal("node")]);
 export type Role = Static<typeof Role>;
