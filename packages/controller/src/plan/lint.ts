@@ -1,3 +1,4 @@
+import { parseVersion } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { FleetFacts } from "./input.js";
 import { type Finding, Findings } from "./lint/finding.js";
@@ -16,6 +17,13 @@ export type { Finding } from "./lint/finding.js";
 export function lintPlan(plan: Plan, fleet: Fleet, facts: FleetFacts): readonly Finding[] {
   const findings = new Findings();
   checkShape(plan, fleet, facts, findings);
-  replay(plan, new Model(plan, fleet, facts), findings);
+  // A version that is none can't be replayed; it has been found already.
+  if (versionsOf(plan).every((version) => parseVersion(version) !== null)) {
+    replay(plan, new Model(plan, fleet, facts), findings);
+  }
   return findings.all;
+}
+
+function versionsOf({ hops }: Plan): string[] {
+  return hops.flatMap((hop) => [hop.to, ...Object.values(hop.targets ?? {})]);
 }

@@ -134,7 +134,8 @@ function checkEnd(plan: Plan, fleet: Fleet, facts: FleetFacts, aside: ReadonlySe
   }
   for (const { name } of fleet.clusters.flatMap((cluster) => cluster.hosts)) {
     const version = parseVersion(facts.hosts[name]?.version ?? "");
-    if (version === null || aside.has(name) || arrived.has(name) || !isOlder(version, plan.to)) continue;
+    if (version === null || parseVersion(plan.to) === null) continue;
+    if (aside.has(name) || arrived.has(name) || !isOlder(version, plan.to)) continue;
     findings.add("shape", "plan", name, `${name} is in scope, and does not end at ${plan.to}`);
   }
 }
