@@ -32,6 +32,9 @@ function tarball(entries: Entry[]): Buffer {
 /** What lies in the versions folder, hidden names included. */
 const left = (world: World) => readdirSync(world.versionsDir).sort();
 
+/** Real processes on shared cores. */
+t.setTimeout(120_000);
+
 t.test("unpacks whole, with a manifest that a changed byte breaks", async (t) => {
   const world = await World.make(t);
   await world.start();

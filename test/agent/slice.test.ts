@@ -3,6 +3,9 @@ import type { HostFacts, SwapResult } from "@belay/shared";
 import t from "tap";
 import { World } from "./support/world.js";
 
+/** Real processes on shared cores. */
+t.setTimeout(120_000);
+
 t.test("an agent process connects, looks, fetches and swaps", async (t) => {
   const world = await World.make(t);
   const { controller } = world;

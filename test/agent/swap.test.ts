@@ -26,6 +26,9 @@ const snapshotOf = (world: World) => ({
   ],
 });
 
+/** Real processes on shared cores. */
+t.setTimeout(120_000);
+
 t.test("restart, reload and start bring the new version up, each starting it once", async (t) => {
   for (const how of ["restart", "reload", "start"] as const) {
     const world = await running(t);

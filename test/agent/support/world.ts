@@ -139,7 +139,7 @@ services:
       exec: systemExec,
       log: silentLogger,
       machine: { os: "linux", arch: "x64" },
-      journalDisk: await openJournalDisk(join(this.stateDir, "journal")),
+      journalDisk: replace.journalDisk ?? (await openJournalDisk(join(this.stateDir, "journal"))),
       env: { PATH: process.env.PATH ?? "" },
       redial: { baseMs: 20, capMs: 100, stableMs: 1000, refusedMs: 500 },
       ...replace,

@@ -1,4 +1,13 @@
-import { BelayError, type ErrorInfo, errorInfo, failed, type OpOf, type Outcome, reverted } from "@belay/shared";
+import {
+  BelayError,
+  type Check,
+  type ErrorInfo,
+  errorInfo,
+  failed,
+  type OpOf,
+  type Outcome,
+  reverted,
+} from "@belay/shared";
 import { needBackup } from "../backups/manifest.js";
 import { restoreBackup } from "../backups/restore.js";
 import { switchLink } from "../durable.js";
@@ -75,8 +84,15 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
     await service.start();
     await note("back-started", { restarts: (await service.status()).restarts }, attempt, host);
   }
-  const { checks, startTimeoutMs, settleMs } = op;
+  const { startTimeoutMs, settleMs } = op;
+  const checks = op.checks.map((check) => askForOld(check, op));
   const version = { expect: op.from, probes: op.version, versionsDir: op.versionsDir };
   const restarts = Number(attempt.passed("back-started")?.restarts ?? 0);
   await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.halt }, host);
+}
+
+/** The op's checks are those of the new version: one that asks for it by name asks for the old one on the way back. */
+function askForOld(check: Check, { from, to }: OpOf<"swap">): Check {
+  if (check.kind !== "http" || check.json?.equals !== to) return check;
+  return { ...check, json: { ...check.json, equals: from } };
 }

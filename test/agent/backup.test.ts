@@ -1,0 +1,182 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { BackupItem, BackupResult, Op } from "@belay/shared";
+import t, { type Test } from "tap";
+import { DatabaseSync } from "./support/database.js";
+import { World } from "./support/world.js";
+
+const WRITER = fileURLToPath(new URL("./support/writer.ts", import.meta.url));
+t.setTimeout(120_000);
+
+async function host(t: Test) {
+  const world = await World.make(t);
+  const dir = join(world.dir, "backups");
+  const database = join(world.home, "backend.db");
+  const config = join(world.home, "svc.yaml");
+  writeFileSync(config, "first");
+  chmodSync(config, 0o640);
+  const script = join(world.dir, "dump");
+  writeFileSync(
+    script,
+    '#!/bin/sh\nif [ "$1" = save ]; then echo dumped > "$2"; else cp "$2" "$(dirname "$0")/restored"; fi\n',
+  );
+  chmodSync(script, 0o755);
+  world.commands = `{ dump: [${script}, save], load: [${script}, load] }`;
+  await world.start();
+  const items: BackupItem[] = [
+    { kind: "file", path: config, optional: false },
+    { kind: "sqlite", path: database, optional: true },
+    { kind: "command", command: "dump", restore: "load" },
+    { kind: "file", path: join(world.home, "not-there"), optional: true },
+  ];
+  const backup: Op = { kind: "backup", spec: { id: "b1", dir, items, version: "5.0.0" } };
+  const verify: Op = { kind: "verify-backup", id: "b1", dir };
+  const restore: Op = { kind: "restore", id: "b1", dir, service: "svc" };
+  return { world, dir, database, config, items, backup, verify, restore };
+}
+
+t.test("a database is kept whole while it is written all the time (I4)", async (t) => {
+  const { world, dir, database, backup, verify } = await host(t);
+  const writer: ChildProcess = spawn(process.execPath, ["--import=tsx", WRITER, database], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.teardown(() => void writer.kill("SIGKILL"));
+  if (writer.stdout) await once(writer.stdout, "data");
+  const kept = await world.controller.step(backup);
+  t.match(kept, {
+    status: "done",
+    changed: true,
+    result: { backup: "b1", items: 3, verified: true, version: "5.0.0" },
+  });
+  t.equal(writer.exitCode, null, "it was written all the while");
+  const copy = new DatabaseSync(join(dir, "b1", "1-backend.db"));
+  // Each transaction writes both tables: a torn copy would have one without the other.
+  t.same(copy.rows("SELECT (SELECT count(*) FROM a) - (SELECT count(*) FROM b) AS torn"), [{ torn: 0 }]);
+  t.ok((copy.rows("SELECT count(*) AS n FROM a")[0] as { n: number }).n > 0);
+  copy.close();
+  t.match(await world.controller.step(backup), {
+    status: "done",
+    changed: false,
+    result: (kept as { result: BackupResult }).result,
+  });
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.same(readdirSync(dir), ["b1"], "nothing half-made is left");
+});
+
+t.test("a backup that changed by one byte is refused, and a restore of it touches nothing", async (t) => {
+  const { world, dir, database, config, backup, verify, restore } = await host(t);
+  makeDatabase(database);
+  await world.controller.step(backup);
+  writeFileSync(config, "second");
+  for (const file of readdirSync(join(dir, "b1"))) {
+    const path = join(dir, "b1", file);
+    const good = readFileSync(path);
+    const bad = Buffer.from(good);
+    const at = Math.floor(bad.length / 2);
+    bad[at] = (bad[at] ?? 0) ^ 1;
+    writeFileSync(path, bad);
+    if (file === "manifest.json") {
+      const told = await world.controller.step(verify);
+      const whole = (await world.controller.step(backup)) as { result?: BackupResult };
+      t.ok(told.status === "failed" || whole.result?.sha256 !== undefined, "a manifest's own digest names it");
+    } else {
+      for (const op of [verify, restore]) {
+        t.match(
+          await world.controller.step(op),
+          { status: "failed", retryable: false, error: { code: "backup-corrupt" } },
+          file,
+        );
+      }
+    }
+    writeFileSync(path, good);
+  }
+  t.equal(readFileSync(config, "utf8"), "second");
+  unlinkSync(join(dir, "b1", "0-svc.yaml"));
+  t.match(await world.controller.step(verify), {
+    status: "failed",
+    error: { code: "backup-corrupt", message: /missing/ },
+  });
+  t.match(await world.controller.step({ ...verify, id: "b2" } as Op), {
+    status: "failed",
+    error: { code: "backup-missing" },
+  });
+});
+
+t.test("a restore puts content, mode and database back, without the newer log", async (t) => {
+  const { world, database, config, backup, restore } = await host(t);
+  makeDatabase(database);
+  await world.controller.step(backup);
+  writeFileSync(config, "second");
+  chmodSync(config, 0o600);
+  const newer = new DatabaseSync(database);
+  newer.exec("INSERT INTO kv VALUES ('newer')");
+  t.ok(existsSync(`${database}-wal`));
+  t.match(await world.controller.step(restore), { status: "done", changed: true, result: { verified: true } });
+  t.notOk(existsSync(`${database}-wal`));
+  t.equal(readFileSync(config, "utf8"), "first");
+  t.equal(statSync(config).mode & 0o777, 0o640);
+  t.equal(readFileSync(join(world.dir, "restored"), "utf8"), "dumped\n", "the command's own restore ran");
+  newer.close();
+  const back = new DatabaseSync(database);
+  t.same(back.rows("SELECT v FROM kv"), [{ v: "old" }]);
+  back.close();
+});
+
+t.test("a restore needs the service stopped", async (t) => {
+  const { world, backup, restore, config } = await host(t);
+  await world.controller.step(backup);
+  writeFileSync(config, "second");
+  world.install("5.0.0");
+  world.linkTo("5.0.0");
+  await world.controller.step(world.startOp());
+  t.match(await world.controller.step(restore), {
+    status: "failed",
+    retryable: false,
+    error: { code: "service-running" },
+  });
+  t.equal(readFileSync(config, "utf8"), "second");
+});
+
+t.test("what this host doesn't allow, or doesn't have, is refused before anything is made", async (t) => {
+  const { world, dir } = await host(t);
+  const cases: [BackupItem, string][] = [
+    [{ kind: "file", path: "/etc/passwd", optional: false }, "path-refused"],
+    [{ kind: "command", command: "rm", restore: "rm" }, "command-refused"],
+    [{ kind: "file", path: join(world.home, "not-there"), optional: false }, "backup-source-missing"],
+  ];
+  for (const [item, code] of cases) {
+    const op: Op = { kind: "backup", spec: { id: "b2", dir, items: [item], version: null } };
+    t.match(await world.controller.step(op), { status: "failed", retryable: false, error: { code } }, code);
+    t.same(existsSync(dir) ? readdirSync(dir) : [], []);
+  }
+});
+
+t.test("prune keeps what is linked, named or new, and frees the rest", async (t) => {
+  const { world, dir, items } = await host(t);
+  for (const version of ["4.0.0", "5.0.0", "5.1.0", "6.0.0"]) world.install(version);
+  world.linkTo("5.0.0");
+  writeFileSync(join(world.versionsDir, `.belay-${"0".repeat(64)}.partial`), "part");
+  for (const id of ["b1", "b2", "b3"])
+    await world.controller.step({ kind: "backup", spec: { id, dir, items, version: null } });
+  const { versionsDir, link } = world;
+  const op: Op = { kind: "prune", versionsDir, link, keep: ["6.0.0"], backupsDir: dir, keepBackups: 2 };
+  t.match(await world.controller.step(op, { check: true }), {
+    status: "done",
+    changed: true,
+    result: { would: /4\.0\.0, 5\.1\.0.*b1/ },
+  });
+  t.equal(readdirSync(dir).length, 3);
+  t.match(await world.controller.step(op), { status: "done", changed: true });
+  t.same(readdirSync(versionsDir).sort(), ["5.0.0", "6.0.0"]);
+  t.same(readdirSync(dir).sort(), ["b2", "b3"]);
+  t.match(await world.controller.step(op), { status: "done", changed: false });
+});
+
+function makeDatabase(file: string): void {
+  const database = new DatabaseSync(file);
+  database.exec("PRAGMA journal_mode=WAL; CREATE TABLE kv (v TEXT); INSERT INTO kv VALUES ('old')");
+  database.close();
+}

@@ -1,0 +1,56 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type JournalDisk,
+  openJournalDisk,
+  parseConfig,
+  silentLogger,
+  startAgent,
+  systemClock,
+  systemExec,
+  systemHttp,
+  webSocketDial,
+} from "@belay/agent";
+
+/**
+ * A real agent in a process of its own whose disk kills it, by SIGKILL, at one journal record: KILL_AT names the record
+ * (`accepted`, `outcome`, or a phase), KILL_WHEN says whether `before` it is written (its effect's predecessor is done,
+ * the record is lost) or `after` it is durable (nothing that follows is done).
+ */
+const file = process.argv[process.argv.indexOf("--config") + 1] ?? "";
+const config = parseConfig(readFileSync(file, "utf8"), file);
+const at = new RegExp(`"(?:kind|phase)":"${process.env.KILL_AT}"`);
+const when = process.env.KILL_WHEN;
+const disk = await openJournalDisk(join(config.stateDir, "journal"));
+let doomed = false;
+const killing: JournalDisk = {
+  file: disk.file,
+  read: () => disk.read(),
+  truncate: (bytes) => disk.truncate(bytes),
+  replace: (bytes) => disk.replace(bytes),
+  close: () => disk.close(),
+  async append(bytes) {
+    doomed = at.test(bytes.toString());
+    if (doomed && when === "before") process.kill(process.pid, "SIGKILL");
+    await disk.append(bytes);
+  },
+  async sync() {
+    await disk.sync();
+    if (doomed) process.kill(process.pid, "SIGKILL");
+  },
+};
+const token = readFileSync(config.tokenFile, "utf8").trim();
+await startAgent({
+  config,
+  token,
+  clock: systemClock,
+  random: () => 0.5,
+  dial: webSocketDial(config.controller, token),
+  http: systemHttp,
+  exec: systemExec,
+  log: silentLogger,
+  machine: { os: process.platform, arch: process.arch },
+  journalDisk: killing,
+  env: { PATH: process.env.PATH ?? "" },
+  redial: { baseMs: 20, capMs: 100, stableMs: 1000, refusedMs: 500 },
+});
