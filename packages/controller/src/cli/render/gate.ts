@@ -21,8 +21,9 @@ export function gateLines(gate: GateView, page: Page): string[] {
     ...(gate.pointOfNoReturn
       ? labelled("", [page.style.warn("POINT OF NO RETURN: from behind this gate, going back needs a restore.")])
       : []),
+    ...untilLines(gate, page),
     ...causeLines(gate, page),
-    ...(gate.kind === "failure" ? [] : labelled("approvals", [approvalsOf(gate, page.now)])),
+    ...(gate.kind === "failure" ? [] : labelled("approvals", [approvalsOf(gate)])),
     ...decisionLines(gate, page),
     ...(gate.evidence === null ? [] : evidenceLines(gate.evidence, page)),
     ...answerLines(gate),
@@ -67,25 +68,36 @@ export function gateListing(gates: readonly GateView[], now: number): string[] {
 function statusOf(gate: GateView, now: number): string {
   if (gate.status === "not-open") return "not open yet";
   if (gate.status !== "open" || gate.openedAt === null) return gate.status;
-  const since = `open since ${moment(gate.openedAt, now)} (${span(now - gate.openedAt)})`;
-  if (gate.overdue) return `${since}, overdue: on hold until somebody answers`;
-  if (gate.expiresAt === null) return since;
-  return `${since}; unanswered by ${moment(gate.expiresAt, now)}: ${gate.onTimeout}`;
+  return `open since ${moment(gate.openedAt, now)} (${span(now - gate.openedAt)})`;
+}
+
+const THEN: Readonly<Record<string, string>> = {
+  hold: "then it stays open, overdue",
+  deny: "then the run is denied",
+  proceed: "then it passes by itself",
+  rollback: "then the run is rolled back",
+};
+
+function untilLines({ status, expiresAt, overdue, onTimeout }: GateView, { now, style }: Page): string[] {
+  if (status !== "open" || expiresAt === null) return [];
+  if (overdue) return labelled("overdue", [style.warn(`since ${moment(expiresAt, now)}`)]);
+  return labelled("until", [
+    `${moment(expiresAt, now)} (${span(expiresAt - now)} left), ${THEN[onTimeout] ?? onTimeout}`,
+  ]);
 }
 
 function approvalsIn(gate: GateView): number {
   return new Set(gate.decisions.filter(({ decision }) => decision === "approve").map(({ by }) => by)).size;
 }
 
-function approvalsOf(gate: GateView, now: number): string {
+function approvalsOf(gate: GateView): string {
   const group = gate.group === null ? "" : ` from ${gate.group}`;
   if (gate.status === "passed" && approvalsIn(gate) < gate.approvalsNeeded) {
     return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}; passed because nobody answered in time`;
   }
   const missing = gate.approvalsNeeded - approvalsIn(gate);
   const more = gate.status === "open" && gate.decisions.length > 0 && missing > 0 ? `; ${missing} more needed` : "";
-  const when = gate.expiresAt !== null && gate.status === "not-open" ? `, by ${moment(gate.expiresAt, now)}` : "";
-  return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}${more}${when}`;
+  return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}${more}`;
 }
 
 function decisionLines(gate: GateView, { now }: Page): string[] {

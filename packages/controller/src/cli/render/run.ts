@@ -23,9 +23,7 @@ export function runLines(view: RunView, page: Page): string[] {
 /** What goes on in a run besides its stages: hosts at work, failures, hosts set aside, the open gate or why it waits. */
 export function detailLines(view: RunView, page: Page): string[] {
   return [
-    ...blankBefore(flightLines(view, page)),
-    ...blankBefore(failureLines(view, page)),
-    ...blankBefore(asideLines(view)),
+    ...blankBefore([...flightLines(view, page), ...failureLines(view, page), ...asideLines(view)]),
     ...blankBefore(view.gate === null ? [] : gateLines(view.gate, page)),
   ];
 }
