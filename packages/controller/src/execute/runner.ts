@@ -92,11 +92,12 @@ export class Runner {
   /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */
   async begin(owner: string): Promise<void> {
     const { lease } = this.#parts;
+    const inFlight = [...this.#state.inFlight.values()];
     if (this.#state.fence !== lease.fence) {
       await this.command((_state, now) => [{ type: "lease-taken", at: now, owner, fence: lease.fence }]);
     }
     // Whether steps in flight reached their hosts nobody knows: they go out again, and a host that has them says so.
-    this.#resend([...this.#state.inFlight.values()]);
+    this.#resend(inFlight.filter(({ step }) => this.#state.inFlight.has(step)));
     this.wake();
   }
 

@@ -1,0 +1,145 @@
+import { done, failed } from "@belay/shared";
+import t from "tap";
+import { eventually, noopPlan, RUN, Scene } from "./scene.js";
+
+const hosts = Array.from({ length: 20 }, (_, index) => `node-${index + 1}`);
+
+t.test("I7: a step leaves only after its intent is on disk, an outcome is acknowledged only after it is", async (t) => {
+  const scene = new Scene(noopPlan(hosts));
+  scene.log.beforeDisk = () => {
+    const intended = new Set(scene.log.ofType("step-intended").map((event) => "step" in event && event.step));
+    const ended = new Set(scene.log.ofType("step-ended").map((event) => "step" in event && event.step));
+    for (const { step } of scene.hosts.sent)
+      if (!intended.has(step.step)) t.fail(`${step.step} left before its intent`);
+    for (const step of scene.hosts.acknowledged) if (!ended.has(step)) t.fail(`${step} acknowledged too early`);
+  };
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === hosts.length);
+  scene.answerAll(runner);
+  await eventually(() => scene.ended.length === 1);
+  t.same(scene.ended, [`${RUN} done`]);
+  t.equal(scene.hosts.acknowledged.length, hosts.length);
+  t.ok(scene.log.appends < 10, `${hosts.length} steps took ${scene.log.appends} writes, not one each`);
+});
+
+t.test(
+  "I14: a runner that is thrown away and taken up again at every moment repeats no step and loses none",
+  async (t) => {
+    const scene = new Scene(noopPlan(hosts, { parallel: 3 }));
+    const effects = new Map<string, number>();
+    for (let life = 0; scene.ended.length === 0 && life < 200; life += 1) {
+      const runner = await scene.runner();
+      await eventually(() => scene.hosts.sent.length > 0 || scene.ended.length > 0);
+      for (const { host, step } of scene.hosts.sent.splice(0)) {
+        // An agent acts once on an id, however often it is sent (its journal answers the repeats).
+        effects.set(step.step, 1);
+        runner.report({ host, step: step.step, outcome: done(true) });
+      }
+      scene.hosts.acknowledged.splice(0);
+    // Half the lives end before what was reported is on disk.
+      if (life % 2 === 0) await eventually(() => scene.hosts.acknowledged.length > 0 || scene.ended.length > 0);
+      await runner.stop();
+    }
+    t.same(scene.ended, [`${RUN} done`]);
+    t.equal(effects.size, hosts.length, "one step a host");
+    const ended = scene.log.ofType("step-ended").map((event) => "step" in event && event.step);
+    t.equal(new Set(ended).size, ended.length, "one end a step");
+  },
+);
+
+t.test("after a restart steps in flight go out again under the same id", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const first = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  await first.stop();
+  const second = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 2);
+  t.equal(scene.hosts.sent[1]?.step.step, scene.hosts.sent[0]?.step.step);
+  t.equal(scene.log.ofType("step-intended").length, 1);
+  scene.answerAll(second);
+  await eventually(() => scene.ended.length === 1);
+});
+
+t.test("I13: a new lease is on record before steps carry its number; without one nothing is sent", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  await (await scene.runner()).stop();
+  scene.hosts.sent.splice(0);
+  scene.lease.fence = 7;
+  const runner = await scene.runner("belayd-2");
+  await eventually(() => scene.hosts.sent.length === 1);
+  t.equal(scene.hosts.sent[0]?.step.fence, 7);
+  t.match(scene.log.ofType("lease-taken"), [{ owner: "belayd-2", fence: 7 }]);
+  scene.lease.held = false;
+  scene.answerAll(runner, failed({ code: "busy", message: "try again" }, true));
+  await eventually(() => scene.log.ofType("step-ended").length === 1);
+  scene.now += 60_000;
+  runner.wake();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(scene.hosts.sent.length, 0, "the retry is left to whoever holds the lease");
+  t.match(runner.view().waits, [{ code: "lease-lost" }]);
+  await runner.stop();
+});
+
+t.test("I7: an agent that lost its journal leaves its steps unknown, never done", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  runner.connected("node-1", true);
+  await eventually(() => scene.log.ofType("failure-opened").length === 1);
+  t.match(scene.log.ofType("step-ended"), [{ outcome: { status: "unknown", error: { code: "journal-lost" } } }]);
+  await runner.stop();
+});
+
+t.test("a repeated, a late and an invented outcome are acknowledged and change nothing", async (t) => {
+  const scene = new Scene(noopPlan(["node-1", "node-2"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 2);
+  const [first] = scene.hosts.sent;
+  const step = first?.step.step ?? "";
+  runner.report({ host: "node-1", step, outcome: done(false) });
+  runner.report({ host: "node-1", step, outcome: failed({ code: "no", message: "no" }) });
+  runner.report({ host: "node-2", step: `${RUN}/hop-1.main.verify/node-2/9/1`, outcome: done(false) });
+  await eventually(() => scene.hosts.acknowledged.length === 3);
+  t.equal(scene.log.ofType("step-ended").length, 1);
+  await runner.stop();
+});
+
+t.test("an outcome counts only from the host it was asked of", async (t) => {
+  const scene = new Scene(noopPlan(["node-1", "node-2"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 2);
+  runner.report({ host: "node-2", step: scene.hosts.sent[0]?.step.step ?? "", outcome: done(false) });
+  await eventually(() => scene.hosts.acknowledged.length === 1);
+  t.equal(scene.log.ofType("step-ended").length, 0);
+  await runner.stop();
+});
+
+t.test(
+  "what the database refuses is not acted on; the run says why it waits, and goes on when it works again",
+  async (t) => {
+    const scene = new Scene(noopPlan(["node-1"]));
+    const runner = await scene.runner();
+    await eventually(() => scene.hosts.sent.length === 1);
+    scene.log.broken = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    scene.answerAll(runner);
+    const refused = runner.command((_state, at) => [{ type: "pause-asked", at, by: "tester", reason: "disk" }]);
+    await t.rejects(refused, { code: "ENOSPC" });
+    t.equal(scene.hosts.acknowledged.length, 0, "the agent keeps its outcome");
+    t.match(runner.view().waits, [{ code: "store-failing", message: /no space left/ }]);
+    scene.log.broken = null;
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
+    await eventually(() => scene.ended.length === 1);
+    t.equal(scene.hosts.acknowledged.length, 1);
+    t.equal(scene.log.ofType("pause-asked").length, 0, "what was refused did not happen");
+  },
+);
+
+t.test("a command that is not legal now is refused with the reason", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await t.rejects(
+    runner.command((_state, at) => [{ type: "resumed", at, by: "tester" }]),
+    { code: /./, message: /./ },
+  );
+  await runner.stop();
+});
