@@ -1,13 +1,16 @@
 import type {
+  BackupView,
   FailureCommand,
   GateView,
   HostView,
   PlanAnswer,
   PlanRequest,
   Recap,
+  ReleaseView,
   RollbackAnswer,
   RunView,
 } from "@belay/controller/api/contract";
+import type { Wait } from "@belay/controller/run/wait";
 import { BelayError, type ErrorInfo } from "@belay/shared";
 
 /** belayd's API for tests: each call once, no patience hidden in it. */
@@ -43,6 +46,10 @@ export class Api {
     return this.#call("GET", `/v1/runs/${run}/recap`);
   }
 
+  why(run: string): Promise<{ waits: Wait[] }> {
+    return this.#call("GET", `/v1/runs/${run}/why`);
+  }
+
   command(
     run: string,
     verb: "pause" | "resume" | "abort" | "retry" | "skip",
@@ -66,6 +73,28 @@ export class Api {
 
   approve(run: string, gate: string, by = "tester"): Promise<GateView> {
     return this.#call("POST", `/v1/gates/${run}/${gate}/approve`, { by, reason: "looks good" });
+  }
+
+  reject(run: string, gate: string, by = "tester", reason = "not like this"): Promise<GateView> {
+    return this.#call("POST", `/v1/gates/${run}/${gate}/reject`, { by, reason });
+  }
+
+  backups(run: string, host: string): Promise<BackupView[]> {
+    return this.#call("GET", `/v1/backups?run=${run}&host=${host}`);
+  }
+
+  /** Asks the host to read a backup back. */
+  verifyBackup(host: string, backup: string): Promise<BackupView> {
+    return this.#call("POST", `/v1/backups/${host}/${backup}/verify`);
+  }
+
+  releases(): Promise<ReleaseView[]> {
+    return this.#call("GET", "/v1/releases");
+  }
+
+  /** Takes a release off the suspects. */
+  clearRelease(version: string): Promise<ReleaseView> {
+    return this.#call("POST", `/v1/releases/${version}/clear`, { by: "tester", reason: "looked at it" });
   }
 
   hosts(): Promise<HostView[]> {
