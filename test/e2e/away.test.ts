@@ -54,6 +54,7 @@ t.test("hosts, agents and belayd go away and come back (I7, I14)", { timeout: PA
   await fleet.untilUp();
 
   t.equal((await scene.leadToEnd(run)).result, "done");
+  t.match(await api.why(run), { waits: [{ code: "ended" }] });
   await scene.runs(t, { "auth-1": "5.5.0", "node-1": "5.5.0", "node-2": "5.5.0" });
   for (const host of ["auth-1", "node-1", "node-2"]) t.same(await scene.started(host), ["5.4.2", "5.5.0"], host);
   onceEach(t, await scene.events(run));

@@ -41,8 +41,7 @@ export async function openRun(services: Services, name: string): Promise<OpenRun
     absentSince: (host) => services.presence.absentSince(host),
     holdsLease: false,
   };
-  const view = () =>
-    viewOf(state, world, row.endedAt ?? services.now(), { waits: [], lastSeq: seq, noteOf: () => null });
+  const view = () => viewOf(state, world, row.endedAt ?? services.now(), { lastSeq: seq });
   return { id: row.id, plan, state, world, runner: null, view };
 }
 
