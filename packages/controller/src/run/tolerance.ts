@@ -70,7 +70,7 @@ export function causeOf(state: RunState): ErrorInfo {
         : ["run", state.failures, state.plan.budgetRun];
   return {
     code: "budget-spent",
-    message: `${failures} hosts failed in this ${scope} and ${budget} may: ${hosts.join(", ")}`,
+    message: `${failures} ${failures === 1 ? "host" : "hosts"} failed in this ${scope}, where ${budget} may: ${hosts.join(", ")}`,
     context: { scope, failures, budget, hosts },
   };
 }
