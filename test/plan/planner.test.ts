@@ -195,6 +195,21 @@ t.test("uneven: under shrink a straggling auth stops, and joins the one that has
   );
 });
 
+t.test("uneven: a hop that one auth has taken already has no first one (I5)", async (t) => {
+  const input = inputFor(ACME, "7.1.0");
+  const plan = planned(t, { ...input, facts: factsOf(input.fleet, "5.4.2", { "auth-1": "6.0.0" }) });
+  t.same(
+    stagesNamed(plan, "auth")
+      .filter((stage) => stage.cluster === "main")
+      .map(({ id, program, stop, batches }) => [id, program, stop, batches]),
+    [
+      ["hop-1.main.auth", "auth-rest", ["auth-2"], [["auth-2"]]],
+      ["hop-2.main.auth", "auth-first", ["auth-2"], [["auth-1"]]],
+      ["hop-2.main.auth-rest", "auth-rest", [], [["auth-2"]]],
+    ],
+  );
+});
+
 t.test("ahead: a host ahead of the target stays and is listed; when all are, it is a downgrade", async (t) => {
   const input = inputFor(SMALL, "6.0.0");
   const facts = factsOf(input.fleet, "5.4.2", { "node-1": "6.2.31" });

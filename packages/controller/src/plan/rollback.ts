@@ -73,8 +73,11 @@ function checkLeftAhead(input: RollbackInput, undos: readonly Undo[], reasons: R
         subject: name,
         message: `${name} would stay at ${version} while what it depends on goes back to major ${floor}`,
       };
-      if (aside.has(name)) reasons.ask({ code: "left-behind", ...reason });
-      else {
+      const wasSo = input.plan.hosts[name]?.version === version;
+      if (aside.has(name) || wasSo) {
+        const hint = wasSo ? "It was ahead before this run began, and would be again." : "Bring it back first.";
+        reasons.ask({ code: "left-behind", ...reason, hint });
+      } else {
         const hint = "Ask for a wider scope, or roll back the run that brought it there first.";
         reasons.block({ code: "scope-breaks-invariant", ...reason, hint });
       }
@@ -102,7 +105,7 @@ function layOut(input: RollbackInput, undo: Undo, reasons: Reasons): Hop {
       const returns = returning.get(cluster.name);
       if (returns === undefined) return [];
       const restarts = undo.restarts.filter((name) => plan.hosts[name]?.cluster === cluster.name);
-      const restore = chooseRestore(input, undo, cluster, returns, reasons);
+      const restore = chooseRestore(input, undo, cluster, returns, restarts, reasons);
       return returnStages({ fleet, cluster, hop: undo.id }, returns, restarts, restore);
     });
   const others = undo.returns.filter((one) => one.to !== undo.to).map((one) => [one.name, one.to] as const);
@@ -123,9 +126,12 @@ function chooseRestore(
   { hop }: Undo,
   cluster: Cluster,
   returns: readonly Return[],
+  restarts: readonly HostName[],
   reasons: Reasons,
 ): Restore | null {
   const crossing = returns.filter((one) => one.host.role === "auth" && one.crosses);
+  // Only where auth itself goes back: undoing proxies or nodes alone leaves the backend as it is.
+  if (crossing.length === 0 && restarts.length === 0) return null;
   const who = crossed.find((one) => one.hop === hop.id && one.cluster === cluster.name)?.host ?? crossing[0]?.name;
   if (who === undefined) return null;
   const candidates = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);

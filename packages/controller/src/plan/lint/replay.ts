@@ -10,6 +10,7 @@ import {
   type ModelCluster,
   type ModelHost,
 } from "./model.js";
+import { onlyStarts, programNamed } from "./programs.js";
 
 /** One host about to move. */
 interface Step {
@@ -141,8 +142,8 @@ class Batch {
     if (kind === "upgrade" ? isOlder(to, host.version) : isOlder(host.version, to)) {
       this.#add("I3", host.name, `${host.name} goes from ${host.version} to ${to} in a plan of kind ${kind}`);
     }
-    // A rollback starts again what had only been stopped.
-    if (host.version === to && host.running) this.#add("shape", host.name, `${host.name} has ${to} already`);
+    if (host.version === to && !onlyStarts(this.#plan, this.#stage))
+      this.#add("shape", host.name, `${host.name} has ${to} already`);
   }
 
   /** I5: who else runs while an auth of this cluster moves. */
@@ -179,9 +180,7 @@ class Batch {
     if (!back && this.#stage.gate?.pointOfNoReturn === false) {
       this.#add("I6", host.name, `the gate before ${host.name} does not say that it is the point of no return`);
     }
-    const program =
-      this.#plan.programs[`${this.#stage.program}:auth`] ?? this.#plan.programs[this.#stage.program] ?? [];
-    const kinds = program.map((op) => op.kind);
+    const kinds = programNamed(this.#plan, this.#stage.program, "auth");
     const restores = kinds.includes("restore") && kinds.indexOf("restore") < kinds.indexOf("swap");
     if (back && (this.#stage.restores?.[host.name] === undefined || !restores)) {
       this.#add("I4", host.name, `${host.name} goes back over a major without its backend being restored first`);

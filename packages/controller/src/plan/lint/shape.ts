@@ -3,6 +3,7 @@ import type { Fleet } from "../../inventory/fleet.js";
 import type { FleetFacts } from "../input.js";
 import type { Hop, Plan, Stage } from "../plan.js";
 import type { Findings } from "./finding.js";
+import { onlyStarts, programNamed } from "./programs.js";
 
 /** What can be said against a plan without carrying it out. */
 export function checkShape(plan: Plan, fleet: Fleet, facts: FleetFacts, findings: Findings): void {
@@ -67,7 +68,7 @@ function checkStage(
   findings: Findings,
 ): void {
   const moving = stage.kind === "auth" || stage.kind === "proxy" || stage.kind === "node";
-  if (moving && swaps(plan, stage)) checkGate(stage, findings);
+  if (moving && !onlyStarts(plan, stage)) checkGate(stage, findings);
   const seen = new Set<HostName>();
   for (const name of stage.batches.flat()) {
     const host = plan.hosts[name];
@@ -90,12 +91,6 @@ function checkStage(
   if (stage.kind === "fetch") checkArtifacts(plan, stage, hop, findings);
 }
 
-/** Starting again what ran before is no new decision, and needs no gate of its own; a program nobody knows does. */
-function swaps({ programs }: Plan, { program, kind }: Stage): boolean {
-  const ops = programs[`${program}:${kind}`] ?? programs[program];
-  return ops === undefined || ops.some((op) => op.kind !== "start");
-}
-
 /** I6: what changes a host stands behind a gate of its own that asks for somebody. */
 function checkGate({ id, gate }: Stage, findings: Findings): void {
   if (gate === null) findings.add("I6", id, id, "there is no gate in front of it");
@@ -110,7 +105,7 @@ function checkPrograms(plan: Plan, { id, program, stop, batches }: Stage, findin
     ...(stop.length > 0 ? [["stop", "auth"] as const] : []),
   ];
   for (const [name, role] of asked) {
-    if ((plan.programs[`${name}:${role}`] ?? plan.programs[name] ?? []).length > 0) continue;
+    if (programNamed(plan, name, role).length > 0) continue;
     findings.add("shape", id, name, `the plan has no program "${name}" for ${role}`);
   }
 }

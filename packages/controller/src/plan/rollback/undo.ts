@@ -60,16 +60,19 @@ export function undoHops(input: RollbackInput): Undo[] {
  * this hop that had not moved yet, since all of them are stopped for it.
  */
 function restartsOf(
-  { crossed, stopped }: RollbackInput,
+  { crossed, stopped, stage: current }: RollbackInput,
   hop: Hop,
   inScope: ReadonlySet<HostName>,
   returns: readonly Return[],
 ): HostName[] {
   const restoring = new Set(crossed.filter((one) => one.hop === hop.id).map((one) => one.cluster));
   const returning = new Set(returns.map(({ name }) => name));
+  const here = hop.stages.some(({ id }) => id === current);
   const auths = hop.stages
     .filter((stage) => stage.kind === "auth")
-    .flatMap((stage) => stage.batches.flat().filter((name) => stopped.includes(name) || restoring.has(stage.cluster)));
+    .flatMap((stage) =>
+      stage.batches.flat().filter((name) => (here && stopped.includes(name)) || restoring.has(stage.cluster)),
+    );
   return [...new Set(auths)].filter((name) => inScope.has(name) && !returning.has(name));
 }
 

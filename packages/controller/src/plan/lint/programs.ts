@@ -1,0 +1,13 @@
+import type { Role } from "@belay/shared";
+import type { Plan, Stage } from "../plan.js";
+
+/** The kinds of op that a role's program asks for, in order; empty when the plan has no such program. */
+export function programNamed({ programs }: Plan, name: string, role: Role): readonly string[] {
+  return (programs[`${name}:${role}`] ?? programs[name] ?? []).map((op) => op.kind);
+}
+
+/** Starting again what ran before changes no version and is no new decision: it needs no gate of its own. */
+export function onlyStarts(plan: Plan, { program, role }: Stage): boolean {
+  const kinds = role === null ? [] : programNamed(plan, program, role);
+  return plan.kind === "rollback" && kinds.length > 0 && !kinds.includes("swap");
+}
