@@ -7,7 +7,7 @@ import { TRANSITIONS } from "@belay/controller/run/phase";
 import { done, failed, type Outcome, reverted } from "@belay/shared";
 import fc from "fast-check";
 import t from "tap";
-import { gate, hop, hosts, planOf, stage } from "../support/plans.js";
+import { gate, hop, hosts, nodesPlan, planOf, stage } from "../support/plans.js";
 import { RunDriver } from "../support/run-driver.js";
 import { RunOracle } from "../support/run-oracle.js";
 
@@ -16,7 +16,7 @@ import { RunOracle } from "../support/run-oracle.js";
  * plan and finds no invariant broken (I1, I3, I5, I6, I7, I9, I12), the log replays to the same state (I14), and once the
  * world behaves the run comes to an end.
  */
-const RUNS = Number(process.env.MODEL_RUNS ?? 400);
+const RUNS = Number(process.env.MODEL_RUNS ?? 500);
 const SEED = Number(process.env.MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 const error = (code: string) => ({ code, message: `${code} happened` });
@@ -283,6 +283,21 @@ function attack(plan: Plan, check: boolean, script: Iterable<fc.Command<object, 
   return run;
 }
 
+/** Too rare to wait for: the truth about a lost step comes while what flew beside it is still on its way. */
+function truthInTime(): RunDriver {
+  const run = new RunDriver(nodesPlan([["node-1", "node-2"]]));
+  run.settle();
+  run.now += 30_000;
+  run.answer("node-2");
+  run.settle();
+  run.now += 36_000;
+  const step = run.flights().find(({ host }) => host === "node-1")?.step ?? "";
+  run.settle();
+  run.record({ type: "step-ended", at: run.now, step, outcome: done(true) });
+  run.flow();
+  return run;
+}
+
 const script = fc.commands([anyAct], { maxCommands: 120, size: "max" });
 
 /** Attacks `count` random runs; answers with every arrow they went along. Throws with the counterexample. */
@@ -317,6 +332,7 @@ t.test(`whatever happens to a run, no invariant breaks (MODEL_SEED=${SEED} MODEL
 
 t.test("every arrow of the table can be walked", async (t) => {
   const missing = new Set(ARROWS);
+  for (const arrow of truthInTime().arrows) missing.delete(arrow);
   // Fixed seeds: the same runs every time. Most arrows come in the first hundred.
   for (let seed = 1; seed <= 20 && missing.size > 0; seed++) {
     for (const arrow of attackMany(seed, 200).arrows) missing.delete(arrow);

@@ -174,8 +174,7 @@ export class RunOracle {
     const counted = [...[...this.#failing].map(([host, { stage, batch }]) => ({ host, stage, batch })), ...this.#borne];
     for (const [host, { code, stage, batch }] of this.#failing) {
       if (code === "drift" || code === "fenced") throw new Error(`I9: ${where} after ${code} on ${host}`);
-      const isStrict = batch < stage.canaries || stage.kind === "auth";
-      if (isStrict) throw new Error(`I9: ${where} after ${host} failed, which tolerates none`);
+      if (isStrict(stage, batch)) throw new Error(`I9: ${where} after ${host} failed, which tolerates none`);
       const inBatch = counted.filter((other) => other.stage === stage && other.batch === batch).length;
       if (inBatch > stage.budget.batch) throw new Error(`I9: ${where} with ${inBatch} failures in its batch`);
       const inStage = counted.filter((other) => other.stage === stage).length;
@@ -257,7 +256,12 @@ export class RunOracle {
     const failing = this.#failing.get(host);
     if (failing === undefined) return;
     this.#failing.delete(host);
-    if (by === "belayd") this.#borne.push({ host, ...failing });
+    if (by !== "belayd") return;
+    const { stage, batch, code } = failing;
+    if (!this.#check && (isStrict(stage, batch) || code === "drift" || code === "fenced")) {
+      throw new Error(`I9: ${host} was set aside, though its failure in ${stage.id} is one that no budget bears`);
+    }
+    this.#borne.push({ host, ...failing });
   }
 
   #seeFailureDecided(event: EventOf<"failure-decided">): void {
@@ -342,6 +346,11 @@ export class RunOracle {
 
 function keyOf({ stage, batch, host }: EventOf<"step-intended">): string {
   return `${stage}/${batch === -1 ? "stop" : "work"}/${host}`;
+}
+
+/** The stop list, canaries and auth tolerate no failure. */
+function isStrict(stage: Stage, batch: number): boolean {
+  return batch < stage.canaries || stage.kind === "auth";
 }
 
 function major(version: string): number {
