@@ -28,12 +28,10 @@ clusters:
 const facts = factsOf(input.fleet, "5.4.2", { stray: "5.4.2", "cloud-node": "6.2.31" }, { cloud: "7.1.0" });
 
 /** The plan as plain data, to be broken. */
-type Draft = { -readonly [K in keyof Plan]: Plan[K] } & {
-  hops: DraftHop[];
-  hosts: Record<string, Record<string, unknown>>;
-};
-type DraftHop = { -readonly [K in keyof Hop]: Hop[K] } & { stages: DraftStage[] };
-type DraftStage = { -readonly [K in keyof Stage]: Stage[K] } & { batches: string[][]; stop: string[] };
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type DraftStage = Omit<Mutable<Stage>, "batches" | "stop"> & { batches: string[][]; stop: string[] };
+type DraftHop = Omit<Mutable<Hop>, "stages"> & { stages: DraftStage[] };
+type Draft = Omit<Mutable<Plan>, "hops" | "hosts"> & { hops: DraftHop[]; hosts: Record<string, object> };
 
 function cleanPlan(): Draft {
   const result = planUpgrade({ ...input, facts });
