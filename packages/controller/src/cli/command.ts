@@ -1,3 +1,4 @@
+import { BelayError } from "@belay/shared";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Outside } from "./outside.js";
 import { type CommonOptions, Session } from "./session.js";
@@ -73,13 +74,23 @@ export function makeCommand(spec: CommandSpec, { outside, end }: Ending): Comman
   command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  $ ${line}`).join("\n")}`);
   return command.action(async () => {
     const options = command.opts<CommonOptions>();
+    // Not commander's own check: that would ask for --to of `belay plan` when somebody types `belay plan lint`.
+    checkRequired(spec, options);
     end(await spec.run(new Session(outside, options), options, command.args));
   });
 }
 
+function checkRequired({ options = [] }: CommandSpec, given: object): void {
+  for (const { flags, required } of options) {
+    if (!required || new Option(flags).attributeName() in given) continue;
+    throw new BelayError("usage", `required option '${flags}' not specified`, {
+      hint: "--help shows how.",
+    });
+  }
+}
+
 function makeOption(spec: OptionSpec): Option {
-  const option = new Option(spec.flags, spec.about);
-  if (spec.required) option.makeOptionMandatory();
+  const option = new Option(spec.flags, spec.required ? `${spec.about} (needed)` : spec.about);
   if (spec.choices !== undefined) option.choices(spec.choices);
   if (spec.default !== undefined) option.default(spec.default);
   if (spec.list) {

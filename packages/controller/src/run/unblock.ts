@@ -9,7 +9,7 @@ export const resume = (run: string) => `belay run resume ${run}`;
 
 export const watch = (run: string) => `nothing to do; belay run watch ${run} follows it`;
 
-export const bringBack = (run: string, host: string) =>
-  `bring the host's belay-agent back, or belay host quarantine ${host} --run ${run} --reason "..."`;
+export const bringBack = (host: string) =>
+  `bring the host's belay-agent back, or belay host quarantine ${host} --reason "..."`;
 
 export const show = (run: string) => `belay run show ${run}`;

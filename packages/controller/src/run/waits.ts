@@ -35,7 +35,7 @@ export function offlineWait(state: RunState, record: StageRecord, away: readonly
     code: "hosts-offline",
     message: `${countOf(away.length)} not connected: ${names(away)}`,
     since: earliest,
-    unblock: unblock.bringBack(state.run, first?.host ?? "HOST"),
+    unblock: unblock.bringBack(first?.host ?? "HOST"),
     hosts: away.slice(0, NAMED_HOSTS).map(({ host }) => host),
     until: earliest + record.stage.stepTimeoutMs,
   };

@@ -16,6 +16,8 @@ import { parseCatalogue } from "../../releases/parse.js";
  * place of HTTP. It is loaded only when it is asked for, so that every other command starts without it.
  */
 
+const PLAN_HINT = "A plan is what `belay plan --json` or `belay plan show --json` writes.";
+
 export interface OfflineRequest {
   readonly fleet: string;
   readonly facts: string;
@@ -64,7 +66,14 @@ export async function planFromFiles(request: OfflineRequest): Promise<PlanResult
 
 /** Replays a plan from a file on a model of the fleet. Empty: it breaks no invariant. */
 export async function lintFiles(plan: string, fleet: string, facts: string): Promise<readonly Finding[]> {
-  return lintPlan(await read(plan, parsePlan), await read(fleet, parseFleet), await read(facts, parseFacts));
+  const parts = [await read(plan, parsePlan), await read(fleet, parseFleet), await read(facts, parseFacts)] as const;
+  try {
+    return lintPlan(...parts);
+  } catch (cause) {
+    // The linter reads plans, not any JSON: what has not even a plan's shape makes it trip.
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new BelayError("plan-malformed", `${plan} does not hold a whole plan`, { hint: PLAN_HINT, cause });
+  }
 }
 
 export function checkFleet(file: string): Promise<Fleet> {
@@ -93,14 +102,14 @@ function parsePlan(text: string, file: string): Plan {
     value = JSON.parse(text);
   } catch (cause) {
     throw new BelayError("plan-malformed", `${file}: ${(cause as Error).message}`, {
-      hint: "A plan is what `belay plan --json` or `belay plan show --json` writes.",
+      hint: PLAN_HINT,
       cause,
     });
   }
   const plan = value as Partial<Plan> | null;
   if (typeof plan !== "object" || plan === null || !Array.isArray(plan.hops) || typeof plan.id !== "string") {
     throw new BelayError("plan-malformed", `${file} does not hold a plan`, {
-      hint: "A plan is what `belay plan --json` or `belay plan show --json` writes.",
+      hint: PLAN_HINT,
     });
   }
   // `belay plan --json` adds what blocks, which is no part of a plan.

@@ -14,7 +14,7 @@ export interface Display {
   view(view: RunView): void;
   /** Nothing new comes for now. */
   lost(error: BelayError): void;
-  /** Lets go of the screen, so that something else can be printed; the next view takes it again. */
+  /** Gives the screen up, so that something else can be printed; the next view takes it again. */
   pause(): void;
   /** Lets go of everything. Idempotent. */
   close(): void;
@@ -52,14 +52,19 @@ export class LiveDisplay implements Display {
   }
 
   pause(): void {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#timer = null;
-    this.#screen.leave();
+    this.#stopClock();
+    this.#screen.erase();
   }
 
   close(): void {
-    this.pause();
+    this.#stopClock();
+    this.#screen.leave();
     this.#unlisten();
+  }
+
+  #stopClock(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
   }
 
   #draw(): void {

@@ -1,4 +1,4 @@
-import { type BelayError, errorInfo } from "@belay/shared";
+import { errorInfo } from "@belay/shared";
 import type { GateView, RunView } from "../../api/contract.js";
 import type { Api } from "../api.js";
 import { failureLines } from "../failure.js";
@@ -50,9 +50,11 @@ export class GatePrompt {
     display.pause();
     this.#session.print(["", ...gateLines(gate, pageOf(this.#session)), ""]);
     const withdraw = new AbortController();
-    const settled = this.#ask(gate, AbortSignal.any([signal, withdraw.signal])).then(() => {
+    const settled = this.#ask(gate, AbortSignal.any([signal, withdraw.signal])).then((wasSent) => {
       this.#open = null;
-      if (!signal.aborted) display.view(this.#latest ?? view);
+      const latest = this.#latest ?? view;
+      // After an answer the old view, with its open gate, would only flash by: the next one is on its way.
+      if (!signal.aborted && !(wasSent && latest === view)) display.view(latest);
     });
     this.#open = { gate: gate.gate, settled, withdraw };
   }
@@ -62,16 +64,19 @@ export class GatePrompt {
     await this.#open?.settled;
   }
 
-  async #ask(gate: GateView, signal: AbortSignal): Promise<void> {
+  /** True when an answer reached belayd. */
+  async #ask(gate: GateView, signal: AbortSignal): Promise<boolean> {
     const { outside } = this.#session;
     const choice = await this.#choose(gate.kind === "failure" ? CHOICES.failure : CHOICES.gate, signal);
-    if (choice === null || choice === "wait") return;
+    if (choice === null || choice === "wait") return false;
     const reason = await outside.ask("reason: ", signal);
-    if (reason === null) return;
+    if (reason === null) return false;
     try {
       await this.#send(gate, choice, reason.trim());
+      return true;
     } catch (error) {
-      this.#session.print(failureLines(errorInfo(error as BelayError)));
+      this.#session.print(failureLines(errorInfo(error)));
+      return false;
     }
   }
 

@@ -64,6 +64,16 @@ export class Screen {
     this.#shown = "";
   }
 
+  /** Takes away what was drawn last. Idempotent. */
+  erase(): void {
+    if (this.#height > 0) {
+      const up = this.#height > 1 ? `\x1b[${this.#height - 1}A` : "";
+      this.#out.write(`\r${up}\x1b[J${SHOW_CURSOR}`);
+    }
+    this.#height = 0;
+    this.#shown = "";
+  }
+
   /** Leaves what was drawn last where it is and goes on below it. Idempotent. */
   leave(): void {
     if (this.#height > 0) this.#out.write(`\r\n${SHOW_CURSOR}`);
