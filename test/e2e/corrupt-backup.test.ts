@@ -1,0 +1,65 @@
+import { open, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { PATIENCE_MS, refusalOf, Scene } from "./scene.js";
+
+t.setTimeout(PATIENCE_MS);
+
+t.test(
+  "a backup that changed on the disk is found out when it is read back (I4)",
+  { timeout: PATIENCE_MS },
+  async (t) => {
+    const scene = await Scene.open(t, {
+      hosts: { "auth-1": ["auth"], "node-1": ["node"] },
+      version: "5.4.2",
+      releases: [{ version: "6.0.0" }],
+    });
+    const { api } = scene;
+    const run = await scene.start("6.0.0");
+    const view = await scene.leadToGate(run, "hop-1.main.auth");
+    t.match(
+      view.gate?.evidence?.backups.map(({ host, verified }) => ({ host, verified })),
+      [
+        { host: "auth-1", verified: true },
+        { host: "node-1", verified: true },
+      ],
+      "the gate shows verified backups",
+    );
+    const [backup] = await api.backups(run, "auth-1");
+    if (backup === undefined) throw new TypeError("auth-1 was backed up");
+    t.match(await api.verifyBackup("auth-1", backup.backup), { backup: backup.backup, sha256: backup.sha256 });
+
+    const folder = join(scene.host("auth-1").vars.backups ?? "", backup.backup);
+    const name = (await readdir(folder)).find((file) => file.endsWith("-sqlite.db")) ?? "";
+    await flipByte(join(folder, name), 8192);
+    await t.rejects(api.verifyBackup("auth-1", backup.backup), { code: "backup-corrupt", message: new RegExp(name) });
+    await flipByte(join(folder, name), 8192);
+    t.match(await api.verifyBackup("auth-1", backup.backup), { sha256: backup.sha256 }, "whole again");
+
+    await flipByte(join(folder, "manifest.json"), 20);
+    t.match(
+      await refusalOf(api.verifyBackup("auth-1", backup.backup)),
+      /^backup-(corrupt|differs)$/,
+      "its manifest, too",
+    );
+    t.equal(await refusalOf(api.verifyBackup("auth-1", "no-such")), "backup-unknown");
+    t.equal(
+      await refusalOf(api.verifyBackup("node-1", backup.backup)),
+      "backup-unknown",
+      "another host's is not its own",
+    );
+  },
+);
+
+/** Turns one bit round; a second call mends it. */
+async function flipByte(path: string, at: number): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    const byte = Buffer.alloc(1);
+    await file.read(byte, 0, 1, at);
+    byte.writeUInt8(byte.readUInt8(0) ^ 1, 0);
+    await file.write(byte, 0, 1, at);
+  } finally {
+    await file.close();
+  }
+}
