@@ -36,7 +36,7 @@ t.test(
         runner.report({ host, step: step.step, outcome: done(true) });
       }
       scene.hosts.acknowledged.splice(0);
-    // Half the lives end before what was reported is on disk.
+      // Half the lives end before what was reported is on disk.
       if (life % 2 === 0) await eventually(() => scene.hosts.acknowledged.length > 0 || scene.ended.length > 0);
       await runner.stop();
     }

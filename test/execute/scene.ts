@@ -62,6 +62,10 @@ export class FakeHosts implements Hosts {
     return null;
   }
 
+  clockOffsetOf(): number | null {
+    return null;
+  }
+
   factsOf(): null {
     return null;
   }

@@ -71,6 +71,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     isPresent: (host) => presence.isPresent(host),
     absentSince: (host) => presence.absentSince(host),
     factsOf: (host) => presence.factsOf(host),
+    clockOffsetOf: (host) => presence.sightOf(host)?.clockOffsetMs ?? null,
     send: (host, step) => gateway.send(host, step),
     acknowledge: (host, step) => {
       gateway.send(host, { type: "ack", step });
@@ -86,6 +87,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     now,
     log,
     soleController: true,
+    isStored: async ({ sha256, size }) => (await artifacts.sizeOf(sha256)) === size,
     ended: async (run, result) => {
       if (result === "rolled-back") await rollbacks.goOn(run);
     },

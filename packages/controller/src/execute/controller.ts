@@ -23,6 +23,8 @@ export interface ControllerParts {
   readonly log: Logger;
   /** True when the store is this process's alone, so that every other owner of a lease is dead. */
   readonly soleController: boolean;
+  /** Are an artifact's bytes here, for agents to fetch? */
+  readonly isStored: (artifact: { sha256: string; size: number }) => Promise<boolean>;
   /** What follows a run's end, once its lease is free. */
   readonly ended: (run: string, result: RunResult) => Promise<void>;
 }
@@ -52,10 +54,11 @@ export class Controller implements AgentEvents {
     }
   }
 
-  /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`. */
+  /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`, `artifact-not-stored`. */
   async start(request: RunRequest): Promise<Runner> {
     const plan = await this.#parts.plans.get(request.plan);
     if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
+    await this.#needArtifacts(plan);
     return this.#takeUp(newRunId(plan, this.#parts.now()), plan, request);
   }
 
@@ -118,6 +121,23 @@ export class Controller implements AgentEvents {
   /** Leaves every run where it is; the next controller takes them up. */
   async stop(): Promise<void> {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+  }
+
+  /** A run that would find out at its fetch stage, perhaps in the second hop, is not started. */
+  async #needArtifacts(plan: Plan): Promise<void> {
+    for (const [version, artifacts] of Object.entries(plan.releases)) {
+      for (const artifact of artifacts) {
+        if (await this.#parts.isStored(artifact)) continue;
+        throw new BelayError(
+          "artifact-not-stored",
+          `${artifact.file} (${version}) is in the catalogue, but its bytes are not here`,
+          {
+            hint: `belay release add ${artifact.file}`,
+            context: { version, sha256: artifact.sha256 },
+          },
+        );
+      }
+    }
   }
 
   async #takeUp(run: string, plan: Plan, start: RunRequest | null): Promise<Runner> {

@@ -26,12 +26,18 @@ export function backupOf(
   }
 }
 
+/** Certificates, sessions and lock expiries go wrong on a host whose clock is further off than this. */
+const MAX_CLOCK_OFFSET_MS = 5 * 60_000;
+
 /**
  * An agent's result must have the shape its op promises before it counts as done (I7): a `done` that doesn't say what
- * was done is not believed.
+ * was done is not believed. A preflight passes only on a host whose clock (`clockOffsetMs`: its own minus ours, when its
+ * last facts came) can be trusted too, which the host can't judge by itself.
  */
-export function believe(op: Op, outcome: Outcome): Outcome {
+export function believe(op: Op, outcome: Outcome, clockOffsetMs: number | null): Outcome {
   if (outcome.status !== "done") return outcome;
+  if (op.kind === "preflight" && Math.abs(clockOffsetMs ?? 0) > MAX_CLOCK_OFFSET_MS)
+    return clockOff(clockOffsetMs ?? 0);
   try {
     if (op.kind === "backup" || op.kind === "verify-backup") decodeBackup(outcome.result);
     if (op.kind === "swap") decodeSwap(outcome.result);
@@ -46,4 +52,18 @@ export function believe(op: Op, outcome: Outcome): Outcome {
       },
     };
   }
+}
+
+function clockOff(offsetMs: number): Outcome {
+  const seconds = Math.round(offsetMs / 1000);
+  return {
+    status: "failed",
+    retryable: false,
+    error: {
+      code: "clock-skew",
+      message: `this host's clock is ${Math.abs(seconds)} s ${seconds > 0 ? "ahead of" : "behind"} belayd's`,
+      hint: "Set its clock (and see that it stays set), then retry.",
+      context: { offsetMs },
+    },
+  };
 }

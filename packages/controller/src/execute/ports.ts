@@ -15,6 +15,8 @@ export interface Hosts {
   /** When an absent host was last heard of; null: never, or it is here. */
   absentSince(host: string): number | null;
   factsOf(host: string): HostFacts | null;
+  /** The host's clock minus ours when its last facts came, milliseconds; null: it has not said. */
+  clockOffsetOf(host: string): number | null;
   /** Hands a step to the host's connection. False: there is none now; it is sent again when there is (idempotent by id). */
   send(host: string, step: Step): boolean;
   /** Tells the host that its outcome is on our disk. */

@@ -242,7 +242,7 @@ export class Runner {
     }
     const { check } = this.#state;
     const op = this.#opOf(step);
-    const outcome = check ? report.outcome : believe(op, report.outcome);
+    const outcome = check ? report.outcome : believe(op, report.outcome, this.#parts.hosts.clockOffsetOf(step.host));
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
     this.#notes.delete(report.step);
     if (check) return;

@@ -17,6 +17,7 @@ const STATUS: Readonly<Record<string, number>> = {
   "run-ended": 409,
   "run-not-here": 409,
   "artifact-differs": 409,
+  "artifact-not-stored": 409,
   "host-offline": 409,
   "artifact-too-large": 413,
   internal: 500,

@@ -1,0 +1,48 @@
+import { backupOf, believe } from "@belay/controller/execute/kept";
+import { done, failed, type Op, type OpOf } from "@belay/shared";
+import t from "tap";
+
+const sha256 = "a".repeat(64);
+const result = { backup: "b", sha256, bytes: 1, items: 1, takenAt: 1, version: "5.4.2", verified: true };
+const verify: Op = { kind: "verify-backup", id: "b", dir: "/backups" };
+const preflight: OpOf<"preflight"> = {
+  kind: "preflight",
+  probe: { service: "s", versionsDir: "/v", link: "/l", version: [], checks: [], disks: [] },
+  expect: null,
+  needs: [],
+  healthy: true,
+};
+
+t.test("I7: a done that doesn't say what its op promises counts as unknown", async (t) => {
+  t.match(believe(verify, done(true), null), {
+    status: "unknown",
+    error: { code: "result-malformed", hint: /Upgrade/ },
+  });
+  t.match(believe(verify, done(true, { ...result, sha256: "short" }), null), { status: "unknown" });
+  t.same(believe(verify, done(true, result), null), done(true, result));
+  t.match(
+    believe(verify, failed({ code: "no", message: "no" }), null),
+    { status: "failed" },
+    "a failure is believed as it is",
+  );
+});
+
+t.test("a host whose clock is off fails its preflight, and the error says by how much", async (t) => {
+  for (const [offset, words] of [
+    [600_000, /600 s ahead/],
+    [-600_000, /600 s behind/],
+  ] as const) {
+    t.match(believe(preflight, done(false), offset), {
+      status: "failed",
+      error: { code: "clock-skew", message: words },
+    });
+  }
+  for (const offset of [null, 0, 4_000, -4_000]) t.match(believe(preflight, done(false), offset), { status: "done" });
+});
+
+t.test("I4: what a step kept goes on record with where and what it is", async (t) => {
+  const where = { run: "r", hop: "hop-1", host: "auth-1" };
+  t.same(backupOf(where, verify, done(false, result)), { ...where, dir: "/backups", result });
+  t.equal(backupOf(where, verify, failed({ code: "no", message: "no" })), null);
+  t.equal(backupOf(where, preflight, done(false)), null);
+});
