@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import t from "tap";
 import { Header } from "tar";
 import { World } from "./support/world.js";
@@ -151,6 +152,12 @@ t.test("limits and broken archives", async (t) => {
     retryable: false,
     error: { code: "artifact-unreadable" },
   });
+  const cutTar = world.serveFile("6.0.1", gzipSync(gunzipSync(whole).subarray(0, 3000)));
+  t.match(await world.controller.step(cutTar), {
+    status: "failed",
+    retryable: false,
+    error: { code: "artifact-unreadable" },
+  });
   const noise = world.serveFile("6.0.1", Buffer.alloc(3000, "noise"));
   t.match(await world.controller.step(noise), {
     status: "failed",
@@ -230,7 +237,6 @@ t.test("a path outside the allowed directories is refused, also through a link",
     retryable: false,
     error: { code: "path-refused" },
   });
-  const { symlinkSync } = await import("node:fs");
   symlinkSync("/opt", join(world.dir, "way-out"));
   const sly = { ...op, versionsDir: join(world.dir, "way-out", "versions") };
   t.match(await world.controller.step(sly), { status: "failed", error: { code: "path-refused" } });
@@ -238,6 +244,23 @@ t.test("a path outside the allowed directories is refused, also through a link",
     status: "failed",
     error: { code: "path-refused" },
   });
+});
+
+t.test("a full disk: retryable, and what was taken is given back", async (t) => {
+  const world = await World.make(t);
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=100k", "belay-test", world.versionsDir]).status !== 0) {
+    t.pass("only root can make a small disk");
+    return;
+  }
+  t.teardown(() => void spawnSync("umount", [world.versionsDir]));
+  await world.start();
+  const failed = { status: "failed", retryable: true, error: { code: "os-enospc" } };
+  const download = world.serveFile("6.0.0", tarball([{ path: "svc/a", content: randomText(400_000) }]));
+  t.match(await world.controller.step(download), failed, "while downloading");
+  t.same(left(world), []);
+  const unpack = world.serveFile("6.0.0", tarball([{ path: "svc/a", content: "a".repeat(400_000) }]));
+  t.match(await world.controller.step(unpack), failed, "while unpacking");
+  t.notMatch(left(world).join(), /unpacking|6\.0\.0/);
 });
 
 /** Text that doesn't compress, always the same. */

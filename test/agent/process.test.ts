@@ -21,6 +21,7 @@ async function service(t: Parameters<typeof World.make>[0], mode: Mode = "ok", m
       exec: systemExec,
       log: silentLogger,
       env: { PATH: process.env.PATH ?? "" },
+      changed: () => {},
     });
   };
   return { world, open };
@@ -105,6 +106,21 @@ t.test("a crash is seen, counted and repaired, also one that happened while nobo
   await second.start();
   t.equal(world.starts().length, 3, "running already");
   await second.close();
+});
+
+t.test("a crash is told to the controller at once, not with the next regular facts", async (t) => {
+  const { world } = await service(t);
+  const { controller } = world;
+  world.initially = "running";
+  await world.start();
+  const look = { kind: "health", probe: world.probe(), expect: "5.0.0", settleMs: 0, timeoutMs: 10_000 } as const;
+  const { result } = (await controller.step(look)) as { result: HostFacts };
+  const told = controller.told.length;
+  process.kill(result.service.pid ?? 0, "SIGKILL");
+  const later = () =>
+    controller.told.slice(told).flatMap((each) => (each.type === "facts" ? [each.facts.service] : []));
+  await controller.until(() => later().some((each) => each.state === "failed"));
+  await controller.until(() => later().some((each) => each.state === "running" && each.restarts === 1));
 });
 
 t.test("between a crash and the restart it is failed, and a zombie is not alive", async (t) => {

@@ -49,7 +49,9 @@ const DOWNLOAD_IDLE_MS = 30_000;
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, clock, log, exec, http } = options;
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
-  const services = await openServices(config, { clock, exec, log, env: options.env });
+  // A service may change by itself before there is anybody to tell it to.
+  let serviceChanged = () => {};
+  const services = await openServices(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
   const host: Host = {
     name: config.host,
     machine: options.machine,
@@ -63,6 +65,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   };
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
+  serviceChanged = () => reporter.report();
   const steps = new Steps({ journal, host, send, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,

@@ -82,6 +82,12 @@ export async function orMissing<T>(asked: Promise<T>): Promise<T | null> {
   }
 }
 
+/** True for an error that says the disk, or this user's share of it, is full. */
+export function isFull(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
 /** Feeds a whole file into a hash and returns how many bytes that were. */
 export async function hashInto(hash: Hash, path: string, signal?: AbortSignal): Promise<number> {
   let bytes = 0;

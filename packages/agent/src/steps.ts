@@ -156,7 +156,14 @@ export class Steps {
         await journal.end(entry.step, { outcome, startedAt, endedAt: Math.round(host.clock.now()) });
         return true;
       } catch (error) {
-        host.log.error({ step: entry.step, error: errorInfo(error) }, "outcome can't be written down yet");
+        const why = errorInfo(error);
+        host.log.error({ step: entry.step, error: why }, "outcome can't be written down yet");
+        // Whoever watches the run must see what the step waits for.
+        this.#options.send({
+          type: "progress",
+          step: entry.step,
+          note: `${outcome.status}, but that can't be written down yet: ${why.message}`.slice(0, 512),
+        });
         await host.clock.sleep(JOURNAL_RETRY_MS, this.#halting.signal).catch(() => {});
         if (this.#halting.signal.aborted) return false;
       }

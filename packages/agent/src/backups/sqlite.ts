@@ -29,7 +29,7 @@ export async function databaseAilment(exec: Exec, path: string, signal: AbortSig
 async function sqlite(exec: Exec, database: string, statements: string[], signal: AbortSignal): Promise<string> {
   // -init /dev/null: root's own ~/.sqliterc has no say here.
   const argv = ["sqlite3", "-init", "/dev/null", "-batch", "-bail", "-cmd", `.timeout ${BUSY_TIMEOUT_MS}`, database];
-  const result = await exec.run([...argv, ...statements], { timeoutMs: TOOL_TIMEOUT_MS, signal });
+  const result = await exec.run([...argv, ...statements], { timeoutMs: TOOL_TIMEOUT_MS, signal }).catch(notInstalled);
   const said = result.stderr.trim();
   if (result.code === 0 && said === "") return result.stdout;
   const busy = /database is locked|SQLITE_BUSY/.test(said);
@@ -41,4 +41,12 @@ async function sqlite(exec: Exec, database: string, statements: string[], signal
       context: { database },
     },
   );
+}
+
+function notInstalled(error: unknown): never {
+  if (!(error instanceof BelayError) || error.code !== "command-not-started") throw error;
+  throw new BelayError("sqlite-missing", "this host has no sqlite3 command", {
+    hint: "install the package `sqlite3`: a database in use can't be copied safely without it",
+    cause: error,
+  });
 }

@@ -1,4 +1,5 @@
 import { BelayError } from "@belay/shared";
+import { isFull } from "../durable.js";
 import type { JournalDisk } from "./disk.js";
 import { encodeLine, type JournalRecord } from "./record.js";
 
@@ -129,11 +130,6 @@ export class JournalWriter {
 
 function encodeGroup(records: JournalRecord[], group: number): Buffer {
   return Buffer.from(records.map((record, index) => encodeLine(record, group, index)).join(""));
-}
-
-function isFull(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === "ENOSPC" || code === "EDQUOT";
 }
 
 function broken(file: string, cause: unknown): BelayError {

@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
-import { hashInto, orMissing } from "../durable.js";
+import { hashInto, isFull, orMissing } from "../durable.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "./op.js";
 
@@ -71,6 +71,10 @@ async function receive(
   let bytes: number;
   try {
     bytes = await write(answer, file, what, part, host, attempt);
+  } catch (error) {
+    // A full disk hurts the service that runs on it: what was taken is given back, at the price of a resume.
+    if (isFull(error)) await rm(what.partial, { force: true });
+    throw error;
   } finally {
     answer.destroy();
     await file.close();

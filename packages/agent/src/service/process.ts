@@ -25,6 +25,8 @@ export interface ProcessServiceOptions {
   log: Logger;
   /** What the service inherits; its own `env` goes on top. */
   env: Readonly<Record<string, string>>;
+  /** The service ended, or was started again, by itself. */
+  changed: () => void;
 }
 
 /**
@@ -134,11 +136,13 @@ export class ProcessService implements Service {
     if (this.#restartAt === null) {
       log.warn({ service: this.name, restartMs: config.restartDelayMs }, "service is gone");
       this.#restartAt = clock.ticks() + config.restartDelayMs;
+      this.#options.changed();
     }
     if (clock.ticks() < this.#restartAt) return;
     this.#restartAt = null;
     await this.#want({ desired: "running", restarts: this.#state.restarts + 1 });
     await this.#launch();
+    this.#options.changed();
   }
 
   async #launch(): Promise<void> {

@@ -9,7 +9,7 @@ import { SystemdService } from "./systemd.js";
 /** Opens every service that the host's agent.yaml lists, by name. */
 export async function openServices(
   config: AgentConfig,
-  world: { clock: Clock; exec: Exec; log: Logger; env: Readonly<Record<string, string>> },
+  world: { clock: Clock; exec: Exec; log: Logger; env: Readonly<Record<string, string>>; changed: () => void },
 ): Promise<Map<string, Service>> {
   const services = new Map<string, Service>();
   for (const [name, service] of config.services) {

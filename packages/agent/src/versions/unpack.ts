@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { link, mkdir, open, realpath, symlink } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
@@ -41,8 +41,9 @@ export async function unpack(
     const sink = parser as unknown as NodeJS.WritableStream;
     await pipeline(source, sink, { signal: AbortSignal.any([signal, broken.signal]) });
   } catch (error) {
+    await unpacking.abandon(error);
     signal.throwIfAborted();
-    throw unpacking.error ?? unreadable(error);
+    throw unreadable(unpacking.error);
   }
   await unpacking.finished();
   return unpacking.makeLinks();
@@ -58,10 +59,17 @@ class Unpacking {
   #entries = 0;
   #bytes = 0;
   #writing: Promise<void> = Promise.resolve();
+  readonly #abandoned: Promise<never>;
+  #abandon: (error: unknown) => void = () => {};
 
   constructor(root: string, limits: UnpackLimits) {
     this.#root = root;
     this.#limits = limits;
+    this.#abandoned = new Promise((_, reject) => {
+      this.#abandon = reject;
+    });
+    // Mostly nobody is waiting for it.
+    this.#abandoned.catch(() => {});
   }
 
   /** Takes entries in order; the parser waits for each to be read before it gives the next. */
@@ -77,6 +85,13 @@ class Unpacking {
   fail(error: unknown): void {
     this.error ??= error;
     this.failed(this.error);
+  }
+
+  /** The archive ended in the middle: nobody will ever feed the entry under way. Settles when its file is closed. */
+  async abandon(error: unknown): Promise<void> {
+    this.error ??= error;
+    this.#abandon(this.error);
+    await this.#writing;
   }
 
   async finished(): Promise<void> {
@@ -117,10 +132,7 @@ class Unpacking {
       throw error.code === "EEXIST" ? unsafe(entry.path, "is there twice") : error;
     });
     try {
-      for await (const chunk of entry) {
-        hash.update(chunk);
-        await handle.write(chunk);
-      }
+      await Promise.race([this.#abandoned, copyInto(entry, handle, hash)]);
       await handle.chmod(file.mode);
     } finally {
       await handle.close();
@@ -168,7 +180,15 @@ class Unpacking {
   }
 }
 
+async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
+  for await (const chunk of entry) {
+    hash.update(chunk);
+    await handle.write(chunk);
+  }
+}
+
 function unreadable(cause: unknown): unknown {
+  if (cause instanceof BelayError) return cause;
   const code = (cause as NodeJS.ErrnoException).code ?? "";
   // A full or failing disk is the host's trouble, not the artifact's.
   if (/^E[A-Z]+$/.test(code) && (cause as NodeJS.ErrnoException).syscall !== undefined) return cause;
