@@ -183,10 +183,13 @@ export class Controller implements AgentEvents {
   }
 }
 
-/** `20261123-201500-3f9c`: sorts by time, and says which plan it carries out. */
+/**
+ * `20261123-201500-3f9c7a04b1`: sorts by time, and says which plan it carries out. The rest is random, and long enough that
+ * short runs of one plan may follow one another within a second.
+ */
 function newRunId(plan: Plan, now: number): string {
   const stamp = new Date(now).toISOString().replace(/[-:]/g, "").slice(0, 15).replace("T", "-");
-  return `${stamp}-${plan.id.slice(0, 4)}${randomBytes(1).toString("hex")}`;
+  return `${stamp}-${plan.id.slice(0, 4)}${randomBytes(3).toString("hex")}`;
 }
 
 function runOf(step: string): string {
