@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Plan } from "@belay/controller/plan/plan";
+import type { Memory } from "./fleet/belayd.js";
 import { BenchFleet, type Timing } from "./fleet/index.js";
 import { hostNames, noopPlan } from "./fleet/plan.js";
 import { loadNow } from "./machine.js";
@@ -13,8 +14,9 @@ export interface Wave {
   /** Per step, milliseconds: decided on -> its agent heard that its outcome is on belayd's disk. */
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Processor time of belayd per step, microseconds. */
-  readonly cpuUsPerStep: number;
+  /** Processor time per step, microseconds: belayd's, and its agent's. */
+  readonly belaydUs: number;
+  readonly agentUs: number;
   readonly load: string;
 }
 
@@ -22,9 +24,9 @@ export interface WaveResult {
   readonly agents: number;
   readonly burst: readonly Wave[];
   readonly program: readonly Wave[];
-  /** Growth of belayd's memory per connected agent, bytes, and its whole memory before, with all, and at the end. */
-  readonly bytesPerAgent: number;
-  readonly rssBytes: { readonly alone: number; readonly connected: number; readonly afterWaves: number };
+  /** What one connected agent costs belayd, bytes. */
+  readonly perAgent: Memory;
+  readonly memory: { readonly alone: Memory; readonly connected: Memory; readonly afterWaves: Memory };
 }
 
 const AGENTS = 1_000;
@@ -44,19 +46,17 @@ export async function benchWaves(): Promise<WaveResult> {
   const fleet = await BenchFleet.start(AGENTS, [single, program]);
   try {
     await sleep(CALM_MS);
-    const connected = await fleet.belayd.rssBytes();
+    const connected = await fleet.belayd.memory();
     await carryOutAll(fleet, single, 1, WARM_UPS);
     const burst = await carryOutAll(fleet, single, 1, WAVES);
     const programWaves = await carryOutAll(fleet, program, STEPS_PER_HOST, PROGRAM_WAVES);
-    const alone = fleet.aloneBytes;
-    const afterWaves = await fleet.belayd.rssBytes();
-    return {
-      agents: AGENTS,
-      burst,
-      program: programWaves,
-      bytesPerAgent: (connected - alone) / AGENTS,
-      rssBytes: { alone, connected, afterWaves },
+    const { alone } = fleet;
+    const afterWaves = await fleet.belayd.memory();
+    const perAgent = {
+      live: (connected.live - alone.live) / AGENTS,
+      resident: (connected.resident - alone.resident) / AGENTS,
     };
+    return { agents: AGENTS, burst, program: programWaves, perAgent, memory: { alone, connected, afterWaves } };
   } finally {
     await fleet.stop();
   }
@@ -68,7 +68,7 @@ async function carryOutAll(fleet: BenchFleet, plan: Plan, perHost: number, times
   return waves;
 }
 
-function waveOf({ steps, cpuMs }: Timing): Wave {
+function waveOf({ steps, belaydCpuMs, agentsCpuMs }: Timing): Wave {
   const latencies = steps.map(({ intendedAt, acknowledgedAt }) => acknowledgedAt - intendedAt);
   const first = steps.reduce((least, { intendedAt }) => Math.min(least, intendedAt), Number.POSITIVE_INFINITY);
   const last = steps.reduce((most, { acknowledgedAt }) => Math.max(most, acknowledgedAt), 0);
@@ -77,23 +77,33 @@ function waveOf({ steps, cpuMs }: Timing): Wave {
     stepsPerSecond: (steps.length * 1_000) / (last - first),
     p50Ms: percentile(latencies, 0.5),
     p99Ms: percentile(latencies, 0.99),
-    cpuUsPerStep: (cpuMs * 1_000) / steps.length,
+    belaydUs: (belaydCpuMs * 1_000) / steps.length,
+    agentUs: (agentsCpuMs * 1_000) / steps.length,
     load: loadNow(),
   };
 }
 
-export function showWaves({ agents, burst, program, bytesPerAgent, rssBytes }: WaveResult): string[] {
-  const mib = (bytes: number) => `${figure(bytes / 2 ** 20)} MiB`;
+export function showWaves({ agents, burst, program, perAgent, memory }: WaveResult): string[] {
   return [
     `wave of a no-op to ${figure(agents)} agents, durable on both ends`,
     ...table([
-      ["  wave", "steps", "steps/s", "p50 ms", "p99 ms", "belayd CPU us/step", "load"],
+      ["  wave", "steps", "steps/s", "p50 ms", "p99 ms", "belayd CPU us", "agent CPU us", "load"],
       ...rowsOf("one step each", burst),
       ...rowsOf("ten steps each", program),
     ]),
-    `  belayd's memory: ${mib(rssBytes.alone)} alone, ${mib(rssBytes.connected)} with ${figure(agents)} agents, ` +
-      `${mib(rssBytes.afterWaves)} after the waves: ${figure(bytesPerAgent / 1_024, 1)} KiB an agent`,
+    "",
+    ...table([
+      ["  belayd's memory", "live", "resident"],
+      memoryRow("alone, MiB", memory.alone, 2 ** 20),
+      memoryRow(`with ${figure(agents)} agents, MiB`, memory.connected, 2 ** 20),
+      memoryRow("after the waves, MiB", memory.afterWaves, 2 ** 20),
+      memoryRow("for each agent, KiB", perAgent, 2 ** 10),
+    ]),
   ];
+}
+
+function memoryRow(name: string, { live, resident }: Memory, unit: number): string[] {
+  return [`  ${name}`, figure(live / unit, 1), figure(resident / unit, 1)];
 }
 
 function rowsOf(name: string, waves: readonly Wave[]): string[][] {
@@ -105,12 +115,13 @@ function rowsOf(name: string, waves: readonly Wave[]): string[][] {
       stepsPerSecond: middle((wave) => wave.stepsPerSecond),
       p50Ms: middle((wave) => wave.p50Ms),
       p99Ms: middle((wave) => wave.p99Ms),
-      cpuUsPerStep: middle((wave) => wave.cpuUsPerStep),
+      belaydUs: middle((wave) => wave.belaydUs),
+      agentUs: middle((wave) => wave.agentUs),
       load: "",
     }),
   ];
 }
 
-function rowOf(name: string, { steps, stepsPerSecond, p50Ms, p99Ms, cpuUsPerStep, load }: Wave): string[] {
-  return [`  ${name}`, ...[steps, stepsPerSecond, p50Ms, p99Ms, cpuUsPerStep].map((value) => figure(value)), load];
+function rowOf(name: string, { steps, stepsPerSecond, p50Ms, p99Ms, belaydUs, agentUs, load }: Wave): string[] {
+  return [`  ${name}`, ...[steps, stepsPerSecond, p50Ms, p99Ms, belaydUs, agentUs].map((value) => figure(value)), load];
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { closeSync, existsSync, openSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -14,11 +14,19 @@ import { BelayError } from "@belay/shared";
 import { Api } from "../../../test/support/real-fleet/api.js";
 
 const PROGRAM = fileURLToPath(new URL("../../../packages/controller/bin/belayd.js", import.meta.url));
+const REPORTER = fileURLToPath(new URL("./report-memory.mjs", import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 const STOP_PATIENCE_MS = 10_000;
 const LOOK_EVERY_MS = 50;
-/** Linux counts processor time in these, whatever the kernel's own clock. */
-const TICKS_PER_SECOND = 100;
+const MEMORY_TIMEOUT_MS = 30_000;
+
+/** What it holds after a garbage collection, bytes. */
+export interface Memory {
+  /** Live objects and buffers: the precise part. */
+  readonly live: number;
+  /** The whole process; what was freed may not have gone back to the system, so differences of it are rough. */
+  readonly resident: number;
+}
 
 export interface BelaydOptions {
   /** On a real disk: what its database costs is a part of what is measured. */
@@ -33,11 +41,13 @@ export interface BelaydOptions {
 export class Belayd {
   readonly api: Api;
   readonly #child: ChildProcess;
-  readonly #pid: number;
+  readonly #memoryFile: string;
+  readonly pid: number;
 
-  private constructor(child: ChildProcess, pid: number, api: Api) {
+  private constructor(child: ChildProcess, pid: number, api: Api, memoryFile: string) {
+    this.#memoryFile = memoryFile;
     this.#child = child;
-    this.#pid = pid;
+    this.pid = pid;
     this.api = api;
   }
 
@@ -55,31 +65,32 @@ export class Belayd {
     const log = openSync(logFile, "w");
     // BELAY_BENCH_NODE: options for a look inside, such as --cpu-prof.
     const more = process.env.BELAY_BENCH_NODE?.split(" ").filter((word) => word !== "") ?? [];
-    const argv = [...more, PROGRAM, "--config", join(dir, "belayd.yaml")];
-    const child = spawn(process.execPath, argv, { stdio: ["ignore", log, log] });
+    const argv = ["--expose-gc", "--import", REPORTER, ...more, PROGRAM, "--config", join(dir, "belayd.yaml")];
+    const memoryFile = join(dir, "memory.json");
+    const env = { ...process.env, BELAY_BENCH_MEMORY: memoryFile };
+    const child = spawn(process.execPath, argv, { stdio: ["ignore", log, log], env });
     closeSync(log);
     try {
       const address = await addressIn(logFile, child);
       const apiToken = (await readFile(join(dataDir, "api-token"), "utf8")).trim();
-      return new Belayd(child, child.pid ?? 0, new Api(address, apiToken));
+      return new Belayd(child, child.pid ?? 0, new Api(address, apiToken), memoryFile);
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
     }
   }
 
-  /** Memory that the process holds now, bytes. */
-  async rssBytes(): Promise<number> {
-    const status = await readFile(`/proc/${this.#pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
-  }
-
-  /** Processor time that it has used so far, all threads, milliseconds. */
-  async cpuMs(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#pid}/stat`, "utf8");
-    // The second field, the name, is in parentheses and may hold anything; user and system time are 14 and 15.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND;
+  /** Throws `bench-belayd` when it gives no answer. */
+  async memory(): Promise<Memory> {
+    await rm(this.#memoryFile, { force: true });
+    this.#child.kill("SIGUSR2");
+    const deadline = Date.now() + MEMORY_TIMEOUT_MS;
+    while (!existsSync(this.#memoryFile)) {
+      if (Date.now() > deadline) throw new BelayError("bench-belayd", "belayd does not say what memory it holds");
+      await sleep(LOOK_EVERY_MS);
+    }
+    const usage = JSON.parse(await readFile(this.#memoryFile, "utf8")) as NodeJS.MemoryUsage;
+    return { live: usage.heapUsed + usage.external, resident: usage.rss };
   }
 
   async stop(): Promise<void> {

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { BelayError } from "@belay/shared";
+import { cpuMsOf } from "./processor.js";
 import type { Answer, Order } from "./talk.js";
 
 const PROGRAM = fileURLToPath(new URL("./crowd-process.ts", import.meta.url));
@@ -56,6 +57,12 @@ export class Crowd {
     return new Map(all.flatMap((answer) => (answer?.type === "gathered" ? [...answer.acks] : [])));
   }
 
+  /** Processor time of all agents so far, milliseconds. */
+  async cpuMs(): Promise<number> {
+    const each = await Promise.all(this.#members.map(({ pid }) => cpuMsOf(pid)));
+    return each.reduce((sum, ms) => sum + ms, 0);
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#members.map((member) => member.stop()));
   }
@@ -68,6 +75,10 @@ class Member {
   constructor(hosts: readonly { host: string; token: string }[]) {
     this.hosts = hosts;
     this.#child = fork(PROGRAM, [], { execArgv: ["--import=tsx"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** One order at a time. Throws `bench-agents` when it fails, ends, or takes longer than `timeoutMs`. */

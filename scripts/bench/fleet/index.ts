@@ -7,9 +7,10 @@ import { fileURLToPath } from "node:url";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
 import { BelayError } from "@belay/shared";
-import { Belayd } from "./belayd.js";
+import { Belayd, type Memory } from "./belayd.js";
 import { Crowd } from "./crowd.js";
 import { fleetYaml, hostNames } from "./plan.js";
+import { cpuMsOf } from "./processor.js";
 
 /** Beside the sources, hence on a real disk; ignored by git; thrown away with `npm ci`. */
 const DISK = fileURLToPath(new URL("../../../node_modules/.cache/", import.meta.url));
@@ -23,23 +24,37 @@ export interface Timing {
   readonly steps: readonly { readonly intendedAt: number; readonly acknowledgedAt: number }[];
   /** From the request to start to the last acknowledgement, milliseconds. */
   readonly wholeMs: number;
-  /** Processor time of belayd meanwhile, milliseconds. */
-  readonly cpuMs: number;
+  /** Processor time meanwhile, milliseconds: of belayd, and of all agents together. */
+  readonly belaydCpuMs: number;
+  readonly agentsCpuMs: number;
 }
 
 /** A real belayd with its database on a disk, and agents in other processes with their journals in memory. */
 export class BenchFleet {
   readonly belayd: Belayd;
-  /** Memory of belayd before the first agent came, bytes. */
-  readonly aloneBytes: number;
+  /** Memory of belayd before the first agent came. */
+  readonly alone: Memory;
+  /** For files of whoever measures; goes away with the fleet. */
+  readonly dir: string;
+  /** Aborted when the fleet ends, also by Ctrl-C: for processes of whoever measures. */
+  readonly ended: AbortSignal;
   readonly #crowd: Crowd;
   readonly #tidy: () => Promise<void>;
 
-  private constructor(belayd: Belayd, crowd: Crowd, aloneBytes: number, tidy: () => Promise<void>) {
-    this.belayd = belayd;
-    this.#crowd = crowd;
-    this.aloneBytes = aloneBytes;
-    this.#tidy = tidy;
+  private constructor(parts: {
+    belayd: Belayd;
+    crowd: Crowd;
+    alone: Memory;
+    dir: string;
+    ended: AbortSignal;
+    tidy: () => Promise<void>;
+  }) {
+    this.belayd = parts.belayd;
+    this.#crowd = parts.crowd;
+    this.alone = parts.alone;
+    this.dir = parts.dir;
+    this.ended = parts.ended;
+    this.#tidy = parts.tidy;
   }
 
   static async start(agents: number, plans: readonly Plan[]): Promise<BenchFleet> {
@@ -47,7 +62,9 @@ export class BenchFleet {
     const disk = await mkdtemp(join(DISK, "belay-bench-"));
     const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
     const toEnd: { stop(): Promise<void> }[] = [];
+    const ending = new AbortController();
     const tidy = async () => {
+      ending.abort();
       process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
       for (const each of toEnd) await each.stop();
       for (const dir of [disk, memory]) await rm(dir, { recursive: true, force: true });
@@ -63,7 +80,7 @@ export class BenchFleet {
       const tokens = hostNames(agents).map((host) => ({ host, token: randomBytes(24).toString("base64url") }));
       const belayd = await Belayd.start({ dir: disk, fleetYaml: fleetYaml(agents, memory), plans, tokens });
       toEnd.unshift(belayd);
-      const aloneBytes = await belayd.rssBytes();
+      const alone = await belayd.memory();
       const crowd = await Crowd.start({
         controller: belayd.api.address,
         dir: memory,
@@ -71,7 +88,7 @@ export class BenchFleet {
         processes: AGENT_PROCESSES,
       });
       toEnd.unshift(crowd);
-      return new BenchFleet(belayd, crowd, aloneBytes, tidy);
+      return new BenchFleet({ belayd, crowd, alone, dir: memory, ended: ending.signal, tidy });
     } catch (error) {
       await tidy();
       throw error;
@@ -83,10 +100,10 @@ export class BenchFleet {
     const { belayd } = this;
     const hosts = Object.keys(plan.hosts).length;
     const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
-    const cpuBefore = await belayd.cpuMs();
+    const before = await this.#cpuMs();
     const start = Date.now();
     const [{ id }, acks] = await Promise.all([belayd.api.start(plan.id), acknowledged]);
-    const cpuMs = (await belayd.cpuMs()) - cpuBefore;
+    const after = await this.#cpuMs();
     const wholeMs = Math.max(...acks.values()) - start;
     const events = await this.#eventsOf(id);
     const end = events.at(-1);
@@ -98,7 +115,17 @@ export class BenchFleet {
     if (steps.length !== hosts * perHost) {
       throw new BelayError("bench-run", `${steps.length} of ${hosts * perHost} steps were carried out`);
     }
-    return { steps, wholeMs, cpuMs };
+    return {
+      steps,
+      wholeMs,
+      belaydCpuMs: after.belayd - before.belayd,
+      agentsCpuMs: after.agents - before.agents,
+    };
+  }
+
+  async #cpuMs(): Promise<{ belayd: number; agents: number }> {
+    const [belayd, agents] = await Promise.all([cpuMsOf(this.belayd.pid), this.#crowd.cpuMs()]);
+    return { belayd, agents };
   }
 
   async #eventsOf(run: string): Promise<RunEvent[]> {
