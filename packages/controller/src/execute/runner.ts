@@ -7,6 +7,7 @@ import { decide } from "../run/decide.js";
 import type { World } from "../run/decision.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import { fold, isNews } from "../run/fold.js";
+import { OUTCOME_GRACE_MS } from "../run/pace.js";
 import type { Flight, RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
@@ -279,7 +280,8 @@ export class Runner {
       step: step.step,
       fence: this.#state.fence,
       check: this.#state.check,
-      deadlineMs: Math.max(1, step.deadlineAt - this.#parts.now()),
+      // The agent stops a little before the controller gives the step up, so that its own word still counts.
+      deadlineMs: Math.max(1, step.deadlineAt - OUTCOME_GRACE_MS - this.#parts.now()),
       op: this.#opOf(step),
     };
     this.#parts.hosts.send(step.host, message);

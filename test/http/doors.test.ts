@@ -1,0 +1,81 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+import { HttpScene } from "./scene.js";
+
+/** Every route that the contract lists, so that one that is added there is walked here too. */
+const CONTRACT = fileURLToPath(new URL("../../packages/controller/src/api/contract.ts", import.meta.url));
+const routes = [...readFileSync(CONTRACT, "utf8").matchAll(/^ \* {3}(GET|POST|DELETE) +(\/v1\/\S+)/gm)].flatMap(
+  ([, method = "", path = ""]) => {
+    const alternatives = /\/([a-z]+(?:\|[a-z]+)+)$/.exec(path.split("?")[0] ?? "");
+    const bare = (path.split("?")[0] ?? "").replace(/:[a-z]+/g, "x");
+    if (alternatives === null) return [{ method, path: bare }];
+    const [list = ""] = alternatives.slice(1);
+    return list.split("|").map((word) => ({ method, path: bare.replace(list, word) }));
+  },
+);
+
+t.test("no route answers without the API token, with a wrong one, or with an agent's", async (t) => {
+  const scene = await HttpScene.open(t);
+  t.ok(routes.length >= 30, `${routes.length} routes`);
+  const agent = await scene.tokenOf("node-1");
+  for (const { method, path } of routes) {
+    for (const token of [null, "wrong-token-wrong-token", `${scene.token}x`, agent]) {
+      const { status, body } = await scene.call(method, path, { token });
+      if (status !== 401 || body.error?.code !== "unauthorized") t.fail(`${method} ${path} answers ${status}`);
+    }
+    const { status, body } = await scene.call(method, path);
+    t.ok(status !== 401 && body.error?.code !== "not-found", `${method} ${path} exists (${status})`);
+  }
+});
+
+t.test("an artifact is for agents alone", async (t) => {
+  const scene = await HttpScene.open(t);
+  const path = `/v1/artifacts/${"a".repeat(64)}`;
+  t.match(await scene.call("GET", path), { status: 401 });
+  t.match(await scene.call("GET", path, { token: await scene.tokenOf("node-1") }), {
+    status: 404,
+    body: { error: { code: "artifact-unknown" } },
+  });
+});
+
+t.test("a revoked token is no token", async (t) => {
+  const scene = await HttpScene.open(t);
+  const token = await scene.tokenOf("node-1");
+  t.match(await scene.call("DELETE", "/v1/agents/tokens/node-1"), { status: 200 });
+  t.match(await scene.call("GET", `/v1/artifacts/${"a".repeat(64)}`, { token }), { status: 401 });
+  t.match(await scene.call("DELETE", "/v1/agents/tokens/node-1"), {
+    status: 404,
+    body: { error: { code: "token-unknown" } },
+  });
+});
+
+t.test("bad requests are answered with a code, never with a stack", async (t) => {
+  const scene = await HttpScene.open(t);
+  const bad: [string, string, unknown][] = [
+    ["POST", "/v1/plans", { to: 7, by: "me" }],
+    ["POST", "/v1/plans", { to: "7.0.0", by: "me", surprise: true }],
+    ["POST", "/v1/plans", { to: "7.0.0", by: "line\nbreak" }],
+    ["POST", "/v1/runs", {}],
+    ["GET", "/v1/plans?limit=0", undefined],
+    ["GET", "/v1/plans?limit=many", undefined],
+    ["POST", "/v1/agents/tokens", { host: "../etc" }],
+    ["POST", "/v1/releases?file=../x&sha256=1", new Uint8Array([1])],
+  ];
+  for (const [method, path, body] of bad) {
+    const answer = await scene.call(method, path, { body });
+    t.match(answer, { status: 400, body: { error: { code: /^[a-z-]+$/ } } }, `${method} ${path}`);
+    t.notMatch(JSON.stringify(answer.body), /node_modules|\.js:/);
+  }
+  t.match(await scene.call("POST", "/v1/plans", { body: { to: "x".repeat(5 * 1024 * 1024), by: "me" } }), {
+    status: 413,
+  });
+  t.match(await scene.call("GET", "/v1/runs/latest"), { status: 404, body: { error: { code: "run-unknown" } } });
+  t.match(await scene.call("GET", "/v1/plans/%00%ff"), { status: 400 });
+});
+
+t.test("lists take a limit", async (t) => {
+  const scene = await HttpScene.open(t);
+  t.match(await scene.call("GET", "/v1/plans?limit=5"), { status: 200 });
+  t.match(await scene.call("GET", "/v1/runs"), { status: 200 });
+});

@@ -1,0 +1,106 @@
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { parseConfig } from "@belay/controller/config";
+import { type Daemon, startDaemon } from "@belay/controller/daemon";
+import { pino } from "pino";
+import type { Test } from "tap";
+import { create } from "tar";
+
+const FLEET = `
+fleet: acme
+product: teleport
+clusters:
+  - name: main
+    hosts:
+      - { name: auth-1, roles: [auth] }
+      - { name: node-1, roles: [node] }
+`;
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Record<string, unknown> & { error?: { code: string; message: string; hint?: string } };
+  readonly headers: Headers;
+}
+
+/** A whole belayd in this process, on a port and a folder of its own. */
+export class HttpScene {
+  readonly dir: string;
+  readonly daemon: Daemon;
+  readonly token: string;
+
+  private constructor(dir: string, daemon: Daemon, token: string) {
+    this.dir = dir;
+    this.daemon = daemon;
+    this.token = token;
+  }
+
+  static async open(t: Test, more = ""): Promise<HttpScene> {
+    const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
+    await writeFile(join(dir, "fleet.yaml"), FLEET);
+    const config = parseConfig(
+      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
+      join(dir, "belayd.yaml"),
+    );
+    const daemon = await startDaemon(config, pino({ level: "silent" }), Date.now, "0.0.0");
+    t.teardown(async () => {
+      await daemon.stop();
+      await rm(dir, { recursive: true });
+    });
+    return new HttpScene(dir, daemon, (await readFile(join(dir, "data", "api-token"), "utf8")).trim());
+  }
+
+  async call(
+    method: string,
+    path: string,
+    options: { token?: string | null; body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
+    const { token = this.token, body } = options;
+    const bytes = body instanceof Uint8Array;
+    const response = await fetch(`${this.daemon.address}${path}`, {
+      method,
+      headers: {
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": bytes ? "application/octet-stream" : "application/json" }),
+        ...options.headers,
+      },
+      ...(body === undefined ? {} : { body: bytes ? new Uint8Array(body) : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const json = response.headers.get("content-type")?.startsWith("application/json") ?? false;
+    return { status: response.status, body: json ? JSON.parse(text) : { text }, headers: response.headers };
+  }
+
+  async tokenOf(host: string): Promise<string> {
+    return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+  }
+
+  add(file: string, bytes: Uint8Array, sha256 = digest(bytes)): Promise<Answer> {
+    return this.call("POST", `/v1/releases?file=${file}&sha256=${sha256}`, { body: bytes });
+  }
+}
+
+export function digest(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** A small tarball of these files (or links: `-> target`). */
+export async function tarballOf(
+  files: Readonly<Record<string, string>>,
+  symlink: (target: string, path: string) => Promise<void>,
+): Promise<Buffer> {
+  const dir = await mkdtemp(join(tmpdir(), "belay-tar-"));
+  try {
+    for (const [name, content] of Object.entries(files)) {
+      await mkdir(dirname(join(dir, name)), { recursive: true });
+      if (content.startsWith("-> ")) await symlink(content.slice(3), join(dir, name));
+      else await writeFile(join(dir, name), content);
+    }
+    const file = join(dir, "out.tar.gz");
+    await create({ gzip: true, file, cwd: dir, portable: true }, ["teleport"]);
+    return await readFile(file);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
