@@ -1,5 +1,6 @@
 import { abort, quarantine, release, retry, rollback, skip } from "@belay/controller/run/commands";
-import { isNews } from "@belay/controller/run/fold";
+import { decide } from "@belay/controller/run/decide";
+import { isNews, replay } from "@belay/controller/run/fold";
 import { done, failed, unknownOutcome } from "@belay/shared";
 import t from "tap";
 import { clusterPlan, nodesPlan } from "../support/plans.js";
@@ -224,4 +225,31 @@ t.test("who has missed a stage, or failed, is not taken back", async (t) => {
   t.match(started, { type: "batch-started", batch: 1 });
   if (started !== undefined) run.record(started);
   t.throws(() => release(run.state, "node-2", ann, run.now), { code: "host-missed-stage" });
+});
+
+t.test("I14: after a restart an agent gets time to come back and tell how its step ended", async (t) => {
+  const plan = nodesPlan([["node-1"]], { stepTimeoutMs: 10_000 });
+  const state = replay(plan, [
+    { type: "run-started", at: 0, run: "r", plan: plan.id, check: false, by: "tester", fence: 1 },
+    { type: "stage-started", at: 1, stage: "hop-1.main.node" },
+    { type: "batch-started", at: 1, stage: "hop-1.main.node", batch: 0 },
+    {
+      type: "step-intended",
+      at: 2,
+      step: "r/hop-1.main.node/node-1/0/1",
+      stage: "hop-1.main.node",
+      batch: 0,
+      host: "node-1",
+      index: 0,
+      op: "swap",
+      attempt: 1,
+      deadlineAt: 15_002,
+    },
+    // belayd was down for an hour; the step's own time is long over.
+    { type: "lease-taken", at: 3_600_000, owner: "belayd-2", fence: 2 },
+  ]);
+  const world = { isPresent: () => false, factsOf: () => null, holdsLease: true };
+  t.same(decide(state, world, 3_600_001).events, [], "not given up at once");
+  const later = decide(state, world, 3_600_000 + 60_000);
+  t.match(later.events, [{ type: "step-ended", outcome: { status: "unknown", error: { code: "agent-lost" } } }]);
 });

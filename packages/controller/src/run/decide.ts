@@ -3,6 +3,7 @@ import { advance } from "./advance.js";
 import type { Decision, World } from "./decision.js";
 import type { RunEvent } from "./event.js";
 import { hasApprovals, isExpired } from "./guard-gates.js";
+import { giveUpAt } from "./pace.js";
 import { phaseOf } from "./phase.js";
 import type { GateRecord, RunState } from "./state.js";
 import * as unblock from "./unblock.js";
@@ -42,8 +43,9 @@ export function decide(state: RunState, world: World, now: number): Decision {
 /** Steps whose deadline passed with no outcome: nobody can say how they ended, so nobody counts them as done (I7). */
 function giveUpOverdue(state: RunState, now: number): RunEvent[] {
   const events: RunEvent[] = [];
-  for (const { step, host, op, deadlineAt } of state.inFlight.values()) {
-    if (now < deadlineAt) continue;
+  for (const flight of state.inFlight.values()) {
+    if (now < giveUpAt(state, flight)) continue;
+    const { step, host, op } = flight;
     const error = {
       code: "agent-lost",
       message: `${host} has not said how ${op} ended, and its time is over`,
@@ -56,8 +58,9 @@ function giveUpOverdue(state: RunState, now: number): RunEvent[] {
 
 function nextDeadline(state: RunState): number | null {
   let earliest: number | null = null;
-  for (const { deadlineAt } of state.inFlight.values()) {
-    if (earliest === null || deadlineAt < earliest) earliest = deadlineAt;
+  for (const flight of state.inFlight.values()) {
+    const at = giveUpAt(state, flight);
+    if (earliest === null || at < earliest) earliest = at;
   }
   return earliest;
 }

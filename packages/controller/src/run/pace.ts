@@ -1,4 +1,4 @@
-import { activeStage, type HostWork, type RunState } from "./state.js";
+import { activeStage, type Flight, type HostWork, type RunState } from "./state.js";
 
 /** How many more steps may fly: a stage has at most `parallel` of them in flight. */
 export function freeSlots(state: RunState): number {
@@ -27,3 +27,14 @@ export function awaySince(state: RunState, work: HostWork, absentSince: number |
  * way before the step is given up as unknown.
  */
 export const OUTCOME_GRACE_MS = 5_000;
+
+/** After a controller took the run up: time for every agent to redial and deliver what it has kept. */
+export const REDIAL_MS = 60_000;
+
+/**
+ * When a step is given up as unknown. One that flew while no controller listened gets the time its agent needs to come
+ * back and tell: its outcome is most likely in the agent's journal (I14).
+ */
+export function giveUpAt(state: RunState, flight: Flight): number {
+  return flight.at < state.leaseAt ? Math.max(flight.deadlineAt, state.leaseAt + REDIAL_MS) : flight.deadlineAt;
+}
