@@ -1,6 +1,6 @@
 import { BelayError, type HostName } from "@belay/shared";
 import { platformName } from "./artifacts.js";
-import type { Plan } from "./plan.js";
+import type { Plan, Stage } from "./plan.js";
 import { indexPlan, opsFor, stopOpsFor } from "./program.js";
 import type { Reasons } from "./reasons.js";
 
@@ -13,35 +13,45 @@ const SAMPLE_RUN = "run-00000000-0000-0000-0000-000000000000";
  */
 export function rehearse(plan: Plan, reasons: Reasons): void {
   const index = indexPlan(plan);
-  const kinds = new Map<HostName, string>();
-  for (const [name, host] of Object.entries(plan.hosts)) {
-    const own = Object.keys(host.vars).length === 0 ? "" : name;
-    kinds.set(name, `${host.cluster} ${host.roles.join("+")} ${platformName(host.platform)} ${own}`);
+  const kinds = kindsOf(plan);
+  for (const stage of plan.hops.flatMap((hop) => hop.stages)) {
+    for (const host of firstOfEachKind(stage.batches, kinds)) tryOps(host, stage.id, opsFor);
+    for (const host of firstOfEachKind([stage.stop], kinds)) tryOps(host, stage.id, stopOpsFor);
   }
-  for (const hop of plan.hops) {
-    for (const stage of hop.stages) {
-      const tried = new Set<string>();
-      for (const [hosts, ops] of [
-        [stage.batches.flat(), opsFor],
-        [stage.stop, stopOpsFor],
-      ] as const) {
-        for (const host of hosts) {
-          const key = `${ops === opsFor} ${kinds.get(host)}`;
-          if (tried.has(key)) continue;
-          tried.add(key);
-          try {
-            ops(index, { run: SAMPLE_RUN, stage: stage.id, host });
-          } catch (error) {
-            if (!(error instanceof BelayError)) throw error;
-            reasons.block({
-              code: "program-invalid",
-              subject: host,
-              message: `${host} in ${stage.id}: ${error.message}`,
-              ...(error.hint === undefined ? {} : { hint: error.hint }),
-            });
-          }
-        }
-      }
+
+  function tryOps(host: HostName, stage: string, ops: typeof opsFor): void {
+    try {
+      ops(index, { run: SAMPLE_RUN, stage, host });
+    } catch (error) {
+      if (!(error instanceof BelayError)) throw error;
+      reasons.block({
+        code: "program-invalid",
+        subject: host,
+        message: `${host} in ${stage}: ${error.message}`,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      });
     }
   }
+}
+
+/** Hosts of the same kind get the same number: their ops differ in nothing but the host's name. */
+function kindsOf(plan: Plan): Map<HostName, number> {
+  const numbers = new Map<string, number>();
+  const kinds = new Map<HostName, number>();
+  for (const [name, host] of Object.entries(plan.hosts)) {
+    const own = Object.keys(host.vars).length === 0 ? "" : name;
+    const kind = `${host.cluster} ${host.roles.join("+")} ${host.version} ${platformName(host.platform)} ${own}`;
+    const number = numbers.get(kind) ?? numbers.size;
+    numbers.set(kind, number);
+    kinds.set(name, number);
+  }
+  return kinds;
+}
+
+function firstOfEachKind(batches: Stage["batches"], kinds: ReadonlyMap<HostName, number>): HostName[] {
+  const firsts = new Map<number | undefined, HostName>();
+  for (const batch of batches) {
+    for (const host of batch) if (!firsts.has(kinds.get(host))) firsts.set(kinds.get(host), host);
+  }
+  return [...firsts.values()];
 }

@@ -99,7 +99,13 @@ function checkGate({ id, gate }: Stage, findings: Findings): void {
 }
 
 function checkPrograms(plan: Plan, { id, program, stop, batches }: Stage, findings: Findings): void {
-  const roles = new Set(batches.flat().flatMap((name): Role[] => (plan.hosts[name] ? [plan.hosts[name].role] : [])));
+  const roles = new Set<Role>();
+  for (const batch of batches) {
+    for (const name of batch) {
+      const role = plan.hosts[name]?.role;
+      if (role !== undefined) roles.add(role);
+    }
+  }
   const asked = [
     ...[...roles].map((role) => [program, role] as const),
     ...(stop.length > 0 ? [["stop", "auth"] as const] : []),
