@@ -86,6 +86,15 @@ t.test("auth crossing a major: alone with a cold snapshot; the others start, and
   t.match(opsFor(index, at("hop-1.main.auth-rest", "auth-2")), [{ how: "start", revertTo: "stopped", snapshot: null }]);
 });
 
+t.test("I7: an agent judges before the controller gives its step up", async (t) => {
+  const quick = FLEET.replace("settle: 4s }", "settle: 4s, stepTimeout: 1m }, auth: { stepTimeout: 5s }");
+  const short = indexPlan(planned(inputFor(quick, "6.2.31")));
+  t.match(opsFor(short, at("hop-1.main.node", "node-2")), [
+    { settleMs: 4000, stopTimeoutMs: 7000, startTimeoutMs: 49_000 },
+  ]);
+  t.match(opsFor(short, at("hop-1.main.auth", "auth-1")), [{ startTimeoutMs: 1000 }], "but never no time at all");
+});
+
 t.test("what is backed up and checked follows from all roles of a host", async (t) => {
   const paths = (host: string) => {
     const [backup] = opsFor(index, at("hop-1.main.backup", host)) as [OpOf<"backup">];

@@ -74,7 +74,25 @@ function fillProgram(index: PlanIndex, where: Where, program: string): Op[] {
   const host = hostOf(plan, where.host);
   const templates = programFor(plan.programs, program, host.role);
   const scope = scopeOf(index, where, host);
-  return templates.map((template) => decodeFilled(fill(template, scope), template.kind));
+  const { stepTimeoutMs } = stageOf(index, where.stage).stage;
+  return templates.map((template) => withinStep(decodeFilled(fill(template, scope), template.kind), stepTimeoutMs));
+}
+
+/** Even a very short step leaves a service this long to come up. */
+const MIN_START_MS = 1000;
+
+/**
+ * A service gets no longer to become healthy than its step may take: the agent must judge, and undo, before the
+ * controller gives the step up as unknown (I7).
+ */
+function withinStep(op: Op, stepTimeoutMs: number): Op {
+  const within = (wantedMs: number, spentMs: number) =>
+    Math.min(wantedMs, Math.max(MIN_START_MS, stepTimeoutMs - spentMs));
+  if (op.kind === "swap") {
+    return { ...op, startTimeoutMs: within(op.startTimeoutMs, op.settleMs + op.stopTimeoutMs) };
+  }
+  if (op.kind === "start" || op.kind === "health") return { ...op, timeoutMs: within(op.timeoutMs, op.settleMs) };
+  return op;
 }
 
 function decodeFilled(filled: unknown, kind: string): Op {

@@ -41,7 +41,7 @@ export interface Survey {
 /** Looks at every declared host once and says what the plan does with it. Hosts that can't be judged are reported. */
 export function surveyFleet(input: PlanInput, to: string, reasons: Reasons): Survey {
   const aside = new Map(input.quarantine.map(({ host, reason }) => [host, reason]));
-  const inScope = scopeOf(input, reasons);
+  const inScope = scopeOf(input);
   const hosts: Surveyed[] = [];
   for (const cluster of input.fleet.clusters) {
     for (const host of cluster.hosts) {
@@ -117,7 +117,7 @@ function stanceOf(
 }
 
 /** The filter that --cluster and --limit make together: a host must pass both. */
-function scopeOf({ clusters, limit }: PlanInput, _reasons: Reasons): (cluster: ClusterName, host: HostName) => boolean {
+function scopeOf({ clusters, limit }: PlanInput): (cluster: ClusterName, host: HostName) => boolean {
   const [chosenClusters, chosenHosts] = [new Set(clusters), new Set(limit)];
   return (cluster, host) =>
     (chosenClusters.size === 0 || chosenClusters.has(cluster)) && (chosenHosts.size === 0 || chosenHosts.has(host));
