@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -123,7 +124,23 @@ t.test("a crash is told to the controller at once, not with the next regular fac
   await controller.until(() => later().some((each) => each.state === "running" && each.restarts === 1));
 });
 
-t.test("between a crash and the restart it is failed, and a zombie is not alive", async (t) => {
+t.test("a zombie is not alive", async (t) => {
+  const { world, open } = await service(t);
+  world.restartDelayMs = 60_000;
+  // Its parent never asks for it; only the child carries the mark.
+  const script = `BELAY_SERVICE=${join(world.stateDir, "svc")} sleep 1 & exec sleep 60`;
+  const parent = spawn("sh", ["-c", script], { stdio: "ignore" });
+  t.teardown(() => void parent.kill("SIGKILL"));
+  await eventually("the child carries the mark", () => world.servicePids().length === 1);
+  const [child] = world.servicePids();
+  const adopted = await open();
+  t.match(await adopted.status(), { state: "running", pid: child });
+  await eventually("the child is a zombie", () => / Z /.test(readFileSync(`/proc/${child}/stat`, "latin1")));
+  t.match(await adopted.status(), { state: "failed", pid: null });
+  await adopted.close();
+});
+
+t.test("between a crash and the restart it is failed", async (t) => {
   const { world, open } = await service(t, "crash");
   world.restartDelayMs = 60_000;
   const watched = await open();
