@@ -12,7 +12,7 @@ export const restore: Perform<"restore"> = async (op, host, attempt) => {
   await allowRestore(backup, host);
   const { state, pid } = await service.status();
   // `failed` with no process is a service between two restarts: it would come up in the middle of the restore.
-  if (state !== "stopped") {
+  if (state !== "stopped" && !attempt.check) {
     throw new BelayError("service-running", `${op.service} is ${state}; a restore needs it stopped`, {
       hint: "stop it first",
       context: { service: op.service, state, pid },

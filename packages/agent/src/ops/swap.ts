@@ -1,5 +1,6 @@
 import { BelayError, done, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
 import { allowBackup } from "../backups/take.js";
+import { present } from "../durable.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
 import { installedVersion } from "../versions/installed.js";
@@ -49,7 +50,10 @@ async function allowSwap(op: Swap, host: Host): Promise<void> {
   if (op.snapshot !== null) await allowBackup(op.snapshot, host);
 }
 
-/** Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` throws. */
+/**
+ * Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` throws.
+ * A check meets the host before the steps ahead of this one, so what they are to bring about is not held against it.
+ */
 async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome | null> {
   const service = host.allowed.service(op.service);
   const installed = await installedVersion(op.link, op.versionsDir);
@@ -60,13 +64,14 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
     if (running === op.to) return alreadyThere(op, host, attempt, status.restarts);
   }
   if (installed !== op.from) throw drift(op.from, installed);
-  if (op.how === "start" && status.state === "running") {
+  if (op.how === "start" && status.state === "running" && !attempt.check) {
     throw new BelayError("drift", `the plan assumed that ${op.service} is stopped, and it runs`, {
       hint: "somebody started it: look at this host, then plan anew",
       context: { expected: "stopped", found: status.state },
     });
   }
-  await verifyVersion(versionDir(op.versionsDir, op.to), op.sha256, attempt.signal);
+  const target = versionDir(op.versionsDir, op.to);
+  if (!attempt.check || (await present(target))) await verifyVersion(target, op.sha256, attempt.signal);
   return null;
 }
 
