@@ -86,7 +86,7 @@ export class Shelf {
     const artifact: StoredArtifact = { ...named, size, sha256 };
     try {
       await this.#refuseOtherDigest(artifact);
-      await inspectTarball(this.#artifacts.pathOf(sha256));
+      await inspectTarball(this.#artifacts.pathOf(sha256), named.version);
       await this.#records.addArtifact(artifact, this.#now());
     } catch (error) {
       if (!known) await this.#artifacts.remove(sha256);

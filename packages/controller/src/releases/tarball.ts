@@ -5,6 +5,9 @@ import type { Artifact } from "./catalogue.js";
 const FILE_NAME =
   /^teleport(?<ent>-ent)?-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)(?<fips>-fips)?-bin\.tar\.gz$/;
 
+/** A VERSION file is one short line; anything longer is something else. */
+const MAX_VERSION_BYTES = 64;
+
 /** What a release file's name says it is. Throws `release-name`. */
 export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & { version: string } {
   const groups = FILE_NAME.exec(file)?.groups;
@@ -26,10 +29,12 @@ export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & 
 
 /**
  * Reads a stored tarball through once, writing nothing. Throws `release-malformed` unless it is whole, all of it lies
- * below one folder, nothing points out of it, and the teleport binary is there. Agents check the same again.
+ * below one folder, nothing points out of it, the teleport binary is there, and it is the version that its name says.
+ * Agents check the same again, but for the version, which the new process itself reports.
  */
-export async function inspectTarball(path: string): Promise<void> {
+export async function inspectTarball(path: string, version: string): Promise<void> {
   let binary = false;
+  let stated = "";
   let problem: string | null = null;
   const note = (what: string) => {
     problem ??= what;
@@ -42,6 +47,11 @@ export async function inspectTarball(path: string): Promise<void> {
         const unsafe = unsafeEntry(entry);
         if (unsafe !== null) note(unsafe);
         if (/^teleport(?:-ent)?\/teleport$/.test(entry.path) && entry.type === "File") binary = true;
+        if (/^teleport(?:-ent)?\/VERSION$/.test(entry.path) && entry.size <= MAX_VERSION_BYTES) {
+          entry.on("data", (chunk: Buffer) => {
+            stated += chunk.toString("utf8");
+          });
+        }
       },
     });
   } catch (cause) {
@@ -58,6 +68,12 @@ export async function inspectTarball(path: string): Promise<void> {
   if (!binary) {
     throw new BelayError("release-malformed", "there is no teleport/teleport in it", {
       hint: "Is this a Teleport release?",
+    });
+  }
+  const inside = stated.trim().replace(/^v/, "");
+  if (inside !== "" && inside !== version) {
+    throw new BelayError("release-malformed", `its name says ${version}, and its VERSION file ${inside}`, {
+      hint: "Was it renamed? Add it under the name it was published by.",
     });
   }
 }
