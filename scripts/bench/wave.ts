@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { Memory } from "./fleet/belayd.js";
 import { BenchFleet, type Timing } from "./fleet/index.js";
@@ -35,22 +34,21 @@ const WARM_UPS = 2;
 const WAVES = 5;
 const STEPS_PER_HOST = 10;
 const PROGRAM_WAVES = 3;
-/** First facts have come in and were saved, and memory for connecting is free again or never will be. */
-const CALM_MS = 6_000;
 
 /** A no-op to 1,000 agents at once, several times; then a program of ten each. */
 export async function benchWaves(): Promise<WaveResult> {
   const hosts = hostNames(AGENTS);
   const single = noopPlan(hosts, 1);
   const program = noopPlan(hosts, STEPS_PER_HOST);
-  const fleet = await BenchFleet.start(AGENTS, [single, program]);
+  let alone: Memory = { live: 0, resident: 0 };
+  const fleet = await BenchFleet.start(AGENTS, [single, program], async (belayd) => {
+    alone = await belayd.memory();
+  });
   try {
-    await sleep(CALM_MS);
     const connected = await fleet.belayd.memory();
     await carryOutAll(fleet, single, 1, WARM_UPS);
     const burst = await carryOutAll(fleet, single, 1, WAVES);
     const programWaves = await carryOutAll(fleet, program, STEPS_PER_HOST, PROGRAM_WAVES);
-    const { alone } = fleet;
     const afterWaves = await fleet.belayd.memory();
     const perAgent = {
       live: (connected.live - alone.live) / AGENTS,

@@ -19,12 +19,15 @@ const START_TIMEOUT_MS = 30_000;
 const STOP_PATIENCE_MS = 10_000;
 const LOOK_EVERY_MS = 50;
 const MEMORY_TIMEOUT_MS = 30_000;
+/** What the engine has freed goes back to the system some collections later, with time between them; four were enough. */
+const CALM_ROUNDS = 4;
+const CALM_MS = 2_500;
 
 /** What it holds after a garbage collection, bytes. */
 export interface Memory {
   /** Live objects and buffers: the precise part. */
   readonly live: number;
-  /** The whole process; what was freed may not have gone back to the system, so differences of it are rough. */
+  /** The whole process, as the system sees it. */
   readonly resident: number;
 }
 
@@ -80,8 +83,16 @@ export class Belayd {
     }
   }
 
-  /** Throws `bench-belayd` when it gives no answer. */
+  /** Takes ten seconds, in which nothing else should happen. Throws `bench-belayd` when it gives no answer. */
   async memory(): Promise<Memory> {
+    for (let round = 1; ; round += 1) {
+      await sleep(CALM_MS);
+      const memory = await this.#memoryNow();
+      if (round === CALM_ROUNDS) return memory;
+    }
+  }
+
+  async #memoryNow(): Promise<Memory> {
     await rm(this.#memoryFile, { force: true });
     this.#child.kill("SIGUSR2");
     const deadline = Date.now() + MEMORY_TIMEOUT_MS;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
 import { BelayError } from "@belay/shared";
-import { Belayd, type Memory } from "./belayd.js";
+import { Belayd } from "./belayd.js";
 import { Crowd } from "./crowd.js";
 import { fleetYaml, hostNames } from "./plan.js";
 import { cpuMsOf } from "./processor.js";
@@ -32,8 +32,6 @@ export interface Timing {
 /** A real belayd with its database on a disk, and agents in other processes with their journals in memory. */
 export class BenchFleet {
   readonly belayd: Belayd;
-  /** Memory of belayd before the first agent came. */
-  readonly alone: Memory;
   /** For files of whoever measures; goes away with the fleet. */
   readonly dir: string;
   /** Aborted when the fleet ends, also by Ctrl-C: for processes of whoever measures. */
@@ -44,20 +42,23 @@ export class BenchFleet {
   private constructor(parts: {
     belayd: Belayd;
     crowd: Crowd;
-    alone: Memory;
     dir: string;
     ended: AbortSignal;
     tidy: () => Promise<void>;
   }) {
     this.belayd = parts.belayd;
     this.#crowd = parts.crowd;
-    this.alone = parts.alone;
     this.dir = parts.dir;
     this.ended = parts.ended;
     this.#tidy = parts.tidy;
   }
 
-  static async start(agents: number, plans: readonly Plan[]): Promise<BenchFleet> {
+  /** Resolves when every agent was welcomed. `beforeAgents`: for a look at belayd while it is alone. */
+  static async start(
+    agents: number,
+    plans: readonly Plan[],
+    beforeAgents: (belayd: Belayd) => Promise<void> = async () => {},
+  ): Promise<BenchFleet> {
     await mkdir(DISK, { recursive: true });
     const disk = await mkdtemp(join(DISK, "belay-bench-"));
     const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
@@ -80,7 +81,7 @@ export class BenchFleet {
       const tokens = hostNames(agents).map((host) => ({ host, token: randomBytes(24).toString("base64url") }));
       const belayd = await Belayd.start({ dir: disk, fleetYaml: fleetYaml(agents, memory), plans, tokens });
       toEnd.unshift(belayd);
-      const alone = await belayd.memory();
+      await beforeAgents(belayd);
       const crowd = await Crowd.start({
         controller: belayd.api.address,
         dir: memory,
@@ -88,7 +89,7 @@ export class BenchFleet {
         processes: AGENT_PROCESSES,
       });
       toEnd.unshift(crowd);
-      return new BenchFleet({ belayd, crowd, alone, dir: memory, ended: ending.signal, tidy });
+      return new BenchFleet({ belayd, crowd, dir: memory, ended: ending.signal, tidy });
     } catch (error) {
       await tidy();
       throw error;
@@ -99,8 +100,8 @@ export class BenchFleet {
   async carryOut(plan: Plan, perHost: number): Promise<Timing> {
     const { belayd } = this;
     const hosts = Object.keys(plan.hosts).length;
-    const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
     const before = await this.#cpuMs();
+    const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
     const start = Date.now();
     const [{ id }, acks] = await Promise.all([belayd.api.start(plan.id), acknowledged]);
     const after = await this.#cpuMs();
