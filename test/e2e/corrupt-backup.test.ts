@@ -1,6 +1,7 @@
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { flipBit } from "./damage.js";
 import { PATIENCE_MS, refusalOf, Scene } from "./scene.js";
 
 t.setTimeout(PATIENCE_MS);
@@ -31,12 +32,12 @@ t.test(
 
     const folder = join(scene.host("auth-1").vars.backups ?? "", backup.backup);
     const name = (await readdir(folder)).find((file) => file.endsWith("-sqlite.db")) ?? "";
-    await flipByte(join(folder, name), 8192);
+    await flipBit(join(folder, name), 8192);
     await t.rejects(api.verifyBackup("auth-1", backup.backup), { code: "backup-corrupt", message: new RegExp(name) });
-    await flipByte(join(folder, name), 8192);
+    await flipBit(join(folder, name), 8192);
     t.match(await api.verifyBackup("auth-1", backup.backup), { sha256: backup.sha256 }, "whole again");
 
-    await flipByte(join(folder, "manifest.json"), 20);
+    await flipBit(join(folder, "manifest.json"), 20);
     t.match(
       await refusalOf(api.verifyBackup("auth-1", backup.backup)),
       /^backup-(corrupt|differs)$/,
@@ -50,16 +51,3 @@ t.test(
     );
   },
 );
-
-/** Turns one bit round; a second call mends it. */
-async function flipByte(path: string, at: number): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    const byte = Buffer.alloc(1);
-    await file.read(byte, 0, 1, at);
-    byte.writeUInt8(byte.readUInt8(0) ^ 1, 0);
-    await file.write(byte, 0, 1, at);
-  } finally {
-    await file.close();
-  }
-}

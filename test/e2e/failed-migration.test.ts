@@ -1,6 +1,6 @@
-import Database from "better-sqlite3";
 import t from "tap";
 import { processesOf } from "../support/fleet-on-disk/index.js";
+import { auditOf, backendOf } from "./backend.js";
 import { isAtFailure, PATIENCE_MS, refusalOf, Scene } from "./scene.js";
 
 t.setTimeout(PATIENCE_MS);
@@ -11,14 +11,13 @@ t.test("a migration that fails loses nothing that auth had written", { timeout: 
     version: "5.4.2",
     releases: [{ version: "6.0.0", behaviour: "migration-fails", onlyRoles: ["auth"] }, { version: "6.1.0" }],
   });
-  const { backend } = scene.host("auth-1");
-  if (backend === null) throw new TypeError("auth has a backend");
+  const auth = scene.host("auth-1");
   const run = await scene.start("6.0.0");
   await scene.leadToGate(run, "hop-1.main.auth");
   const written = new Map<number, number>();
   await scene.api.approve(run, "hop-1.main.auth");
   const failed = await scene.see(run, "a failure gate", (view) => {
-    for (const { seq, at } of auditOf(backend)) written.set(seq, at);
+    for (const { seq, at } of auditOf(auth)) written.set(seq, at);
     return isAtFailure(view);
   });
 
@@ -32,53 +31,24 @@ t.test("a migration that fails loses nothing that auth had written", { timeout: 
   await scene.runs(t, { "auth-1": "5.4.2", "node-1": "5.4.2" });
   t.same(await scene.lives("auth-1"), ["5.4.2", "6.0.0", "5.4.2"]);
   t.same(await processesOf([scene.host("auth-2")]), [], "the other auth is down, as this stage asks for (I5)");
-  const kept = new Map(auditOf(backend).map(({ seq, at }) => [seq, at]));
+  const kept = new Map(auditOf(auth).map(({ seq, at }) => [seq, at]));
   t.ok(written.size > 0, `${written.size} events were seen before`);
   t.same(
     [...written].filter(([seq, at]) => kept.get(seq) !== at),
     [],
     "every event is there still, after the restore",
   );
-  t.same(
-    stateOf(backend),
-    { version: "5.4.2", corrupted: null, formats: [5] },
-    "the backend is the old one, and whole",
-  );
+  t.same(backendOf(auth), { version: "5.4.2", corrupted: null, formats: [5] }, "the backend is the old one, and whole");
+
+  await scene.api.command(run, "abort");
+  await scene.see(run, "its end", ({ result }) => result === "aborted");
+  t.same(await processesOf([scene.host("auth-2")]), [], "an abort starts nothing");
+  const back = await scene.api.rollback(run, "run");
+  t.match(back.plan, { ok: true }, "a run that has ended can still be rolled back");
+  t.equal((await scene.leadToEnd(back.run ?? "")).result, "done");
+  await scene.runs(t, { "auth-1": "5.4.2", "auth-2": "5.4.2", "node-1": "5.4.2" });
+  t.match(backendOf(auth), { corrupted: null, formats: [5] });
+  const good = await scene.start("6.1.0");
+  t.equal((await scene.leadToEnd(good)).result, "done", "and a good release goes through");
+  await scene.runs(t, { "auth-1": "6.1.0", "auth-2": "6.1.0", "node-1": "6.1.0" });
 });
-
-interface AuditRow {
-  readonly seq: number;
-  readonly at: number;
-}
-
-/** What auth has written so far; nothing while the file is being replaced. */
-function auditOf(file: string): AuditRow[] {
-  try {
-    return reading(file, (db) => db.prepare("SELECT seq, at FROM audit").all() as AuditRow[]);
-  } catch (error) {
-    if (String((error as { code?: string }).code).startsWith("SQLITE_")) return [];
-    throw error;
-  }
-}
-
-function stateOf(file: string): { version: string | null; corrupted: string | null; formats: number[] } {
-  return reading(file, (db) => {
-    const meta = new Map(
-      (db.prepare("SELECT key, value FROM meta").all() as { key: string; value: string }[]).map(({ key, value }) => [
-        key,
-        value,
-      ]),
-    );
-    const formats = db.prepare("SELECT DISTINCT format FROM resources").pluck().all() as number[];
-    return { version: meta.get("version") ?? null, corrupted: meta.get("corrupted") ?? null, formats };
-  });
-}
-
-function reading<T>(file: string, read: (db: Database.Database) => T): T {
-  const db = new Database(file, { readonly: true });
-  try {
-    return read(db);
-  } finally {
-    db.close();
-  }
-}

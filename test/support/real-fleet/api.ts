@@ -8,6 +8,7 @@ import type {
   Recap,
   ReleaseView,
   RollbackAnswer,
+  RollbackRequest,
   RunView,
 } from "@belay/controller/api/contract";
 import type { Wait } from "@belay/controller/run/wait";
@@ -58,8 +59,12 @@ export class Api {
     return this.#call("POST", `/v1/runs/${run}/${verb}`, { by: "tester", reason: "test", ...body });
   }
 
-  rollback(run: string, scope: "stage" | "hop" | "run"): Promise<RollbackAnswer> {
-    return this.#call("POST", `/v1/runs/${run}/rollback`, { by: "tester", reason: "test", scope });
+  rollback(
+    run: string,
+    scope: RollbackRequest["scope"],
+    more: Pick<RollbackRequest, "planOnly"> = {},
+  ): Promise<RollbackAnswer> {
+    return this.#call("POST", `/v1/runs/${run}/rollback`, { by: "tester", reason: "test", scope, ...more });
   }
 
   gates(run: string, all = false): Promise<GateView[]> {

@@ -1,0 +1,88 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { backendOf } from "./backend.js";
+import { flipBit } from "./damage.js";
+import { PATIENCE_MS, Scene } from "./scene.js";
+
+t.setTimeout(PATIENCE_MS);
+
+const ALL = ["auth-1", "auth-2", "proxy-1", "node-1"];
+const HOSTS = { "auth-1": ["auth"], "auth-2": ["auth"], "proxy-1": ["proxy"], "node-1": ["node"] } as const;
+
+t.test("back over the point of no return, and forth again", { timeout: PATIENCE_MS }, async (t) => {
+  const scene = await Scene.open(t, { hosts: HOSTS, version: "5.4.2", releases: [{ version: "6.1.0" }] });
+  const { api } = scene;
+  const run = await scene.start("6.1.0");
+  await scene.leadToGate(run, "hop-1.main.node");
+  await scene.runs(t, { "auth-1": "6.1.0", "auth-2": "6.1.0", "proxy-1": "6.1.0", "node-1": "5.4.2" });
+  t.match(backendOf(scene.host("auth-1")), { version: "6.1.0", formats: [6] }, "auth has migrated its backend");
+
+  const stage = await api.rollback(run, "stage", { planOnly: true });
+  t.match(stage, { plan: { ok: true, plan: { kind: "rollback" } }, run: null }, "a plan to look at, and nothing done");
+  t.equal((await api.run(run)).status, "waiting");
+
+  const answer = await api.rollback(run, "run");
+  t.match(answer.plan, { ok: true, plan: { kind: "rollback", undoes: { run, scope: "run" } } });
+  t.equal((await api.run(run)).result, "rolled-back");
+  const back = answer.run ?? "";
+  const gate = await scene.see(back, "its first gate", (view) => view.gate?.status === "open");
+  t.match(gate.waits, [{ code: "gate-open" }], "the way back has gates of its own (I6)");
+  t.equal((await scene.leadToEnd(back)).result, "done");
+  await allRun(t, scene, "5.4.2");
+  t.match(backendOf(scene.host("auth-1")), { version: "5.4.2", corrupted: null, formats: [5] }, "restored");
+  t.same(await scene.lives("auth-1"), ["5.4.2", "6.1.0", "5.4.2"]);
+  t.same(await scene.started("node-1"), ["5.4.2"], "what had not moved was not touched");
+
+  t.match(await api.plan({ to: "6.1.0" }), { ok: false, blocked: [{ code: "release-suspect", subject: "6.1.0" }] });
+  t.match((await api.releases()).find(({ version }) => version === "6.1.0")?.suspect, /rolled back.*test/, "and why");
+  await api.clearRelease("6.1.0");
+  const again = await scene.start("6.1.0");
+  t.equal((await scene.leadToEnd(again)).result, "done", "cleared by a person, it may be tried again");
+  await allRun(t, scene, "6.1.0");
+});
+
+t.test(
+  "a failed migration is rolled back to health; a corrupt backup restores nothing",
+  { timeout: PATIENCE_MS },
+  async (t) => {
+    const scene = await Scene.open(t, {
+      hosts: HOSTS,
+      version: "5.4.2",
+      releases: [{ version: "6.0.0", behaviour: "migration-fails", onlyRoles: ["auth"] }, { version: "6.1.0" }],
+    });
+    const { api } = scene;
+    const bad = await scene.start("6.0.0");
+    const failed = await scene.leadToFailure(bad);
+    t.match(failed.gate.cause, { code: "auth-failed" });
+    const healing = await api.rollback(bad, "run");
+    t.match(healing.plan, { ok: true });
+    t.equal((await scene.leadToEnd(healing.run ?? "")).result, "done");
+    await allRun(t, scene, "5.4.2");
+
+    const run = await scene.start("6.1.0");
+    await scene.leadToGate(run, "hop-1.main.proxy");
+    const answer = await api.rollback(run, "hop");
+    const back = answer.run ?? "";
+    if (!answer.plan.ok) throw new Error(JSON.stringify(answer.plan.blocked));
+    const restores = answer.plan.plan.hops.flatMap(({ stages }) =>
+      stages.flatMap((stage) => Object.entries(stage.restores ?? {})),
+    );
+    const [[host, backup]] = restores as [[string, string]];
+    const folder = join(scene.host(host).vars.backups ?? "", backup);
+    const file = join(folder, (await readdir(folder)).find((name) => name.endsWith("-sqlite.db")) ?? "");
+    await flipBit(file, 8192);
+    const stuck = await scene.leadToFailure(back);
+    t.match(stuck.failures.at(-1), { host, error: { code: "backup-corrupt" } });
+    t.match(backendOf(scene.host(host)), { version: "6.1.0", corrupted: null, formats: [6] }, "nothing was touched");
+    await flipBit(file, 8192);
+    await api.command(back, "retry");
+    t.equal((await scene.leadToEnd(back)).result, "done", "with a whole backup it goes on");
+    await allRun(t, scene, "5.4.2");
+    t.match(backendOf(scene.host(host)), { version: "5.4.2", corrupted: null, formats: [5] });
+  },
+);
+
+function allRun(t: Test, scene: Scene, version: string): Promise<void> {
+  return scene.runs(t, Object.fromEntries(ALL.map((host) => [host, version])));
+}
