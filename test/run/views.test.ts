@@ -101,6 +101,11 @@ t.test(
       { pointOfNoReturn: false, takes: /restored/ },
       "it is behind us now",
     );
+    t.match(
+      run.state.openGate?.evidence.unhealthy,
+      [{ host: "auth-2", ailments: [/stopped by this run/] }, { host: "node-4" }],
+      "what the run itself stopped is no trouble, and is said to be none (I5)",
+    );
   },
 );
 

@@ -1,8 +1,9 @@
 import type { HostName } from "@belay/shared";
 import type { Plan } from "../plan/plan.js";
+import { targetOf } from "../plan/program.js";
 import type { World } from "./decision.js";
 import type { Evidence } from "./evidence.js";
-import type { RunState, StageRecord } from "./state.js";
+import { type RunState, type StageRecord, versionOf } from "./state.js";
 
 /** Lists in evidence are cut here: it is stored with the gate and read by people. Counts are always whole. */
 const LISTED = { stages: 100, hosts: 10, unhealthy: 50, failures: 50, backups: 50 } as const;
@@ -36,6 +37,7 @@ export function gatherEvidence(
     versions: versionsOf(plan, hosts, world),
     unhealthy: hosts
       .flatMap((host) => {
+        if (isStoppedOnPurpose(state, host)) return [{ host, ailments: [STOPPED_ON_PURPOSE] }];
         const facts = world.factsOf(host);
         return facts === null || facts.healthy ? [] : [{ host, ailments: facts.ailments }];
       })
@@ -50,6 +52,16 @@ export function gatherEvidence(
     next: nextOf(state, index),
     goingBack: goingBackFrom(state, record, at.pointOfNoReturn),
   };
+}
+
+const STOPPED_ON_PURPOSE = "stopped by this run until its own turn, so that one auth alone crosses the major";
+
+/** I5: an auth that a stage stopped for another one, and that has not been brought to that stage's version since. */
+function isStoppedOnPurpose(state: RunState, host: HostName): boolean {
+  return state.stages.some(
+    ({ stage, hop, status }) =>
+      status !== "pending" && stage.stop.includes(host) && versionOf(state, host) !== targetOf(hop, host),
+  );
 }
 
 /** What each role of the cluster itself reports to run (I8), the commonest first. */
