@@ -30,7 +30,7 @@ versions    auth  5.4.2    1 host
             node  unknown  1 host
 health      all hosts of the cluster are healthy
 failures    none
-backups     auth-1  hop-1.main  12.3 MiB  sha256 9f2c41d2e0aa  5 items  verified  20:15:13
+backups     auth-1  12.3 MiB  verified  sha256 9f2c41d2e0aa  5 items  20:15:13  hop-1.main
 next        hop-1.main.auth  auth-1
 going back  belay run rollback %RUN --scope hop: every auth is stopped, its
             backend restored, and 5.4.2 started again
@@ -100,6 +100,14 @@ t.test("evidence names a few and counts the rest", async (t) => {
   t.ok(lines.includes("            node-9: /readyz answers 503"));
   t.notOk(lines.includes("            node-10: /readyz answers 503"));
   t.ok(lines.includes("            and 2 more"));
+});
+
+t.test("of what was done, the newest stages", async (t) => {
+  const done = Array.from({ length: 30 }, (_, index) => ({ stage: `stage-${index}`, hosts: 1, failed: 0, ms: 1000 }));
+  const lines = gateLines(gate({ evidence: evidence({ done }) }), page);
+  t.ok(lines.includes("done        20 stages before these"));
+  t.notOk(lines.some((line) => line.includes("stage-19 ")));
+  t.ok(lines.includes("            stage-29  1 host  1s"));
 });
 
 t.test("a backup that nobody read back is not called verified", async (t) => {
@@ -207,7 +215,7 @@ t.test("what a run waits for", async (t) => {
     ),
     `
 waits for   2 hosts are not connected: node-1, node-2
-since       20:15:30 (1m00s), until 20:25:30 at most
+since       20:15:30 (1m00s), until 20:25:30
 hosts       node-1, node-2
 unblock     bring the host's belay-agent back
 `,

@@ -73,6 +73,8 @@ t.test("exit codes say how it went", async (t) => {
     const peer = await belayd(t, runOf(views, rows));
     t.equal((await belay(["run", "watch", "--exit-at-gate"], peer)).code, code, what);
   }
+  const failing = await belayd(t, runOf([gatedRun(), gatedRun({ gate: failureGate() })], [{ failed: 1 }]));
+  t.equal((await belay(["run", "watch", "--exit-at-failure"], failing)).code, 2, "not at the gate before");
   const refused = await belayd(t, {
     "GET /v1/runs/nope": (_asked, response) => refuse(response, 404, { code: "run-unknown", message: "no run nope" }),
   });

@@ -5,7 +5,7 @@ export const EXIT = {
   error: 1,
   /** `belay plan`: there is something to do (as Terraform's -detailed-exitcode). */
   changes: 2,
-  /** Following a run: it ended, or stands at a failure gate, with failed hosts (as Ansible). */
+  /** Following a run: it ended, or was left at a failure gate, with failed hosts (as Ansible). */
   hostsFailed: 2,
   /** Following a run with --exit-at-gate: people are asked. */
   waitingAtGate: 3,

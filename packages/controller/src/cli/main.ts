@@ -9,6 +9,9 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
   version: string;
 };
 
+/** How wide prose is set where there is no window. */
+const COLUMNS_OF_A_LOG = 100;
+
 const outside: Outside = {
   env: process.env,
   home: homedir(),
@@ -41,7 +44,7 @@ function outputOf(stream: NodeJS.WriteStream): Output {
       return stream.isTTY === true;
     },
     get columns() {
-      return stream.columns || 80;
+      return stream.columns || COLUMNS_OF_A_LOG;
     },
     get rows() {
       return stream.rows || 24;

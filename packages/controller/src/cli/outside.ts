@@ -23,7 +23,7 @@ export interface Outside {
 
 export interface Output {
   readonly isTty: boolean;
-  /** Of the window now; 80 by 24 where there is none. */
+  /** Of the window now; something sensible where there is none. */
   readonly columns: number;
   readonly rows: number;
   write(text: string): void;

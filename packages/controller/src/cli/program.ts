@@ -14,7 +14,7 @@ const ABOUT = [
 const EXIT_CODES = `
 Exit codes: 0 fine, 1 error. \`belay plan\`: 0 nothing to do, 2 changes, 1 blocked or error.
 Following a run: 0 done, 1 error, aborted, denied or rolled back, 2 hosts failed, 4 hosts unreachable,
-3 waiting at a gate (with --exit-at-gate).`;
+3 waiting at a gate (with --exit-at-gate); a failure gate counts as 2 or 4.`;
 
 /** The whole command line as commander's tree. Nothing happens until it is given arguments. */
 export function makeProgram(version: string, ending: Ending): Command {

@@ -41,7 +41,7 @@ const INTRODUCTION = [
   "|---|---|---|---|",
   "| 0 | nothing to do | done | fine |",
   "| 1 | blocked, or an error | an error; aborted, denied or rolled back | an error; `plan lint`: findings |",
-  "| 2 | changes | hosts failed; also at a failure gate, with `--exit-at-gate` | |",
+  "| 2 | changes | hosts failed; also left at a failure gate (`--exit-at-gate`, `--exit-at-failure`) | |",
   "| 3 | | waiting at a gate, with `--exit-at-gate` | |",
   "| 4 | | as 2, with hosts that can't be reached among them | |",
   "| 130 | | Ctrl-C; the run goes on | |",

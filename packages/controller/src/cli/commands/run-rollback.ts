@@ -7,7 +7,7 @@ import { linesOf } from "../render/text.js";
 import type { Session } from "../session.js";
 import { type WatchOptions, watchRun } from "../watch/watch.js";
 import { showPlanAnswer } from "./plan.js";
-import { WATCH_OPTIONS } from "./run-watch.js";
+import { WATCH_OPTIONS, wantsWatching } from "./run-watch.js";
 
 interface RollbackOptions extends WatchOptions {
   readonly scope: RollbackRequest["scope"];
@@ -54,7 +54,7 @@ export const runRollback: CommandSpec<RollbackOptions> = {
       return answer.plan.ok ? EXIT.ok : EXIT.error;
     }
     const rollback = answer.run;
-    if (options.watch || options.exitAtGate || options.prompt) {
+    if (options.watch || wantsWatching(options)) {
       session.remark(`rollback ${rollback} started`);
       return watchRun(session, { api, by }, rollback, options);
     }

@@ -5,7 +5,7 @@ import { EXIT } from "../exit.js";
 import { span } from "../render/measure.js";
 import type { Session } from "../session.js";
 import { type WatchOptions, watchRun } from "../watch/watch.js";
-import { WATCH_OPTIONS } from "./run-watch.js";
+import { WATCH_OPTIONS, wantsWatching } from "./run-watch.js";
 
 interface StartOptions extends WatchOptions {
   readonly check?: true;
@@ -21,14 +21,14 @@ export const runStart: CommandSpec<StartOptions> = {
     ...WATCH_OPTIONS,
   ],
   notes:
-    "--check, --exit-at-gate and --prompt follow the run, as --watch does. Exit codes: 0 started; when following, those of\n" +
-    "belay run watch.",
+    "--check, --exit-at-gate, --exit-at-failure and --prompt follow the run, as --watch does. Exit codes: 0 started; when\n" +
+    "following, those of belay run watch.",
   examples: ["belay run start 3f9c41d2e0aa --watch", "belay run start --check", "belay run start --exit-at-gate"],
   async run(session, options, [named]) {
     const { api, by } = await session.connect();
     const plan = named ?? (await newestPlan(session, api));
     const view = await api.startRun({ plan, check: options.check === true, by });
-    if (options.watch || options.check || options.exitAtGate || options.prompt) {
+    if (options.watch || options.check || wantsWatching(options)) {
       session.remark(`run ${view.id} started`);
       return watchRun(session, { api, by }, view.id, options);
     }

@@ -121,7 +121,7 @@ function causeLines({ cause }: GateView, { columns, style }: Page): string[] {
 function evidenceLines(evidence: Evidence, page: Page): string[] {
   const { columns, style } = page;
   return [
-    ...labelled("done", orNone(table(evidence.done.map(doneRow)), "nothing yet")),
+    ...labelled("done", orNone(doneLines(evidence), "nothing yet")),
     ...labelled("versions", orNone(table(versionRows(evidence)), "nobody reported one")),
     ...labelled("health", healthLines(evidence, style)),
     ...labelled("failures", failureLines(evidence, style)),
@@ -135,6 +135,15 @@ function evidenceLines(evidence: Evidence, page: Page): string[] {
     ),
     ...labelledText("going back", evidence.goingBack.takes, columns),
     ...labelledText("and loses", evidence.goingBack.loses, columns),
+  ];
+}
+
+/** The newest stages; what lies further back was shown at the gates before. */
+function doneLines({ done }: Evidence): string[] {
+  const before = done.length - SHOWN;
+  return [
+    ...(before > 0 ? [`${plural(before, "stage")} before these`] : []),
+    ...table(done.slice(-SHOWN).map(doneRow)),
   ];
 }
 
@@ -162,17 +171,16 @@ function failureLines({ failures }: Evidence, style: Style): string[] {
 }
 
 function backupLines({ backups }: Evidence, { now, style }: Page): string[] {
-  const rows = backups
-    .slice(0, SHOWN)
-    .map((backup) => [
-      backup.host,
-      backup.backup,
-      bytes(backup.bytes),
-      `sha256 ${backup.sha256.slice(0, 12)}`,
-      plural(backup.items, "item"),
-      backup.verified ? style.good("verified") : style.bad("NOT VERIFIED"),
-      moment(backup.takenAt, now),
-    ]);
+  const rows = backups.slice(0, SHOWN).map((backup) => [
+    backup.host,
+    bytes(backup.bytes),
+    backup.verified ? style.good("verified") : style.bad("NOT VERIFIED"),
+    `sha256 ${backup.sha256.slice(0, 12)}`,
+    plural(backup.items, "item"),
+    moment(backup.takenAt, now),
+    // Last, because it is the longest and a narrow window cuts it.
+    backup.backup,
+  ]);
   return [...table(rows), ...andMore(backups.length)];
 }
 

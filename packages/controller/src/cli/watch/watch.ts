@@ -1,5 +1,5 @@
 import { BelayError } from "@belay/shared";
-import type { RunView } from "../../api/contract.js";
+import type { GateView, RunView } from "../../api/contract.js";
 import type { Api } from "../api.js";
 import { EXIT } from "../exit.js";
 import { recapLines } from "../render/recap.js";
@@ -11,11 +11,13 @@ import { needsPeople, verdictOf } from "./verdict.js";
 
 export interface WatchOptions {
   readonly exitAtGate?: true;
+  /** Only at failure gates; the others wait for whoever answers them. */
+  readonly exitAtFailure?: true;
   readonly prompt?: true;
 }
 
 /**
- * Follows a run to its end, or to a gate with `exitAtGate`: a live screen on a terminal, else lines as things happen, with
+ * Follows a run to its end, or to a gate that the options name: a live screen on a terminal, else lines as things happen, with
  * --json a value a line. Ctrl-C ends the following, never the run. Answers with the exit code.
  */
 export async function watchRun(
@@ -41,7 +43,7 @@ export async function watchRun(
       if (sighting.kind === "view") last = sighting.view;
       show(display, sighting, prompt);
       if (last === null || sighting.kind === "lost") continue;
-      if (last.status === "ended" || (options.exitAtGate && needsPeople(last.gate))) {
+      if (last.status === "ended" || leavesAt(last.gate, options)) {
         display.close();
         return await conclude(session, api, last);
       }
@@ -56,6 +58,10 @@ export async function watchRun(
   const id = last?.id ?? run;
   session.remark(`Not watching any more. Run ${id} goes on; belay run watch ${id} follows it again.`);
   return EXIT.interrupted;
+}
+
+function leavesAt(gate: GateView | null, { exitAtGate, exitAtFailure }: WatchOptions): boolean {
+  return needsPeople(gate) && (exitAtGate === true || (exitAtFailure === true && gate.kind === "failure"));
 }
 
 /** The recap, and what the run comes to. */
