@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, open, rm, statfs } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,8 +12,10 @@ t.setTimeout(PATIENCE_MS);
 const execute = promisify(execFile);
 /** A preflight asks for 64 MiB below the backups; installed versions and the agent's state take a few more. */
 const DISK = "size=120m";
-/** Enough for the agent to write down that it failed, too little for what it was asked to do. */
-const JOURNAL_PAGES = 4;
+/** More than the agent keeps for itself, and too little for what it is asked to do. */
+const LITTLE_BYTES = 2_000_000;
+const RELEASE_BYTES = 4_000_000;
+const CHUNK_BYTES = 1024 * 1024;
 
 t.test(
   "a full disk: the old version goes on, and a retry succeeds once there is room",
@@ -23,7 +25,7 @@ t.test(
     const scene = await Scene.open(t, {
       hosts: { "auth-1": ["auth"], "node-1": ["node"], "node-2": ["node"] },
       version: "5.4.2",
-      releases: [{ version: "5.5.0", paddingBytes: 4_000_000 }],
+      releases: [{ version: "5.5.0", paddingBytes: RELEASE_BYTES }],
       rollout: { node: { ...SETTLE, attempts: 2 } },
       prepare: async (dir) => {
         for (const host of ["auth-1", "node-1"]) disks.set(host, await mountDisk(t, join(dir, "hosts", host)));
@@ -32,13 +34,16 @@ t.test(
     const { api } = scene;
     const diskOf = (host: string) => disks.get(host) ?? "";
 
+    // A backup takes it along, and doesn't fit.
+    await writeFile(join(scene.host("node-1").data, "privkey.pem"), Buffer.alloc(RELEASE_BYTES));
+
     // Preflight has let auth-1 pass, and waits for node-2, when auth-1's disk fills.
     const plan = await scene.plan("5.5.0");
     await scene.agent("node-2").kill();
     await scene.untilHost("node-2", "is away", ({ present }) => !present);
     const { id: run } = await api.start(plan.id);
     await scene.see(run, "the others through preflight", ({ stages }) => stages[0]?.hosts.ok === 2);
-    await fill(diskOf("auth-1"), JOURNAL_PAGES);
+    await fill(diskOf("auth-1"), LITTLE_BYTES);
     scene.agent("node-2").start();
     const fetching = await scene.leadToFailure(run);
     t.match(
@@ -50,7 +55,7 @@ t.test(
     await scene.runs(t, { "auth-1": "5.4.2", "node-1": "5.4.2", "node-2": "5.4.2" });
 
     await empty(diskOf("auth-1"));
-    await fill(diskOf("node-1"), JOURNAL_PAGES);
+    await fill(diskOf("node-1"), LITTLE_BYTES);
     await api.command(run, "retry");
     const isAtBackup = (view: RunView) => isAtFailure(view) && view.gate?.stage === "hop-1.main.backup";
     const backingUp = await scene.see(run, "a failure gate at backup", isAtBackup);
@@ -62,20 +67,16 @@ t.test(
     await scene.leadToGate(run, "hop-1.main.node");
     t.match(await api.backups(run, "node-1"), [{ version: "5.4.2" }], "with room there is one");
 
-    // The step may just fit into the journal's last page. Then its end doesn't, and the run says that it waits for that.
     await fill(diskOf("node-1"), 0);
     await api.approve(run, "hop-1.main.node");
-    const says = /no space left on device/;
-    const stuck = await scene.see(
-      run,
-      "the journal's full disk",
-      (view) => says.test(view.gate?.cause?.message ?? "") || says.test(view.inFlight[0]?.note ?? ""),
-    );
-    t.same(await scene.started("node-1"), ["5.4.2"], "an intent that can't be written down is not acted on (I7)");
+    const swapping = await scene.see(run, "a failure gate at the swap", isAtFailure);
+    t.match(swapping.gate?.cause, { code: "canary-failed", context: { host: "node-1", error: "disk-full" } });
+    t.match(swapping.gate?.cause?.message, new RegExp(`no space left on ${diskOf("node-1")}`), "and where");
+    t.same(await scene.started("node-1"), ["5.4.2"], "what can't be written down is not begun (I7)");
     await scene.runs(t, { "auth-1": "5.5.0", "node-1": "5.4.2", "node-2": "5.4.2" });
 
     await empty(diskOf("node-1"));
-    if (isAtFailure(stuck)) await api.command(run, "retry");
+    await api.command(run, "retry");
     t.equal((await scene.leadToEnd(run)).result, "done");
     await scene.runs(t, { "auth-1": "5.5.0", "node-1": "5.5.0", "node-2": "5.5.0" });
     for (const host of ["auth-1", "node-1", "node-2"]) t.same(await scene.started(host), ["5.4.2", "5.5.0"], host);
@@ -105,19 +106,21 @@ async function mountDisk(t: Test, dir: string): Promise<string> {
   return dir;
 }
 
-/** Leaves so many pages of the disk, which is what a tmpfs counts in. */
-async function fill(disk: string, pages: number): Promise<void> {
-  const { bavail, bsize } = await statfs(disk);
-  const page = Buffer.alloc(bsize);
+/** Leaves at most so many bytes of the disk. */
+async function fill(disk: string, leave: number): Promise<void> {
   const file = await open(join(disk, "ballast"), "w");
   try {
-    // As big as it gets: more than is free now, or all but what is to be left.
-    for (let left = pages === 0 ? Number.POSITIVE_INFINITY : bavail - pages; left > 0; left--) await file.write(page);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    for (let free = await freeOn(disk); free > leave; free = await freeOn(disk)) {
+      await file.write(Buffer.alloc(Math.min(free - leave, CHUNK_BYTES)));
+    }
   } finally {
     await file.close();
   }
+}
+
+async function freeOn(disk: string): Promise<number> {
+  const { bavail, bsize } = await statfs(disk);
+  return bavail * bsize;
 }
 
 function empty(disk: string): Promise<void> {

@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { dirname } from "node:path";
 import { type AgentMessage, errorInfo, PROTOCOL_VERSION } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
 import type { Clock } from "./clock.js";
 import type { AgentConfig } from "./config.js";
 import type { Exec } from "./exec.js";
+import { roomAt } from "./facts/disk.js";
 import { FactsReporter } from "./facts/reporter.js";
 import type { Host, Machine } from "./host.js";
 import type { Http } from "./http.js";
@@ -66,7 +68,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
-  const steps = new Steps({ journal, host, send, changed: () => reporter.told() });
+  const roomForJournal = () => roomAt(dirname(options.journalDisk.file));
+  const steps = new Steps({ journal, host, send, roomForJournal, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,
     clock,

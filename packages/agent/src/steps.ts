@@ -13,10 +13,15 @@ const JOURNAL_RETRY_MS = 2_000;
 /** Ops that change what the service runs. */
 const MOVES: ReadonlySet<string> = new Set(["swap", "start", "stop", "restore"]);
 
+/** Many times what the longest op writes down, and little enough not to be missed. */
+const RESERVE_BYTES = 1024 * 1024;
+
 export interface StepsOptions {
   journal: Journal;
   host: Host;
   send: (message: AgentMessage) => void;
+  /** How much room there is where the journal lies. */
+  roomForJournal: () => Promise<{ path: string; freeBytes: number }>;
   /** Something on the host is different now: tells new facts, and settles when they are sent. */
   changed: () => Promise<void>;
 }
@@ -66,6 +71,7 @@ export class Steps {
     this.#accepting.add(step.step);
     try {
       const { op, fence, check, deadlineMs } = step;
+      await this.#needRoom();
       await journal.accept({ step: step.step, op, fence, check, deadlineMs, at: host.clock.now() });
     } catch (error) {
       // The intent is not on disk, so nothing is done (I7).
@@ -90,6 +96,20 @@ export class Steps {
   async halt(): Promise<void> {
     this.#halting.abort(new BelayError("agent-halted", "the agent stops"));
     await this.#working;
+  }
+
+  /** What is begun must be finished, or undone: that takes room for the journal, and for the service's own files. */
+  async #needRoom(): Promise<void> {
+    const { path, freeBytes } = await this.#options.roomForJournal();
+    if (freeBytes >= RESERVE_BYTES) return;
+    throw new BelayError(
+      "disk-full",
+      `no space left on ${path}: ${freeBytes} bytes are free, ${RESERVE_BYTES} are needed`,
+      {
+        hint: "free some space, or prune old versions and backups",
+        context: { path, freeBytes },
+      },
+    );
   }
 
   #enqueue(entry: JournalEntry): void {
