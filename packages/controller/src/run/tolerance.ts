@@ -62,6 +62,7 @@ export function causeOf(state: RunState): ErrorInfo {
     };
   }
   const hosts = [...batch.failed.keys()].slice(0, NAMED_HOSTS);
+  const [last] = [...batch.failed.values()].slice(-1);
   const [scope, failures, budget] =
     batch.failures > stage.budget.batch
       ? ["batch", batch.failures, stage.budget.batch]
@@ -70,7 +71,8 @@ export function causeOf(state: RunState): ErrorInfo {
         : ["run", state.failures, state.plan.budgetRun];
   return {
     code: "budget-spent",
-    message: `${failures} ${failures === 1 ? "host" : "hosts"} failed in this ${scope}, where ${budget} may: ${hosts.join(", ")}`,
+    message: `${failures} ${failures === 1 ? "host" : "hosts"} failed in this ${scope}, where ${budget} may: ${hosts.join(", ")} (${last?.host}: ${last?.error.message})`,
+    ...(last?.error.hint === undefined ? {} : { hint: last.error.hint }),
     context: { scope, failures, budget, hosts },
   };
 }
