@@ -27,11 +27,16 @@ export class Belay {
     return output;
   }
 
-  /** Runs a command on this very terminal; answers its exit code. */
-  live(args: readonly string[]): Promise<number> {
+  /**
+   * Runs a command on this very terminal; answers its exit code. When `until` settles first, the command is interrupted
+   * as by Ctrl-C.
+   */
+  async live(args: readonly string[], until?: Promise<void>): Promise<number> {
     this.#echo(args);
     const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: "inherit", env: this.#env });
-    return new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
+    const closed = new Promise<number>((resolve) => child.once("close", (code) => resolve(code ?? 1)));
+    if (until !== undefined) await Promise.race([closed, until.then(() => child.kill("SIGINT"))]);
+    return closed;
   }
 
   quiet(args: readonly string[]): Promise<{ code: number; output: string; errors: string }> {

@@ -2,10 +2,10 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { whatRuns } from "../../test/support/fleet-on-disk/index.js";
+import { type Running, whatRuns } from "../../test/support/fleet-on-disk/index.js";
 import { RealFleet } from "../../test/support/real-fleet/index.js";
 import { buildRelease } from "../../test/support/standin/build-release.js";
-import { approveAll } from "./approver.js";
+import { approveAll, failureGate } from "./approver.js";
 import { Belay } from "./belay.js";
 import { CLUSTERS, FROM, STOP, TO } from "./fleet.js";
 import { heading, say, since } from "./screen.js";
@@ -16,7 +16,7 @@ Upgrades a root and a leaf cluster (11 hosts) from ${FROM} to ${TO} on this mach
 processes being swapped, gates that you approve.
 
   --yes     approve every gate
-  --bad     the ${TO} release crashes after 5 s on proxies: see it reverted, and the run stop at a failure gate
+  --bad     the ${STOP} release crashes after 5 s on proxies: see it reverted, and the run stop at a failure gate
   --dir D   where it all lies (a new folder below the temporary folder)
   --help`;
 
@@ -40,12 +40,12 @@ heading(`A fleet of ${CLUSTERS.flatMap((cluster) => cluster.hosts).length} hosts
 const releaseDir = join(dir, "releases");
 const releases = await Promise.all([
   buildRelease({ version: FROM, out: releaseDir }),
-  buildRelease({ version: STOP, out: releaseDir }),
   buildRelease({
-    version: TO,
+    version: STOP,
     out: releaseDir,
     ...(values.bad ? { behaviour: "crash-after" as const, onlyRoles: ["proxy" as const] } : {}),
   }),
+  buildRelease({ version: TO, out: releaseDir }),
 ]);
 // A crash after 5 s is seen only by those who watch longer than that.
 const settle = values.bad ? "6s" : "500ms";
@@ -85,32 +85,34 @@ async function upgrade(): Promise<number> {
 
   heading("The run");
   const approver = values.yes ? approveAll(fleet.api, belay) : null;
-  const watch = ["run", "start", id, "--watch"];
-  const stopsAtFailure = values.bad ? ["--exit-at-gate"] : [];
-  const code = await belay.live([...watch, ...(values.yes ? [] : ["--prompt"]), ...(values.yes ? stopsAtFailure : [])]);
+  const watch = ["run", "start", id, "--watch", ...(values.yes ? [] : ["--prompt"])];
+  const code = await belay.live(watch, values.bad ? failureGate(fleet.api) : undefined);
   await approver?.stop();
 
-  if (values.bad) await showFailure(belay);
+  const failed = values.bad ? await showFailure(belay) : false;
   heading("What every host runs, asked one by one");
   await belay.show(["host", "list"]);
   const running = await whatRuns(fleet.layout);
-  for (const { host, version, ready } of running)
+  for (const { host, version, ready } of running) {
     say(`  ${host.padEnd(12)} ${version ?? "nothing"}  ${ready === 200 ? "ready" : "NOT READY"}`);
-  return judge(running, code);
+  }
+  return judge(running, code, failed);
 }
 
-async function showFailure(belay: Belay): Promise<void> {
+/** Shows why the run waits; true if it does so at a failure gate. */
+async function showFailure(belay: Belay): Promise<boolean> {
   heading("Why it waits");
   await belay.show(["why"]);
   await belay.show(["gate", "list"]);
+  return (await fleet.api.openGates()).some(({ kind }) => kind === "failure");
 }
 
 /** 0 when the fleet is where this demo should leave it. */
-function judge(running: Awaited<ReturnType<typeof whatRuns>>, code: number): number {
+function judge(running: readonly Running[], code: number, failed: boolean): number {
   const healthy = running.every(({ ready }) => ready === 200);
-  const reached = running.filter(({ version }) => version === TO).length;
-  if (values.bad) return healthy && reached < running.length ? 0 : 1;
-  return code === 0 && healthy && reached === running.length ? 0 : 1;
+  const bad = running.filter(({ host, version }) => host.includes("proxy") && version !== FROM).length;
+  if (values.bad) return healthy && failed && bad === 0 ? 0 : 1;
+  return code === 0 && healthy && running.every(({ version }) => version === TO) ? 0 : 1;
 }
 
 function rollout(settle: string) {
@@ -118,6 +120,6 @@ function rollout(settle: string) {
   return {
     auth: patient,
     proxy: { canary: 1, batch: "50%", ...patient },
-    node: { canary: 1, batch: [1, 5, "20%"], ...patient },
+    node: { canary: 1, batch: [5, "20%"], ...patient },
   };
 }

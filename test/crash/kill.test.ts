@@ -9,7 +9,7 @@ import { FROM, STOP, TO, type Upgraded, upgradeUnderKills } from "./upgrade.js";
 /** How many kills in all, and from which seed on: CRASH_KILLS=1000 CRASH_SEED=7 npm test -- test/crash */
 const KILLS = Number(process.env.CRASH_KILLS ?? 200);
 const SEED = Number(process.env.CRASH_SEED ?? Date.now() % 1_000_000);
-const KILLS_AN_UPGRADE = 12;
+const KILLS_AN_UPGRADE = 20;
 /** One upgrade takes half a minute here; this only ends what hangs. */
 const PATIENCE_MS = 60 * 60_000;
 
