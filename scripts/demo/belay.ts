@@ -27,16 +27,11 @@ export class Belay {
     return output;
   }
 
-  /**
-   * Runs a command on this very terminal; answers its exit code. When `until` settles first, the command is interrupted
-   * as by Ctrl-C.
-   */
-  async live(args: readonly string[], until?: Promise<void>): Promise<number> {
+  /** Runs a command on this very terminal; answers its exit code. */
+  live(args: readonly string[]): Promise<number> {
     this.#echo(args);
     const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: "inherit", env: this.#env });
-    const closed = new Promise<number>((resolve) => child.once("close", (code) => resolve(code ?? 1)));
-    if (until !== undefined) await Promise.race([closed, until.then(() => child.kill("SIGINT"))]);
-    return closed;
+    return new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
   }
 
   quiet(args: readonly string[]): Promise<{ code: number; output: string; errors: string }> {

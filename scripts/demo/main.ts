@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { type Running, whatRuns } from "../../test/support/fleet-on-disk/index.js";
 import { RealFleet } from "../../test/support/real-fleet/index.js";
 import { buildRelease } from "../../test/support/standin/build-release.js";
-import { approveAll, failureGate } from "./approver.js";
+import { approveAll } from "./approver.js";
 import { Belay } from "./belay.js";
 import { CLUSTERS, FROM, STOP, TO } from "./fleet.js";
 import { heading, say, since } from "./screen.js";
@@ -86,7 +86,7 @@ async function upgrade(): Promise<number> {
   heading("The run");
   const approver = values.yes ? approveAll(fleet.api, belay) : null;
   const watch = ["run", "start", id, "--watch", ...(values.yes ? [] : ["--prompt"])];
-  const code = await belay.live(watch, values.bad ? failureGate(fleet.api) : undefined);
+  const code = await belay.live([...watch, ...(values.bad ? ["--exit-at-failure"] : [])]);
   await approver?.stop();
 
   const failed = values.bad ? await showFailure(belay) : false;

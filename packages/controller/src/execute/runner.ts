@@ -59,6 +59,8 @@ export class Runner {
   readonly #world: World;
   readonly #watchers = new Set<RunWatcher>();
   readonly #notes = new Map<StepId, string>();
+  /** The ops of steps in flight: filled in once, to be sent and to judge the outcome by. */
+  readonly #ops = new Map<StepId, Op>();
   #state: RunState;
   #seq: number;
   #waits: readonly Wait[] = [];
@@ -246,6 +248,7 @@ export class Runner {
     const outcome = check ? report.outcome : believe(op, report.outcome, this.#parts.hosts.clockOffsetOf(step.host));
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
     this.#notes.delete(report.step);
+    this.#ops.delete(report.step);
     if (check) return;
     const backup = backupOf(
       { run: this.run, hop: this.#index.stages.get(step.stage)?.hop.id ?? "", host: step.host },
@@ -293,10 +296,13 @@ export class Runner {
   }
 
   #opOf(step: Flight): Op {
+    const known = this.#ops.get(step.step);
+    if (known !== undefined) return known;
     const where = { run: this.run, stage: step.stage, host: step.host };
     const ops = step.batch === -1 ? stopOpsFor(this.#index, where) : opsFor(this.#index, where);
     const op = ops[step.index];
     if (op === undefined) throw new BelayError("internal", `plan ${this.plan.id} has no op for step ${step.step}`);
+    this.#ops.set(step.step, op);
     return op;
   }
 
