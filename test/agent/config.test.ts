@@ -69,7 +69,8 @@ t.test("every complaint names file, line and field", async (t) => {
 t.test("the command line", async (t) => {
   const dir = mkdtempSync(join(tmpdir(), "belay-config-"));
   t.teardown(() => rmSync(dir, { recursive: true }));
-  const run = (...args: string[]) => spawnSync(process.execPath, [AGENT_BIN, ...args], { encoding: "utf8" });
+  const run = (...args: string[]) =>
+    spawnSync("/usr/bin/env", ["-u", "NODE_OPTIONS", process.execPath, AGENT_BIN, ...args], { encoding: "utf8" });
   const manifest = new URL("../../packages/agent/package.json", import.meta.url);
   t.equal(AGENT_VERSION, JSON.parse(readFileSync(manifest, "utf8")).version);
   t.same(run("--version").stdout, `${AGENT_VERSION}\n`);

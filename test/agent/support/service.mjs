@@ -1,6 +1,7 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S NODE_OPTIONS= node
 // A small service that upgrades like Teleport: one HTTP port, a pid file, HUP forks a successor from the path it was
-// started by. What it is and how it misbehaves stands in VERSION beside it. Every start is counted in $HOME_DIR/starts.
+// started by. A test runner's own NODE_OPTIONS are not for it. What it is and how it misbehaves stands in VERSION beside
+// it. Every start is counted in $HOME_DIR/starts.
 import { spawn } from "node:child_process";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";

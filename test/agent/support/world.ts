@@ -155,10 +155,15 @@ services:
   /** Starts a real agent process. */
   spawn(argv: string[] = [AGENT_BIN], env: Record<string, string> = {}): ChildProcess {
     writeFileSync(this.configFile, this.config());
-    const child = spawn(process.execPath, [...argv, "--config", this.configFile], {
-      stdio: ["ignore", "ignore", process.env.AGENT_LOG === undefined ? "ignore" : "inherit"],
-      env: { ...process.env, ...env },
-    });
+    // A test runner's NODE_OPTIONS would make a slow, instrumented agent of it.
+    const child = spawn(
+      "/usr/bin/env",
+      ["-u", "NODE_OPTIONS", process.execPath, ...argv, "--config", this.configFile],
+      {
+        stdio: ["ignore", "ignore", process.env.AGENT_LOG === undefined ? "ignore" : "inherit"],
+        env: { ...process.env, ...env },
+      },
+    );
     this.#children.push(child);
     return child;
   }
