@@ -1,7 +1,7 @@
 import Database from "better-sqlite3";
 import type { HostOnDisk } from "../support/fleet-on-disk/index.js";
 
-export interface BackendState {
+interface BackendState {
   /** The version that last wrote it. */
   readonly version: string | null;
   /** What corrupted it; null: nothing did. */
@@ -10,7 +10,7 @@ export interface BackendState {
   readonly formats: readonly number[];
 }
 
-export interface AuditRow {
+interface AuditRow {
   readonly seq: number;
   readonly at: number;
 }
