@@ -6,6 +6,7 @@ import { allowedBy } from "./allowed.js";
 import type { Clock } from "./clock.js";
 import type { AgentConfig } from "./config.js";
 import type { Exec } from "./exec.js";
+import { Banner } from "./facts/banner.js";
 import { roomAt } from "./facts/disk.js";
 import { FactsReporter } from "./facts/reporter.js";
 import type { Host, Machine } from "./host.js";
@@ -62,6 +63,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     http,
     exec,
     log,
+    banner: new Banner(),
     controller: { base: config.controller, token: options.token },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
   };

@@ -1,6 +1,7 @@
 import type { Allowed } from "./allowed.js";
 import type { Clock } from "./clock.js";
 import type { Exec } from "./exec.js";
+import type { Banner } from "./facts/banner.js";
 import type { Http } from "./http.js";
 import type { Logger } from "./log.js";
 
@@ -19,6 +20,8 @@ export interface Host {
   http: Http;
   exec: Exec;
   log: Logger;
+  /** Remembers which build is installed. */
+  banner: Banner;
   /** Where artifacts come from, and with which credentials. */
   controller: { base: string; token: string };
   /** A download that stands still this long is given up; it resumes at the next attempt. */

@@ -3,6 +3,7 @@ export { type Agent, type AgentOptions, startAgent } from "./agent.js";
 export { type Clock, systemClock } from "./clock.js";
 export { type AgentConfig, type ProcessConfig, parseConfig, type ServiceConfig, type SystemdConfig } from "./config.js";
 export { type Exec, systemExec } from "./exec.js";
+export { Banner } from "./facts/banner.js";
 export { samplesOf } from "./facts/metrics.js";
 export { type Http, systemHttp } from "./http.js";
 export { type JournalDisk, openJournalDisk } from "./journal/disk.js";

@@ -83,6 +83,26 @@ export const FactProbe = Type.Object(
     version: Type.Array(VersionProbe, { maxItems: 8 }),
     checks: Type.Array(Check, { maxItems: 32 }),
     disks: Type.Array(Path, { maxItems: 16 }),
+    /**
+     * How the installed binary says which build it is. `program` lies below `link`; it is run with the one argument
+     * `version`, and what it prints is searched for these words.
+     */
+    banner: Type.Optional(
+      Type.Object(
+        {
+          program: Path,
+          editions: Type.Array(
+            Type.Object(
+              { says: Type.String({ minLength: 1, maxLength: 128 }), edition: Type.String({ maxLength: 32 }) },
+              { additionalProperties: false },
+            ),
+            { maxItems: 8 },
+          ),
+          fips: Type.String({ minLength: 1, maxLength: 128 }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
   },
   { additionalProperties: false },
 );

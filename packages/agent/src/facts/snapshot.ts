@@ -2,7 +2,6 @@ import type { FactProbe, HostFacts } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
 import type { Host } from "../host.js";
 import { installedVersion, keptVersions } from "../versions/installed.js";
-import { readManifest, versionDir } from "../versions/manifest.js";
 import { roomAt } from "./disk.js";
 import { ailmentsOf } from "./health.js";
 import { runningVersion } from "./running.js";
@@ -25,7 +24,7 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
     ailmentsOf(probe.checks, pid, host, signal),
     Promise.all(probe.disks.map(roomAt)),
   ]);
-  const manifest = installed === null ? null : await readManifest(versionDir(versionsDir, installed));
+  const build = await host.banner.buildOf(probe, installed, host);
   if (status.state !== "running") ailments.unshift(`the service is ${status.state}`);
   return {
     host: host.name,
@@ -33,8 +32,7 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
     agentVersion: AGENT_VERSION,
     os: host.machine.os,
     arch: GO_ARCH[host.machine.arch] ?? host.machine.arch,
-    edition: manifest?.edition ?? "oss",
-    fips: manifest?.fips ?? false,
+    ...build,
     installed,
     running,
     kept: kept.slice(0, 256),

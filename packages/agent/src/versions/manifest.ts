@@ -9,8 +9,6 @@ export const MANIFEST_NAME = ".belay-manifest.json";
 export interface VersionManifest {
   version: string;
   artifact: { sha256: string; size: number };
-  edition?: string;
-  fips?: boolean;
   files: ManifestFile[];
 }
 

@@ -27,6 +27,12 @@ const probe = {
   version: probes,
   checks: [...alive, aliveProxy],
   disks: ["{versionsDir}", "{data}", "{backups}"],
+  // `Teleport Enterprise v17.4.2 git:... go1.23.6 X:boringcrypto`
+  banner: {
+    program: "{link}/teleport",
+    editions: [{ says: "Teleport Enterprise", edition: "ent" }],
+    fips: "boringcrypto",
+  },
 };
 
 /** What would be missed: the state backend, who this host is, and how it is set up. */
