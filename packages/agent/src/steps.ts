@@ -136,11 +136,12 @@ export class Steps {
       const attempt = this.#attempt(entry, deadline.signal);
       const outcome = await perform(entry.op, host, attempt);
       if (!(await this.#writeDown(entry, outcome, startedAt))) return;
-      // A success is told after the facts that show it, so that a gate that opens on it shows them too (I8). A failure
-      // is told at once: looking at a host in trouble takes its time.
-      if (outcome.status === "done" && outcome.changed && MOVES.has(entry.op.kind)) await changed();
+      // What holds is told after the facts that show it, so that a gate that opens on it shows them too (I8), and the way
+      // back from a revert is planned from them. A failure is told at once: looking at a host in trouble takes its time.
+      const moved = outcome.status === "done" && outcome.changed && MOVES.has(entry.op.kind);
+      if (moved || outcome.status === "reverted") await changed();
       this.#tell(entry);
-      if (outcome.status !== "done") void changed();
+      if (outcome.status !== "done" && outcome.status !== "reverted") void changed();
     } catch (error) {
       if (!this.#halting.signal.aborted) throw error;
       host.log.info({ step: entry.step }, "step stays open: the agent stops");
