@@ -65,7 +65,10 @@ export function parseConfig(text: string, path: string): Config {
   const document = parseDocument(text, { lineCounter: lines });
   const broken = document.errors[0];
   if (broken !== undefined) {
-    throw new BelayError("config-invalid", `${path}:${lines.linePos(broken.pos[0]).line}: ${broken.message.split("\n")[0]}`);
+    throw new BelayError(
+      "config-invalid",
+      `${path}:${lines.linePos(broken.pos[0]).line}: ${broken.message.split("\n")[0]}`,
+    );
   }
   const file = decodeAt(path, document.toJS() ?? {});
   const folder = dirname(path);

@@ -1,4 +1,4 @@
-export { installRelease, linkVersion } from "./install.js";
-export { type LayOutOptions, layOutFleet, readLayout } from "./lay-out.js";
+export { installRelease } from "./install.js";
+export { layOutFleet, readLayout } from "./lay-out.js";
 export { type ClusterOnDisk, type HostOnDisk, hostOf, type Layout } from "./layout.js";
 export * from "./services.js";

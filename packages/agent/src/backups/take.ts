@@ -2,6 +2,7 @@ import { copyFile, mkdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type BackupItem, type BackupResult, type BackupSpec, BelayError } from "@belay/shared";
 import { digestOfFile, makeDir, orMissing, syncDir, syncTree, writeDurably } from "../durable.js";
+import { roomAt } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import { BACKUP_MANIFEST, type BackupManifest, type BackupRecord, needBackup } from "./manifest.js";
 import { copyDatabase } from "./sqlite.js";
@@ -85,6 +86,7 @@ async function keep(
     });
   }
   const file = `${index}-${basename(item.path)}`;
+  await needRoom(meta.size, into);
   if (item.kind === "sqlite") await copyDatabase(host.exec, source, join(into, file), signal);
   else await copyFile(source, join(into, file));
   const { uid, gid, mode } = meta;
@@ -97,6 +99,16 @@ async function keep(
     gid,
     mode: mode & 0o7777,
   };
+}
+
+/** Said before the copy is begun: what a copy program makes of a full disk in the middle names neither path nor amount. */
+async function needRoom(bytes: number, into: string): Promise<void> {
+  const { freeBytes } = await roomAt(into);
+  if (freeBytes >= bytes) return;
+  throw new BelayError("backup-no-room", `a copy of ${bytes} bytes does not fit: ${freeBytes} are free at ${into}`, {
+    hint: "make room on that disk, or point the variable `backups` elsewhere in fleet.yaml",
+    context: { path: into, needed: bytes, free: freeBytes },
+  });
 }
 
 /** Runs one of the host's own commands with a path as its last argument. Throws `command-failed`. */

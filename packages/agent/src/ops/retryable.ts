@@ -5,6 +5,7 @@
 const RETRYABLE: ReadonlySet<string> = new Set([
   "artifact-unavailable",
   "backup-busy",
+  "backup-no-room",
   "command-timeout",
   "deadline-exceeded",
   "download-cut",

@@ -26,11 +26,6 @@ export type Admission =
   | { readonly kind: "wait" }
   | { readonly kind: "refused"; readonly why: string };
 
-export interface Resource {
-  readonly name: string;
-  readonly format: number;
-}
-
 /** On another machine a process can't be looked at, so its heartbeat speaks for it, for so long. */
 const SILENT_AFTER_MS = 2_000;
 /** How long one transaction waits for another process: longer means somebody copies the file under a lock. */
