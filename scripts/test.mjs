@@ -27,6 +27,13 @@ for (const [name, program, args] of checks) {
   else failed += 1;
 }
 
+// tap puts itself together for the plugins of .taprc; left to the first run, that run would still load the default ones.
+const built = spawnSync("npx", ["tap", "build"], { cwd: root, encoding: "utf8" });
+if (built.status !== 0) {
+  process.stderr.write(`${built.stdout}${built.stderr}`);
+  process.exit(1);
+}
+
 const reporter = process.stdout.isTTY ? [] : ["--reporter=min"];
 const files = part.length > 0 ? testFiles(part) : [];
 const tap = spawn("npx", ["tap", "run", `--output-file=${output}`, ...reporter, ...files], {

@@ -1,20 +1,21 @@
-import { BelayError, errorInfo, type Op, type Outcome, type Progress, type Step, type StepId } from "@belay/shared";
+import { BelayError, type Progress, type StepId } from "@belay/shared";
 import type { Logger } from "pino";
 import type { LoggedEvent, RunView } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
-import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../plan/program.js";
+import { indexPlan } from "../plan/program.js";
 import { decide } from "../run/decide.js";
 import type { World } from "../run/decision.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import { fold, isNews } from "../run/fold.js";
-import { OUTCOME_GRACE_MS } from "../run/pace.js";
 import type { Flight, RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
 import type { BackupRow } from "../store/runs.js";
+import { Dispatch } from "./dispatch.js";
 import { backupOf, believe } from "./kept.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
 import { readBack } from "./read-back.js";
+import { lostWithJournal, storeWait } from "./setback.js";
 
 /** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
 export type CommandBuilder = (state: RunState, now: number, world: World) => readonly RunEvent[];
@@ -55,12 +56,10 @@ export class Runner {
   readonly run: string;
   readonly plan: Plan;
   readonly #parts: RunnerParts;
-  readonly #index: PlanIndex;
+  readonly #dispatch: Dispatch;
   readonly #world: World;
   readonly #watchers = new Set<RunWatcher>();
   readonly #notes = new Map<StepId, string>();
-  /** The ops of steps in flight: filled in once, to be sent and to judge the outcome by. */
-  readonly #ops = new Map<StepId, Op>();
   #state: RunState;
   #seq: number;
   #waits: readonly Wait[] = [];
@@ -69,11 +68,11 @@ export class Runner {
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
-  private constructor(parts: RunnerParts, index: PlanIndex, state: RunState, seq: number) {
+  private constructor(parts: RunnerParts, state: RunState, seq: number) {
     this.run = parts.run;
     this.plan = parts.plan;
     this.#parts = parts;
-    this.#index = index;
+    this.#dispatch = new Dispatch(parts.run, indexPlan(parts.plan), parts.hosts, parts.now);
     this.#state = state;
     this.#seq = seq;
     this.#world = {
@@ -89,7 +88,7 @@ export class Runner {
   /** Reads a run back from its log. It does nothing before `begin`. */
   static async load(parts: RunnerParts): Promise<Runner> {
     const { state, seq } = await readBack(parts.log, parts.run, parts.plan);
-    return new Runner(parts, indexPlan(parts.plan), state, seq);
+    return new Runner(parts, state, seq);
   }
 
   /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */
@@ -201,7 +200,7 @@ export class Runner {
     const logged = batch.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
     this.#seq += logged.length;
     for (const act of batch.afterwards) act();
-    for (const step of batch.intended) this.#dispatch(step);
+    for (const step of batch.intended) this.#dispatch.send(step, this.#state);
     this.#announce(logged);
     const end = logged.at(-1)?.event;
     if (end?.type === "run-ended") {
@@ -244,17 +243,13 @@ export class Runner {
       return;
     }
     const { check } = this.#state;
-    const op = this.#opOf(step);
+    const op = this.#dispatch.opOf(step);
     const outcome = check ? report.outcome : believe(op, report.outcome, this.#parts.hosts.clockOffsetOf(step.host));
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
     this.#notes.delete(report.step);
-    this.#ops.delete(report.step);
+    this.#dispatch.forget(report.step);
     if (check) return;
-    const backup = backupOf(
-      { run: this.run, hop: this.#index.stages.get(step.stage)?.hop.id ?? "", host: step.host },
-      op,
-      outcome,
-    );
+    const backup = backupOf({ run: this.run, hop: this.#dispatch.hopOf(step.stage), host: step.host }, op, outcome);
     if (backup !== null) batch.backups.push(backup);
   }
 
@@ -277,33 +272,9 @@ export class Runner {
     }
   }
 
-  #dispatch(step: Flight): void {
-    const message: Step = {
-      type: "step",
-      step: step.step,
-      fence: this.#state.fence,
-      check: this.#state.check,
-      // The agent stops a little before the controller gives the step up, so that its own word still counts.
-      deadlineMs: Math.max(1, step.deadlineAt - OUTCOME_GRACE_MS - this.#parts.now()),
-      op: this.#opOf(step),
-    };
-    this.#parts.hosts.send(step.host, message);
-  }
-
   #resend(steps: readonly Flight[]): void {
     if (!this.#parts.lease.held) return;
-    for (const step of steps) this.#dispatch(step);
-  }
-
-  #opOf(step: Flight): Op {
-    const known = this.#ops.get(step.step);
-    if (known !== undefined) return known;
-    const where = { run: this.run, stage: step.stage, host: step.host };
-    const ops = step.batch === -1 ? stopOpsFor(this.#index, where) : opsFor(this.#index, where);
-    const op = ops[step.index];
-    if (op === undefined) throw new BelayError("internal", `plan ${this.plan.id} has no op for step ${step.step}`);
-    this.#ops.set(step.step, op);
-    return op;
+    for (const step of steps) this.#dispatch.send(step, this.#state);
   }
 
   #announce(events: readonly LoggedEvent[]): void {
@@ -351,25 +322,4 @@ class Batch {
   readonly backups: BackupRow[] = [];
   readonly intended: Flight[] = [];
   readonly afterwards: (() => void)[] = [];
-}
-
-function lostWithJournal(step: Flight, at: number): RunEvent {
-  const outcome: Outcome = {
-    status: "unknown",
-    error: {
-      code: "journal-lost",
-      message: `${step.host} came back without its journal: what it did of this step is not known`,
-      hint: "Look at the host, then retry or skip it.",
-    },
-  };
-  return { type: "step-ended", at, step: step.step, outcome };
-}
-
-function storeWait(error: unknown, now: number): Wait {
-  return {
-    code: "store-failing",
-    message: `the database does not take events: ${errorInfo(error).message}`,
-    since: now,
-    unblock: "Make room or mend the disk under belayd's dataDir; it tries again by itself.",
-  };
 }
