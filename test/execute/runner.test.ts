@@ -84,7 +84,8 @@ t.test("I7: an agent that lost its journal leaves its steps unknown, never done"
   const scene = new Scene(noopPlan(["node-1"]));
   const runner = await scene.runner();
   await eventually(() => scene.hosts.sent.length === 1);
-  runner.connected("node-1", true);
+  await runner.connected("node-1", true);
+  t.equal(scene.log.ofType("step-ended").length, 1, "the loss is on disk before it may be forgotten");
   await eventually(() => scene.log.ofType("failure-opened").length === 1);
   t.match(scene.log.ofType("step-ended"), [{ outcome: { status: "unknown", error: { code: "journal-lost" } } }]);
   await runner.stop();

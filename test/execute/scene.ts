@@ -1,5 +1,5 @@
 import type { LoggedEvent } from "@belay/controller/api/contract";
-import type { HeldLease, Hosts, RunLog } from "@belay/controller/execute/ports";
+import type { Hosts, RunLog } from "@belay/controller/execute/ports";
 import { Runner } from "@belay/controller/execute/runner";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
@@ -84,10 +84,11 @@ export class FakeHosts implements Hosts {
 export class Scene {
   readonly log = new MemoryLog();
   readonly hosts = new FakeHosts();
-  readonly lease = { fence: 1, held: true, async release() {} } satisfies HeldLease as {
-    fence: number;
-    held: boolean;
-    release(): Promise<void>;
+  readonly lease: { fence: number; held: boolean; rest(): void; release(): Promise<void> } = {
+    fence: 1,
+    held: true,
+    rest() {},
+    async release() {},
   };
   readonly ended: string[] = [];
   readonly plan: Plan;

@@ -22,7 +22,9 @@ async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
   const journals = new Map<string, string>();
   const heard: string[] = [];
   const events: AgentEvents = {
-    connected: (host, hello, forgot) => heard.push(`connected ${host} open=${hello.open.length} forgot=${forgot}`),
+    connected: async (host, hello, forgot) => {
+      heard.push(`connected ${host} open=${hello.open.length} forgot=${forgot}`);
+    },
     disconnected: (host) => heard.push(`disconnected ${host}`),
     outcome: (host, { step, outcome }) => heard.push(`outcome ${host} ${step} ${outcome.status}`),
     progress: (host, { note }) => heard.push(`progress ${host} ${note}`),
@@ -31,10 +33,9 @@ async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
   const gateway = new Gateway({
     registry: {
       hostOfToken: async (hash) => (hash === hashToken(TOKEN) ? "node-1" : null),
-      swapJournal: async (host, journal) => {
-        const before = journals.get(host) ?? null;
+      journalOf: async (host) => journals.get(host) ?? null,
+      saveJournal: async (host, journal) => {
         journals.set(host, journal);
-        return before;
       },
     },
     presence,

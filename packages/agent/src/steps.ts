@@ -76,7 +76,9 @@ export class Steps {
     } catch (error) {
       // The intent is not on disk, so nothing is done (I7).
       host.log.error({ step: step.step, error: errorInfo(error) }, "step not accepted: the journal can't be written");
-      this.#refuse(step, error, true);
+      // After a failed fsync the intent may be on the disk all the same, and be carried out by this agent's next life. To
+      // refuse would be to promise that it isn't: silence lets the controller call it unknown, which is true (I7).
+      if (errorInfo(error).code !== "journal-broken") this.#refuse(step, error, true);
       return;
     } finally {
       this.#accepting.delete(step.step);

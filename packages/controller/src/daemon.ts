@@ -77,7 +77,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
       gateway.send(host, { type: "ack", step });
     },
   };
-  const errands = new Errands(hosts, () => leases.newestFence());
+  const errands = new Errands(
+    hosts,
+    async (host) => controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence()),
+  );
   const controller = new Controller({
     plans,
     runs,
@@ -88,8 +91,9 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
     soleController: true,
     isStored: async ({ sha256, size }) => (await artifacts.sizeOf(sha256)) === size,
+    advisoriesOf: (release) => shelf.advisoriesOf(release),
     ended: async (run, result) => {
-      if (result === "rolled-back") await rollbacks.goOn(run);
+      await rollbacks.runEnded(run, result);
     },
   });
   const gateway = new Gateway({
@@ -151,15 +155,17 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     newToken,
   });
 
+  await server.listen({ host: config.listen.host, port: config.listen.port });
+  // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
-  await server.listen({ host: config.listen.host, port: config.listen.port });
   const { address, family, port } = server.server.address() as AddressInfo;
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
   const stop = async () => {
     clearInterval(saving);
+    rollbacks.stop();
     await controller.stop();
     await gateway.close();
     await server.close();

@@ -49,5 +49,6 @@ program.parseAsync().catch((thrown: unknown) => {
   process.stderr.write(`error[${error.code}]: ${error.message}\n`);
   if (error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
   if (process.env.BELAY_DEBUG === "1") process.stderr.write(`${(thrown as Error).stack}\n`);
-  process.exitCode = 1;
+  // What a failed start had made already (timers, the lock on the folder) must not keep a belayd alive that does nothing.
+  process.exit(1);
 });

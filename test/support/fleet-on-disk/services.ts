@@ -3,6 +3,7 @@ import { closeSync, openSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { plainEnv } from "../plain-env.js";
 import type { DiaryLine } from "../standin/src/diary.js";
 import { type HostOnDisk, hostOf, type Layout } from "./layout.js";
 
@@ -28,7 +29,7 @@ export function startService(host: HostOnDisk, env: Readonly<Record<string, stri
   const child = spawn(program, args, {
     detached: true,
     stdio: ["ignore", log, log],
-    env: { ...process.env, ...env, BELAY_SERVICE: host.service.marker },
+    env: { ...plainEnv(), ...env, BELAY_SERVICE: host.service.marker },
   });
   // A program that isn't there shows as "nothing answers", like every other failure of a start.
   child.on("error", () => undefined);

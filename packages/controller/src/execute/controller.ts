@@ -10,7 +10,7 @@ import type { PlanStore } from "../store/plans.js";
 import type { RunRow, RunStore } from "../store/runs.js";
 import type { Errands } from "./errand.js";
 import { holdLease } from "./lease.js";
-import type { Hosts } from "./ports.js";
+import type { HeldLease, Hosts } from "./ports.js";
 import { Runner } from "./runner.js";
 
 export interface ControllerParts {
@@ -25,6 +25,10 @@ export interface ControllerParts {
   readonly soleController: boolean;
   /** Are an artifact's bytes here, for agents to fetch? */
   readonly isStored: (artifact: { sha256: string; size: number }) => Promise<boolean>;
+  /** What speaks against a release now. */
+  readonly advisoriesOf: (
+    version: string,
+  ) => Promise<{ code: "release-blocked" | "release-suspect"; reason: string }[]>;
   /** What follows a run's end, once its lease is free. */
   readonly ended: (run: string, result: RunResult) => Promise<void>;
 }
@@ -37,6 +41,9 @@ export class Controller implements AgentEvents {
   readonly #parts: ControllerParts;
   readonly #owner = `belayd-${process.pid}-${randomBytes(4).toString("hex")}`;
   readonly #runners = new Map<string, Runner>();
+  /** Unfinished runs that could not be taken up: what agents say of them is not lost on them. */
+  readonly #stranded = new Set<string>();
+  readonly #leases = new Set<HeldLease>();
 
   constructor(parts: ControllerParts) {
     this.#parts = parts;
@@ -49,6 +56,7 @@ export class Controller implements AgentEvents {
         await this.#takeUp(row.id, await this.#parts.plans.get(row.plan), null);
         this.#parts.log.info({ run: row.id }, "run taken up again");
       } catch (error) {
+        this.#stranded.add(row.id);
         this.#parts.log.error({ run: row.id, error: errorInfo(error) }, "cannot take a run up");
       }
     }
@@ -59,6 +67,7 @@ export class Controller implements AgentEvents {
     const plan = await this.#parts.plans.get(request.plan);
     if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
     await this.#needArtifacts(plan);
+    await this.#needGoodReleases(plan);
     return this.#takeUp(newRunId(plan, this.#parts.now()), plan, request);
   }
 
@@ -90,12 +99,15 @@ export class Controller implements AgentEvents {
     });
   }
 
-  connected(host: string, _hello: Hello, forgot: boolean): void {
-    for (const runner of this.#runners.values()) runner.connected(host, forgot);
+  async connected(host: string, _hello: Hello, forgot: boolean): Promise<void> {
+    // A run that couldn't be taken up may have sent it something too: its journal stays unknown until that is settled.
+    if (forgot && this.#stranded.size > 0)
+      throw new BelayError("run-not-here", "a run that is not here may be concerned");
+    await Promise.all(this.runnersOf(host).map((runner) => runner.connected(host, forgot)));
   }
 
-  disconnected(): void {
-    for (const runner of this.#runners.values()) runner.wake();
+  disconnected(host: string): void {
+    for (const runner of this.runnersOf(host)) runner.wake();
   }
 
   outcome(host: string, message: StepOutcome): void {
@@ -106,6 +118,8 @@ export class Controller implements AgentEvents {
       runner.report(report);
       return;
     }
+    // The agent keeps the outcome of a run that could not be taken up, for the controller that can.
+    if (this.#stranded.has(runOf(message.step))) return;
     // Its run has ended: nothing waits for it, and the agent need not keep it.
     this.#parts.log.warn(
       { host, step: message.step, status: message.outcome.status },
@@ -121,6 +135,7 @@ export class Controller implements AgentEvents {
   /** Leaves every run where it is; the next controller takes them up. */
   async stop(): Promise<void> {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+    for (const lease of this.#leases) lease.rest();
   }
 
   /** A run that would find out at its fetch stage, perhaps in the second hop, is not started. */
@@ -140,8 +155,24 @@ export class Controller implements AgentEvents {
     }
   }
 
+  /** I11: what was blocked since the plan was made, or fell under suspicion, is not run unless it was accepted by name. */
+  async #needGoodReleases(plan: Plan): Promise<void> {
+    const accepted = new Set(
+      plan.risks.filter((risk) => risk.accepted !== undefined).map((risk) => `${risk.code} ${risk.subject}`),
+    );
+    for (const version of Object.keys(plan.releases)) {
+      for (const { code, reason } of await this.#parts.advisoriesOf(version)) {
+        if (accepted.has(`${code} ${version}`)) continue;
+        throw new BelayError(code, `${version} must not be run: ${reason}`, {
+          hint: `Plan anew; belay release show ${version} tells who said so.`,
+        });
+      }
+    }
+  }
+
   async #takeUp(run: string, plan: Plan, start: RunRequest | null): Promise<Runner> {
     const { runs, leases, hosts, now, log } = this.#parts;
+    let runner: Runner | null = null;
     const lease = await holdLease({
       leases,
       run,
@@ -149,38 +180,51 @@ export class Controller implements AgentEvents {
       owner: this.#owner,
       now,
       ownersAreDead: this.#parts.soleController,
-      onLost: (lost) => log.error({ run: lost }, "lost the lease; this controller does nothing more for the run"),
+      log,
+      onRetaken: async () => runner?.begin(this.#owner),
     });
+    this.#leases.add(lease);
+    const ended = (id: string, result: RunResult) => {
+      this.#runners.delete(id);
+      this.#leases.delete(lease);
+      lease
+        .release()
+        .then(() => this.#parts.ended(id, result))
+        .catch((error: unknown) => log.error({ run: id, err: error }, "what follows a run's end failed"));
+    };
     try {
-      if (start !== null) {
-        await runs.create(run, plan, {
-          type: "run-started",
-          at: now(),
-          run,
-          plan: plan.id,
-          check: start.check ?? false,
-          by: start.by,
-          fence: lease.fence,
-        });
-      }
-      const ended = (id: string, result: RunResult) => {
-        this.#runners.delete(id);
-        lease
-          .release()
-          .then(() => this.#parts.ended(id, result))
-          .catch((error: unknown) => log.error({ run: id, err: error }, "what follows a run's end failed"));
-      };
-      const parts = { run, plan, log: runs, hosts, lease, now, logger: log, ended };
-      const runner = await Runner.load(parts);
+      if (start !== null) await runs.create(run, plan, startedBy(start, run, plan, lease.fence, now()));
+      runner = await Runner.load({ run, plan, log: runs, hosts, lease, now, logger: log, ended });
       this.#runners.set(run, runner);
       await runner.begin(this.#owner);
       return runner;
     } catch (error) {
       this.#runners.delete(run);
-      await lease.release();
+      this.#leases.delete(lease);
+      await runner?.stop();
+      // A run that was not there before leaves nothing behind. One that goes on keeps its clusters: it may have steps in
+      // flight on them (I13).
+      if (start === null) lease.rest();
+      else await this.#undoStart(run, now()).finally(() => lease.release());
       throw error;
     }
   }
+
+  /** Whoever asked for the run was told that it did not start: then the next controller must not start it either. */
+  async #undoStart(run: string, at: number): Promise<void> {
+    const { runs, log } = this.#parts;
+    try {
+      const { length } = await runs.read(run, 0, 2);
+      const reason = "it could not be started";
+      if (length === 1) await runs.append(run, 1, [{ type: "run-ended", at, result: "aborted", reason }], []);
+    } catch (error) {
+      log.error({ run, error: errorInfo(error) }, "a run that failed to start may start at the next restart");
+    }
+  }
+}
+
+function startedBy(start: RunRequest, run: string, plan: Plan, fence: number, at: number) {
+  return { type: "run-started", at, run, plan: plan.id, check: start.check ?? false, by: start.by, fence } as const;
 }
 
 /**

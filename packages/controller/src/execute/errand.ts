@@ -10,18 +10,19 @@ export class Errands {
   readonly #hosts: Hosts;
   readonly #waiting = new Map<StepId, (outcome: Outcome) => void>();
 
-  readonly #newestFence: () => Promise<number>;
+  readonly #fenceFor: (host: string) => Promise<number>;
 
-  constructor(hosts: Hosts, newestFence: () => Promise<number>) {
+  constructor(hosts: Hosts, fenceFor: (host: string) => Promise<number>) {
     this.#hosts = hosts;
-    this.#newestFence = newestFence;
+    this.#fenceFor = fenceFor;
   }
 
   /** Throws `host-offline` when the host isn't here, `errand-timeout` when it doesn't answer in time. */
   async ask(host: string, op: Op, timeoutMs: number): Promise<Outcome> {
     const step = `errand/${randomUUID()}/${host}`;
-    // Agents refuse what carries an older fence than they have seen (I13), whoever asks.
-    const fence = await this.#newestFence();
+    // Agents refuse what carries an older fence than they have seen (I13), whoever asks; and a newer one than its run's
+    // would shut that run out.
+    const fence = await this.#fenceFor(host);
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<Outcome>((resolve, reject) => {

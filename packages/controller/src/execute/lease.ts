@@ -1,3 +1,5 @@
+import { errorInfo } from "@belay/shared";
+import type { Logger } from "pino";
 import type { Lease, LeaseStore } from "../store/leases.js";
 import type { HeldLease } from "./ports.js";
 
@@ -7,7 +9,8 @@ const RENEW_EVERY_MS = 10_000;
 
 /**
  * Takes the clusters for a run and keeps the lease alive until it is released. A lease that could not be renewed in time
- * counts as lost even if nobody took it: a controller that was asleep must not act on what it remembers (I13).
+ * counts as lost even if nobody took it: a controller that was asleep must not act on what it remembers (I13). It is then
+ * asked for again, under a new fencing number, until it is had or the run is left.
  */
 export async function holdLease(parts: {
   leases: LeaseStore;
@@ -16,48 +19,56 @@ export async function holdLease(parts: {
   owner: string;
   now: () => number;
   ownersAreDead: boolean;
-  onLost: (run: string) => void;
+  log: Logger;
+  /** It was lost and is held again: what was decided before is to be looked at anew. */
+  onRetaken: () => Promise<void>;
 }): Promise<HeldLease> {
-  let lease: Lease | null = await parts.leases.acquire({
-    run: parts.run,
-    clusters: parts.clusters,
-    owner: parts.owner,
-    now: parts.now(),
-    ttlMs: LEASE_TTL_MS,
-    ownersAreDead: parts.ownersAreDead,
-  });
-  const { fence } = lease;
+  const { leases, run, now, log } = parts;
+  const acquire = () => leases.acquire({ ...parts, now: now(), ttlMs: LEASE_TTL_MS });
+  let newest: Lease = await acquire();
+  let lost = false;
   const lose = () => {
-    if (lease === null) return;
-    lease = null;
-    clearInterval(timer);
-    parts.onLost(parts.run);
+    if (!lost) log.error({ run }, "lost the lease: nothing more is done for this run until it is held again");
+    lost = true;
   };
+  const keep = async () => {
+    if (!lost && newest.expiresAt <= now()) lose();
+    if (lost) {
+      newest = await acquire();
+      lost = false;
+      log.info({ run, fence: newest.fence }, "the lease is held again");
+      await parts.onRetaken();
+      return;
+    }
+    const renewed = await leases.renew(newest, now(), LEASE_TTL_MS);
+    if (renewed === null) lose();
+    else newest = renewed;
+  };
+  let keeping = false;
   const timer = setInterval(() => {
-    const current = lease;
-    if (current === null) return;
-    parts.leases.renew(current, parts.now(), LEASE_TTL_MS).then(
-      (renewed) => {
-        if (lease === null) return;
-        if (renewed === null) lose();
-        else lease = renewed;
-      },
-      () => {
-        // The database did not answer; the lease stands until it expires, which `held` watches.
-      },
-    );
+    if (keeping) return;
+    keeping = true;
+    keep()
+      .catch((error: unknown) => log.warn({ run, error: errorInfo(error) }, "the lease can't be renewed now"))
+      .finally(() => {
+        keeping = false;
+      });
   }, RENEW_EVERY_MS);
   return {
-    fence,
+    get fence() {
+      return newest.fence;
+    },
     get held() {
-      if (lease !== null && lease.expiresAt <= parts.now()) lose();
-      return lease !== null;
+      if (!lost && newest.expiresAt <= now()) lose();
+      return !lost;
+    },
+    rest() {
+      clearInterval(timer);
     },
     async release() {
       clearInterval(timer);
-      const current = lease;
-      lease = null;
-      if (current !== null) await parts.leases.release(current);
+      lost = true;
+      await leases.release(newest);
     },
   };
 }

@@ -23,10 +23,13 @@ export interface Hosts {
   acknowledge(host: string, step: StepId): void;
 }
 
-/** A lease that is kept alive while the run goes on. `held` turns false for good once it is lost (I13). */
+/** A lease that is kept alive while the run goes on. Held again after it was lost, it has a higher `fence` (I13). */
 export interface HeldLease {
   readonly fence: number;
   readonly held: boolean;
+  /** Keeps it no longer alive and gives it up to nobody: the next controller takes it over with the run. */
+  rest(): void;
+  /** The run is over: its clusters are free. Idempotent. */
   release(): Promise<void>;
 }
 

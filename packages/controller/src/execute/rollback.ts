@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { PlanAnswer, RollbackAnswer, RollbackRequest } from "../api/contract.js";
 import { planRollback } from "../plan/rollback.js";
 import { rollback } from "../run/commands.js";
+import type { RunResult } from "../run/event.js";
 import type { PlanStore } from "../store/plans.js";
 import type { RecordStore } from "../store/records.js";
 import type { RunRow, RunStore } from "../store/runs.js";
@@ -12,6 +13,8 @@ import type { Hosts } from "./ports.js";
 import { readBack } from "./read-back.js";
 import { standingOf } from "./standing.js";
 
+/** Between looks whether the hosts that a rollback needs have come back. */
+const LOOK_AGAIN_MS = 5_000;
 /** How long whoever asked is kept waiting for steps in flight; the rollback starts afterwards all the same. */
 const PATIENCE_MS = 20_000;
 
@@ -32,10 +35,17 @@ export interface PendingRollback {
   readonly by: string;
   readonly reason: string;
   readonly scope: "stage" | "hop" | "run";
+  /** The run had ended long before: its hosts' own facts say where they are. */
+  readonly past: boolean;
 }
 
 /** A gate whose policy is to roll back says nothing of how far: back over the hop it stands in. */
-const BY_POLICY: PendingRollback = { by: "belayd", reason: "nobody answered a gate in time", scope: "hop" };
+const BY_POLICY: PendingRollback = {
+  by: "belayd",
+  reason: "nobody answered a gate in time",
+  scope: "hop",
+  past: false,
+};
 
 /**
  * The way back: ends the run, plans from where it really stopped, and starts the rollback as a run of its own, with its
@@ -43,24 +53,31 @@ const BY_POLICY: PendingRollback = { by: "belayd", reason: "nobody answered a ga
  */
 export class Rollbacks {
   readonly #parts: RollbackParts;
-  readonly #started = new Map<string, (answer: RollbackAnswer) => void>();
+  readonly #started = new Map<string, Waiter>();
+  readonly #going = new Set<string>();
+  readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(parts: RollbackParts) {
     this.#parts = parts;
   }
 
-  /** Throws `rollback-pending` when steps in flight take long: it then starts by itself. */
+  /** Throws `rollback-pending` when steps in flight take long, or it was asked for already: it then starts by itself. */
   async rollBack(runName: string, request: RollbackRequest): Promise<RollbackAnswer> {
     const { runs, records, controller } = this.#parts;
     const row = await runs.get(runName);
     const { by, reason = "", scope } = request;
-    const runner = controller.active(row.id);
-    const plan = await this.#plan(row, { by, reason, scope }, runner === null);
+    const past = controller.active(row.id) === null;
+    const wanted: PendingRollback = { by, reason, scope, past };
+    const plan = await this.#plan(row, wanted);
     // What can't be planned now is refused before the run is ended for it.
     if (!plan.ok || request.planOnly === true) return { plan, run: null };
-    await records.setPending(row.id, JSON.stringify({ by, reason, scope } satisfies PendingRollback));
-    if (runner === null) return this.goOn(row.id, true);
-    const started = new Promise<RollbackAnswer>((resolve) => this.#started.set(row.id, resolve));
+    if ((await records.pending(row.id)) !== null) throw pendingAlready(row.id);
+    const runner = controller.active(row.id);
+    // Refused here if it isn't legal, before anything is on record.
+    if (runner !== null) rollback(runner.state, { by, reason }, runner.state.lastAt);
+    await records.setPending(row.id, JSON.stringify(wanted));
+    if (runner === null) return this.goOn(row.id);
+    const started = new Promise<RollbackAnswer>((resolve, reject) => this.#started.set(row.id, { resolve, reject }));
     try {
       await runner.command((state, at) => rollback(state, { by, reason }, at));
     } catch (error) {
@@ -71,51 +88,105 @@ export class Rollbacks {
     return withPatience(started, row.id);
   }
 
-  /** A run has ended as rolled back (now, or before a restart): its rollback follows. `past`: it ended long ago. */
-  async goOn(run: string, past = false): Promise<RollbackAnswer> {
+  /** A run is over. As rolled back: its rollback follows. Otherwise nothing does, whatever was asked before. */
+  async runEnded(run: string, result: RunResult): Promise<void> {
+    const { records } = this.#parts;
+    if (result !== "rolled-back") {
+      await records.clearPending(run);
+      return;
+    }
+    if ((await records.pending(run)) === null) await records.setPending(run, JSON.stringify(BY_POLICY));
+    await this.goOn(run).catch((error: unknown) => this.#report(run, error));
+  }
+
+  /**
+   * Starts what is pending for a run that has ended. Hosts that are away (as all are, right after a restart) are waited
+   * for: the request stays on record until its run has started or can't be planned (I14).
+   */
+  async goOn(run: string): Promise<RollbackAnswer> {
+    if (this.#going.has(run)) throw pendingAlready(run);
+    this.#going.add(run);
+    try {
+      const answer = await this.#start(run);
+      if (answer !== null) return this.#settle(run, answer);
+    } catch (error) {
+      this.#started.get(run)?.reject(error);
+      this.#started.delete(run);
+      throw error;
+    } finally {
+      this.#going.delete(run);
+    }
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.goOn(run).catch((error: unknown) => this.#report(run, error));
+    }, LOOK_AGAIN_MS);
+    this.#timers.add(timer);
+    throw pendingAlready(run);
+  }
+
+  /** Starts what was asked for before belayd went down (I14), and forgets what its run's end has made void. */
+  async recover(): Promise<void> {
+    const { records, runs, controller } = this.#parts;
+    for (const run of await records.allPending()) {
+      if (controller.active(run) !== null) continue;
+      try {
+        const { past } = JSON.parse((await records.pending(run)) ?? "{}") as Partial<PendingRollback>;
+        if (past === true || (await runs.get(run)).result === "rolled-back") await this.goOn(run);
+        else await records.clearPending(run);
+      } catch (error) {
+        this.#report(run, error);
+      }
+    }
+  }
+
+  /** Starts nothing more. What is pending stays on record. */
+  stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  /** Null: hosts are away that it needs, and may come back. */
+  async #start(run: string): Promise<RollbackAnswer | null> {
     const { runs, records, controller, suspect, log } = this.#parts;
     const pending = await records.pending(run);
     const wanted = pending === null ? BY_POLICY : (JSON.parse(pending) as PendingRollback);
-    const plan = await this.#plan(await runs.get(run), wanted, past);
+    const plan = await this.#plan(await runs.get(run), wanted);
+    if (!plan.ok && plan.blocked.every(({ code }) => code === "host-unreachable")) {
+      log.warn({ run, hosts: plan.blocked.map(({ subject }) => subject).slice(0, 20) }, "rollback waits for hosts");
+      return null;
+    }
     if (!plan.ok || !plan.changes) {
       await records.clearPending(run);
       log.error({ run, blocked: plan.ok ? [] : plan.blocked }, "the rollback can't start; ask for it again");
-      return this.#settle(run, { plan, run: null });
+      return { plan, run: null };
     }
     for (const hop of plan.plan.hops) {
-      await suspect(
-        hop.from,
-        wanted.by,
-        `rolled back from in run ${run}${wanted.reason === "" ? "" : `: ${wanted.reason}`}`,
-      );
+      const why = wanted.reason === "" ? "" : `: ${wanted.reason}`;
+      await suspect(hop.from, wanted.by, `rolled back from in run ${run}${why}`);
     }
     const runner = await controller.start({ plan: plan.plan.id, by: wanted.by });
     await records.clearPending(run);
     log.info({ run, rollback: runner.run }, "rollback started");
-    return this.#settle(run, { plan, run: runner.run });
+    return { plan, run: runner.run };
   }
 
-  /** Starts what was asked for before belayd went down (I14). */
-  async recover(): Promise<void> {
-    for (const run of await this.#parts.records.allPending()) {
-      if (this.#parts.controller.active(run) !== null) continue;
-      await this.goOn(run).catch((error: unknown) => {
-        this.#parts.log.error({ run, error: errorInfo(error) }, "cannot start the rollback of a run");
-      });
-    }
+  #report(run: string, error: unknown): void {
+    const info = errorInfo(error);
+    if (info.code === "rollback-pending") return;
+    this.#parts.log.error({ run, error: info }, "cannot start the rollback of a run");
   }
 
   #settle(run: string, answer: RollbackAnswer): RollbackAnswer {
-    this.#started.get(run)?.(answer);
+    this.#started.get(run)?.resolve(answer);
     this.#started.delete(run);
     return answer;
   }
 
-  async #plan(row: RunRow, wanted: PendingRollback, past: boolean): Promise<PlanAnswer> {
+  async #plan(row: RunRow, wanted: PendingRollback): Promise<PlanAnswer> {
     const { plans, runs, records, planning, hosts, controller } = this.#parts;
     const plan = await plans.get(row.plan);
     const state = controller.active(row.id)?.state ?? (await readBack(runs, row.id, plan)).state;
-    const standing = standingOf(state, (host) => hosts.factsOf(host), past);
+    const standing = standingOf(state, (host) => hosts.factsOf(host), wanted.past);
     const [{ fleet, profile, facts }, backups, aside] = await Promise.all([
       planning.known(),
       records.backups({ run: row.id }),
@@ -147,6 +218,17 @@ export class Rollbacks {
     });
     return planning.keep(result, fleet, current, wanted.by);
   }
+}
+
+interface Waiter {
+  readonly resolve: (answer: RollbackAnswer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function pendingAlready(run: string): BelayError {
+  return new BelayError("rollback-pending", `a rollback of run ${run} is on record, and starts as soon as it can`, {
+    hint: "belay run list shows it when it has; belay host list shows which hosts are away",
+  });
 }
 
 async function withPatience(started: Promise<RollbackAnswer>, run: string): Promise<RollbackAnswer> {

@@ -1,4 +1,4 @@
-import { BelayError, type Progress, type StepId } from "@belay/shared";
+import { BelayError, errorInfo, type Progress, type StepId } from "@belay/shared";
 import type { Logger } from "pino";
 import type { LoggedEvent, RunView } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
@@ -15,14 +15,21 @@ import { Dispatch } from "./dispatch.js";
 import { backupOf, believe } from "./kept.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
 import { readBack } from "./read-back.js";
-import { lostWithJournal, storeWait } from "./setback.js";
+import { brokenWait, lostWithJournal, storeWait } from "./setback.js";
 
 /** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
 export type CommandBuilder = (state: RunState, now: number, world: World) => readonly RunEvent[];
 
 type Input =
   | { readonly kind: "report"; readonly report: Report }
-  | { readonly kind: "forgot"; readonly host: string }
+  | {
+      readonly kind: "returned";
+      readonly host: string;
+      readonly forgot: boolean;
+      readonly resolve: () => void;
+      readonly reject: (error: unknown) => void;
+    }
+  | { readonly kind: "resend" }
   | {
       readonly kind: "command";
       readonly build: CommandBuilder;
@@ -63,10 +70,13 @@ export class Runner {
   #state: RunState;
   #seq: number;
   #waits: readonly Wait[] = [];
-  #inbox: Input[] = [];
+  readonly #inbox: Input[] = [];
+  /** What the turn at work took out of the inbox. */
+  #working: readonly Input[] = [];
   #turning: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
+  #broken: string | null = null;
 
   private constructor(parts: RunnerParts, state: RunState, seq: number) {
     this.run = parts.run;
@@ -94,12 +104,11 @@ export class Runner {
   /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */
   async begin(owner: string): Promise<void> {
     const { lease } = this.#parts;
-    const inFlight = [...this.#state.inFlight.values()];
+    // Whether steps in flight reached their hosts nobody knows: they go out again, and a host that has them says so.
+    this.#inbox.push({ kind: "resend" });
     if (this.#state.fence !== lease.fence) {
       await this.command((_state, now) => [{ type: "lease-taken", at: now, owner, fence: lease.fence }]);
     }
-    // Whether steps in flight reached their hosts nobody knows: they go out again, and a host that has them says so.
-    this.#resend(inFlight.filter(({ step }) => this.#state.inFlight.has(step)));
     this.wake();
   }
 
@@ -122,10 +131,12 @@ export class Runner {
   /** Something outside changed (a host came or went): decide again. */
   wake(): void {
     if (this.#stopped || this.#turning !== null) return;
-    this.#turning = this.#turn().finally(() => {
-      this.#turning = null;
-      if (this.#inbox.length > 0) this.wake();
-    });
+    this.#turning = this.#turn()
+      .catch((error: unknown) => this.#giveUp(error))
+      .finally(() => {
+        this.#turning = null;
+        if (this.#inbox.length > 0) this.wake();
+      });
   }
 
   /** An agent's outcome. Acknowledged when it is on disk; a repeat is acknowledged and dropped. */
@@ -143,17 +154,23 @@ export class Runner {
 
   /** Settles when the command's events are on disk; rejects with the reason when it isn't legal now. */
   command(build: CommandBuilder): Promise<void> {
+    if (this.#stopped) return Promise.reject(this.#whyStopped());
     return new Promise<void>((resolve, reject) => {
       this.#inbox.push({ kind: "command", build, resolve, reject });
       this.wake();
     });
   }
 
-  /** A host is (again) here. Its steps in flight go out once more; if its journal is a new one, they are lost to it. */
-  connected(host: string, forgot: boolean): void {
-    if (forgot) this.#inbox.push({ kind: "forgot", host });
-    else this.#resend([...this.#state.inFlight.values()].filter((step) => step.host === host));
-    this.wake();
+  /**
+   * A host is (again) here. Its steps in flight go out once more; if its journal is a new one, they are lost to it, and
+   * the promise settles when that is on disk: before, the loss must not be forgotten (I7).
+   */
+  connected(host: string, forgot: boolean): Promise<void> {
+    if (this.#stopped) return this.#state.ended === null ? Promise.reject(this.#whyStopped()) : Promise.resolve();
+    return new Promise<void>((resolve, reject) => {
+      this.#inbox.push({ kind: "returned", host, forgot, resolve, reject });
+      this.wake();
+    });
   }
 
   watch(watcher: RunWatcher): () => void {
@@ -166,10 +183,7 @@ export class Runner {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#turning;
-    for (const input of this.#inbox) {
-      if (input.kind === "command") input.reject(new BelayError("shutting-down", "belayd is stopping"));
-    }
-    this.#inbox = [];
+    this.#turnAway(this.#inbox.splice(0));
   }
 
   async #turn(): Promise<void> {
@@ -178,9 +192,9 @@ export class Runner {
     // What arrives in the same tick joins this turn.
     await new Promise((resolve) => setImmediate(resolve));
     for (let more = true; more && !this.#stopped; ) {
-      const inputs = this.#inbox;
-      this.#inbox = [];
-      more = await this.#advance(inputs);
+      this.#working = this.#inbox.splice(0);
+      more = await this.#advance(this.#working);
+      this.#working = [];
     }
   }
 
@@ -205,6 +219,7 @@ export class Runner {
     const end = logged.at(-1)?.event;
     if (end?.type === "run-ended") {
       this.#stopped = true;
+      this.#turnAway(this.#inbox.splice(0));
       this.#parts.ended(this.run, end.result);
       return false;
     }
@@ -217,11 +232,18 @@ export class Runner {
       case "report":
         this.#absorbReport(input.report, batch);
         return;
-      case "forgot":
-        for (const step of [...this.#state.inFlight.values()]) {
-          if (step.host === input.host) this.#apply(lostWithJournal(step, this.#parts.now()), batch);
-        }
+      case "returned": {
+        const flights = [...this.#state.inFlight.values()].filter(({ host }) => host === input.host);
+        if (input.forgot) for (const step of flights) this.#apply(lostWithJournal(step, this.#parts.now()), batch);
+        else batch.afterwards.push(() => this.#resend(flights));
+        batch.afterwards.push(input.resolve);
         return;
+      }
+      case "resend": {
+        const flights = [...this.#state.inFlight.values()];
+        batch.afterwards.push(() => this.#resend(flights));
+        return;
+      }
       case "command":
         try {
           for (const event of input.build(this.#state, this.#parts.now(), this.#world)) this.#apply(event, batch);
@@ -235,19 +257,20 @@ export class Runner {
 
   #absorbReport(report: Report, batch: Batch): void {
     batch.afterwards.push(() => this.#parts.hosts.acknowledge(report.host, report.step));
-    // An outcome that is on record already, or of a step that was never sent, is acknowledged and changes nothing (I7).
-    if (!isNews(this.#state, report.step, report.outcome)) return;
     const step = this.#state.inFlight.get(report.step) ?? this.#state.unknown.get(report.step);
     if (step === undefined || step.host !== report.host) {
-      this.#parts.logger.warn({ run: this.run, host: report.host, step: report.step }, "outcome of a step nobody sent");
+      this.#parts.logger.info(
+        { run: this.run, host: report.host, step: report.step },
+        "outcome on record, or of no step",
+      );
       return;
     }
     const { check } = this.#state;
     const op = this.#dispatch.opOf(step);
     const outcome = check ? report.outcome : believe(op, report.outcome, this.#parts.hosts.clockOffsetOf(step.host));
+    // What is on record already is acknowledged and changes nothing (I7).
+    if (!isNews(this.#state, report.step, outcome)) return;
     this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
-    this.#notes.delete(report.step);
-    this.#dispatch.forget(report.step);
     if (check) return;
     const backup = backupOf({ run: this.run, hop: this.#dispatch.hopOf(step.stage), host: step.host }, op, outcome);
     if (backup !== null) batch.backups.push(backup);
@@ -270,17 +293,56 @@ export class Runner {
       const step = this.#state.inFlight.get(event.step);
       if (step !== undefined) batch.intended.push(step);
     }
+    if (event.type === "step-ended") {
+      this.#notes.delete(event.step);
+      this.#dispatch.forget(event.step);
+    }
   }
 
+  /** Sends again what is still in flight. Called only when memory and disk say the same (I7). */
   #resend(steps: readonly Flight[]): void {
     if (!this.#parts.lease.held) return;
-    for (const step of steps) this.#dispatch.send(step, this.#state);
+    for (const step of steps) if (this.#state.inFlight.has(step.step)) this.#dispatch.send(step, this.#state);
+  }
+
+  /** Nobody will look at these any more: outcomes of a run that is over are acknowledged, everybody else is told. */
+  #turnAway(inputs: readonly Input[]): void {
+    for (const input of inputs) {
+      if (input.kind === "command") input.reject(this.#whyStopped());
+      else if (input.kind === "returned" && this.#state.ended !== null) input.resolve();
+      else if (input.kind === "returned") input.reject(this.#whyStopped());
+      else if (input.kind === "report" && this.#state.ended !== null) {
+        this.#parts.hosts.acknowledge(input.report.host, input.report.step);
+      }
+    }
+  }
+
+  #whyStopped(): BelayError {
+    if (this.#state.ended !== null) return new BelayError("run-ended", `run ${this.run} has ended`);
+    if (this.#broken !== null) return new BelayError("run-broken", `run ${this.run} stands still: ${this.#broken}`);
+    return new BelayError("shutting-down", "belayd is stopping");
+  }
+
+  /**
+   * A defect, by definition: what is legal is checked before it is done. This run stands still, with all it has recorded,
+   * and the others go on.
+   */
+  #giveUp(error: unknown): void {
+    this.#stopped = true;
+    this.#broken = errorInfo(error).message;
+    this.#waits = [brokenWait(error, this.#parts.now())];
+    this.#parts.logger.fatal({ run: this.run, err: error }, "this run stands still because of a defect in belayd");
+    this.#turnAway([...this.#working, ...this.#inbox.splice(0)]);
   }
 
   #announce(events: readonly LoggedEvent[]): void {
     for (const watcher of this.#watchers) {
-      if (events.length > 0) watcher.events(events);
-      watcher.changed(() => this.view());
+      try {
+        if (events.length > 0) watcher.events(events);
+        watcher.changed(() => this.view());
+      } catch (error) {
+        this.#parts.logger.error({ run: this.run, err: error }, "somebody who follows this run can't be told");
+      }
     }
   }
 
@@ -300,7 +362,7 @@ export class Runner {
       "cannot record events; nothing is dispatched until it works",
     );
     for (const input of inputs) if (input.kind === "command") input.reject(error);
-    this.#inbox = [...inputs.filter((input) => input.kind !== "command"), ...this.#inbox];
+    this.#inbox.unshift(...inputs.filter((input) => input.kind !== "command"), { kind: "resend" });
     this.#waits = [storeWait(error, this.#parts.now())];
     for (let read = false; !read && !this.#stopped; ) {
       await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));

@@ -25,3 +25,13 @@ export function storeWait(error: unknown, now: number): Wait {
     unblock: "Make room or mend the disk under belayd's dataDir; it tries again by itself.",
   };
 }
+
+/** Why a run does nothing after a defect of belayd itself. */
+export function brokenWait(error: unknown, now: number): Wait {
+  return {
+    code: "run-broken",
+    message: `belayd met a defect of its own in this run: ${errorInfo(error).message}`,
+    since: now,
+    unblock: "Nothing is lost. Restart belayd to take the run up again, and report the defect with belayd's log.",
+  };
+}

@@ -33,8 +33,9 @@ export function standingOf(state: RunState, factsOf: (host: string) => HostFacts
 }
 
 function doubtfulHosts(state: RunState): Set<string> {
-  const failed = state.batch?.failed.keys() ?? [];
-  return new Set([...failed, ...[...state.unknown.values()].map(({ host }) => host)]);
+  const failed = [...state.hosts.values()].filter((one) => one.failed + one.unreachable > 0).map(({ host }) => host);
+  const unknown = [...state.unknown.values()].map(({ host }) => host);
+  return new Set([...(state.batch?.failed.keys() ?? []), ...state.setAside, ...failed, ...unknown]);
 }
 
 /** The newest hop that took the host to the version it has; null: it has not moved. */

@@ -26,14 +26,18 @@ import { Session } from "./session.js";
 export interface Registry {
   /** Null: no such token. */
   hostOfToken(tokenHash: string): Promise<string | null>;
-  /** Remembers a host's journal id; answers the one before. */
-  swapJournal(host: string, journal: string, at: number): Promise<string | null>;
+  /** The id of the journal that the host had last; null: none is known. */
+  journalOf(host: string): Promise<string | null>;
+  saveJournal(host: string, journal: string, at: number): Promise<void>;
 }
 
 /** Where what agents say goes. Calls come in the order of one connection's frames and must not throw. */
 export interface AgentEvents {
-  /** Welcomed. `forgot`: its journal is a new one, so what it had been sent before is lost to it. */
-  connected(host: string, hello: Hello, forgot: boolean): void;
+  /**
+   * Welcomed. `forgot`: its journal is a new one, so what it had been sent before is lost to it. Settles when every run
+   * has that on record: only then is the new journal taken for the host's own (I7).
+   */
+  connected(host: string, hello: Hello, forgot: boolean): Promise<void>;
   disconnected(host: string): void;
   outcome(host: string, message: StepOutcome): void;
   progress(host: string, message: Progress): void;
@@ -103,16 +107,17 @@ export class Gateway {
 
   /** Takes over an HTTP upgrade request for the agents' path. */
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on("error", (error) => this.#log.debug({ err: error }, "agent socket failed during upgrade"));
     const host = await this.#authenticate(request);
     if (socket.destroyed) return;
     if (host === null || this.#pending.size >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      refuseUpgrade(socket, status);
       return;
     }
-    this.#server.handleUpgrade(request, socket, head, (websocket) => this.#greet(host, websocket));
+    this.#server.handleUpgrade(request, socket, head, (websocket) => {
+      this.#greet(host, websocket, () => this.#authenticate(request));
+    });
   }
 
   /** Hands a message to a host's live session. False: none, or it can't take more. */
@@ -131,7 +136,11 @@ export class Gateway {
   disconnect(host: string, error: ErrorInfo): void {
     const session = this.#sessions.get(host);
     session?.send({ type: "refused", error, retry: false });
-    session?.close(CloseCode.unauthorized, error.code);
+    if (session === undefined) return;
+    session.close(CloseCode.unauthorized, error.code);
+    this.#sessions.delete(host);
+    this.#presence.left(host, this.#now());
+    this.#events.disconnected(host);
   }
 
   /** Ends all connections and the sweep. Idempotent. */
@@ -159,7 +168,7 @@ export class Gateway {
   }
 
   /** Waits for hello. Until it comes the connection is nobody's; the timer dies with this phase. */
-  #greet(host: string, socket: WebSocket): void {
+  #greet(host: string, socket: WebSocket, identify: () => Promise<string | null>): void {
     this.#pending.add(socket);
     const timer = setTimeout(() => {
       this.#count("hello-timeout");
@@ -174,13 +183,19 @@ export class Gateway {
     socket.once("message", (data, isBinary) => {
       settle();
       socket.pause();
-      this.#welcome(host, socket, data, isBinary)
+      this.#welcome(host, socket, identify, data, isBinary)
         .catch((error: unknown) => this.#refuse(host, socket, error))
         .finally(() => socket.resume());
     });
   }
 
-  async #welcome(host: string, socket: WebSocket, data: RawData, isBinary: boolean): Promise<void> {
+  async #welcome(
+    host: string,
+    socket: WebSocket,
+    identify: () => Promise<string | null>,
+    data: RawData,
+    isBinary: boolean,
+  ): Promise<void> {
     const message = read(data, isBinary);
     if (message.type !== "hello")
       throw new BelayError("hello-missing", `the first message is ${message.type}, not hello`);
@@ -198,8 +213,12 @@ export class Gateway {
         },
       );
     }
+    const probe = this.#probe(host);
     const now = this.#now();
-    const before = await this.#registry.swapJournal(host, message.journal, now);
+    const before = await this.#registry.journalOf(host);
+    // The token may have been revoked while this connection waited to be greeted.
+    if ((await identify()) !== host)
+      throw new BelayError("token-revoked", `the token of ${host} is not valid any more`);
     if (socket.readyState !== socket.OPEN) return;
     const forgot = before !== null && before !== message.journal;
     this.#replace(host);
@@ -211,11 +230,26 @@ export class Gateway {
       protocol: PROTOCOL_VERSION,
       pingEveryMs: this.#options.pingEveryMs,
       factsEveryMs: this.#options.factsEveryMs,
-      probe: this.#probeOf(host),
+      probe,
     });
     this.#presence.arrived(host, now);
     this.#log.info({ host, agentVersion: message.agentVersion, forgot }, "agent connected");
-    this.#events.connected(host, message, forgot);
+    this.#events
+      .connected(host, message, forgot)
+      .then(() => (before === message.journal ? undefined : this.#registry.saveJournal(host, message.journal, now)))
+      .catch((error: unknown) => {
+        this.#log.error({ host, err: error }, "the host's journal is not on record; it is asked about again");
+      });
+  }
+
+  /** A host whose variables make no sense may connect: planning says what is wrong with them. */
+  #probe(host: string): FactProbe | null {
+    try {
+      return this.#probeOf(host);
+    } catch (error) {
+      this.#log.error({ host, error: errorInfo(error) }, "no facts can be asked of this host");
+      return null;
+    }
   }
 
   #serve(session: Session, socket: WebSocket): void {
@@ -226,6 +260,8 @@ export class Gateway {
     socket.on("pong", hear);
     socket.on("ping", hear);
     socket.on("message", (data, isBinary) => {
+      // A connection that was replaced or ended has no say any more, whatever is still under way on it.
+      if (this.#sessions.get(host) !== session) return;
       hear();
       try {
         this.#take(host, read(data, isBinary));
@@ -276,7 +312,7 @@ export class Gateway {
     this.#count(error.code);
     this.#log.warn({ host, error }, "agent refused");
     if (socket.readyState === socket.OPEN) {
-      const retry = error.code !== "host-mismatch";
+      const retry = error.code !== "host-mismatch" && error.code !== "token-revoked";
       socket.send(encode({ type: "refused", error, retry }));
       socket.close(error.code === "protocol-unsupported" ? CloseCode.protocol : CloseCode.malformed, error.code);
     }
@@ -293,6 +329,12 @@ export class Gateway {
       else session.ping();
     }
   }
+}
+
+/** Answers an upgrade with a refusal and lets go of the socket: a peer that keeps its half open would keep it for ever. */
+export function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.once("finish", () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /** Tokens are random and long: a plain digest is enough at rest, and can be looked up by index. */

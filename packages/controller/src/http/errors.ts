@@ -14,6 +14,8 @@ const STATUS: Readonly<Record<string, number>> = {
   "token-unknown": 404,
   "plan-ambiguous": 409,
   "cluster-busy": 409,
+  "rollback-pending": 409,
+  "run-broken": 409,
   "run-ended": 409,
   "run-not-here": 409,
   "artifact-differs": 409,

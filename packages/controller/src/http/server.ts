@@ -11,7 +11,7 @@ import Fastify, {
   type RawServerDefault,
 } from "fastify";
 import type { Logger } from "pino";
-import { bearerToken, type Gateway, hashToken } from "../fleet/gateway.js";
+import { bearerToken, type Gateway, hashToken, refuseUpgrade } from "../fleet/gateway.js";
 import { answerOf } from "./errors.js";
 
 /** The server as routes see it: request bodies and queries are typed by their schemas. */
@@ -47,11 +47,12 @@ export function makeServer(parts: {
   hostOfToken: (hash: string) => Promise<string | null>;
 }): Server {
   const server = Fastify({
-    loggerInstance: parts.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    // A line for each request would drown what matters; what goes wrong is logged.
+    loggerInstance: parts.log.child({}, { level: "warn" }) as FastifyBaseLogger,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: 0,
-    connectionTimeout: 120_000,
+    // Reading a large backup back is quiet for minutes; its route gives up after ten.
+    connectionTimeout: 11 * 60_000,
     routerOptions: { maxParamLength: 256 },
     forceCloseConnections: true,
   })
@@ -82,8 +83,10 @@ export function makeServer(parts: {
   );
 
   server.server.on("upgrade", (request, socket, head) => {
+    // Node has let go of this socket: without a listener, a reset by any stranger would end belayd.
+    socket.on("error", (error) => parts.log.debug({ err: error }, "socket failed during an upgrade"));
     if (request.url !== AGENT_PATH) {
-      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+      refuseUpgrade(socket, "404 Not Found");
       return;
     }
     parts.gateway.upgrade(request, socket, head).catch((error: unknown) => {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -40,7 +40,7 @@ export class ArtifactStore {
    */
   async put(body: Readable, sha256: string): Promise<number> {
     await mkdir(this.#dir, { recursive: true, mode: 0o750 });
-    const partial = join(this.#dir, `.${sha256}.${process.pid}.${Date.now()}.partial`);
+    const partial = join(this.#dir, `.${sha256}.${randomUUID()}.partial`);
     try {
       const hash = createHash("sha256");
       let size = 0;

@@ -49,6 +49,15 @@ export class Shelf {
     return { releases: [...releases.values()] };
   }
 
+  /** What speaks against a release now; empty for one that nobody knows. */
+  async advisoriesOf(version: string): Promise<{ code: "release-blocked" | "release-suspect"; reason: string }[]> {
+    const release = (await this.catalogue()).releases.find((candidate) => candidate.version === version);
+    return [
+      ...(release?.blocked === undefined ? [] : [{ code: "release-blocked" as const, reason: release.blocked }]),
+      ...(release?.suspect === undefined ? [] : [{ code: "release-suspect" as const, reason: release.suspect }]),
+    ];
+  }
+
   async list(): Promise<ReleaseView[]> {
     const { releases } = await this.catalogue();
     return Promise.all(

@@ -16,6 +16,7 @@ export interface Wait {
     | "aborting"
     | "lease-lost"
     | "store-failing"
+    | "run-broken"
     | "ended";
   readonly message: string;
   readonly since: number;

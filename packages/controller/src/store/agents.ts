@@ -89,23 +89,21 @@ export class AgentStore {
     return rows.map((row) => ({ host: row.host, createdAt: row.created_at ?? 0, usedAt: row.used_at }));
   }
 
-  /** Remembers the agent's journal; answers the one before (null: none was known). */
-  async swapJournal(host: string, journal: string, at: number): Promise<string | null> {
-    return this.#store.commits.write(async (tx) => {
-      const row = await tx
-        .selectFrom("agents")
-        .select(["journal", "used_at"])
+  /** The id of the journal that the agent had last; null: none is known. */
+  async journalOf(host: string): Promise<string | null> {
+    const row = await this.#store.db.selectFrom("agents").select("journal").where("host", "=", host).executeTakeFirst();
+    return row?.journal ?? null;
+  }
+
+  /** Takes a journal for the agent's own from now on. Idempotent. */
+  async saveJournal(host: string, journal: string, at: number): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx
+        .updateTable("agents")
+        .set((eb) => ({ journal, used_at: eb.fn.coalesce("used_at", eb.val(at)) }))
         .where("host", "=", host)
-        .executeTakeFirst();
-      if (row?.journal !== journal || row.used_at === null) {
-        await tx
-          .updateTable("agents")
-          .set({ journal, used_at: row?.used_at ?? at })
-          .where("host", "=", host)
-          .execute();
-      }
-      return row?.journal ?? null;
-    });
+        .execute(),
+    );
   }
 
   /** Everything known of all hosts; read once, at start. */

@@ -107,9 +107,14 @@ async function streamLog(
     });
     stream.onEnd(unwatch);
   }
-  for await (const page of pages(services, run.id, after)) {
-    if (!stream.open) return;
-    take(page);
+  try {
+    for await (const page of pages(services, run.id, after)) {
+      if (!stream.open) return;
+      take(page);
+    }
+  } catch (error) {
+    stream.end();
+    throw error;
   }
   const missed = held;
   held = null;
