@@ -1,3 +1,4 @@
+import { Runner } from "@belay/controller/execute/runner";
 import { done, failed } from "@belay/shared";
 import t from "tap";
 import { eventually, noopPlan, RUN, Scene } from "./scene.js";
@@ -143,4 +144,67 @@ t.test("a command that is not legal now is refused with the reason", async (t) =
     { code: /./, message: /./ },
   );
   await runner.stop();
+});
+
+t.test("I7: a host that comes back is sent nothing that the disk has not taken yet", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  let returning: Promise<void> | null = null;
+  const runner = await Runner.load(scene.parts());
+  scene.log.beforeDisk = () => {
+    // The intent is folded and on its way to the disk: the host redials in this very moment.
+    returning ??= runner.connected("node-1", false);
+    if (scene.hosts.sent.length > 0) t.fail("sent before its intent is on disk");
+  };
+  scene.log.broken = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+  await runner.begin("belayd-1");
+  await eventually(() => returning !== null);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(scene.hosts.sent.length, 0);
+  scene.log.broken = null;
+  await returning;
+  await eventually(() => scene.hosts.sent.length > 0);
+  t.equal(scene.log.ofType("step-intended").length, 1);
+  await runner.stop();
+});
+
+t.test("a late result that makes no sense leaves the step unknown and belayd alive", async (t) => {
+  const plan = noopPlan(["node-1"]);
+  const op = { kind: "verify-backup", id: "b", dir: "/b" };
+  const scene = new Scene({ ...plan, programs: { noop: [op] } });
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  const step = scene.hosts.sent[0]?.step.step ?? "";
+  await runner.connected("node-1", true);
+  runner.report({ host: "node-1", step, outcome: done(true, "nonsense") });
+  await eventually(() => scene.hosts.acknowledged.length === 1);
+  t.match(scene.log.ofType("step-ended"), [{ outcome: { status: "unknown", error: { code: "journal-lost" } } }]);
+  t.equal(scene.log.ofType("step-ended").length, 1);
+  await runner.stop();
+});
+
+t.test("a defect in one run is told to those who ask, and ends nothing else", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  scene.hosts.send = () => {
+    throw new Error("a defect");
+  };
+  const runner = await scene.runner();
+  await eventually(() => runner.view().waits[0]?.code === "run-broken");
+  t.match(runner.view().waits, [{ message: /a defect/, unblock: /Restart belayd/ }]);
+  await t.rejects(
+    runner.command(() => []),
+    { code: "run-broken" },
+  );
+});
+
+t.test("a run that has ended refuses commands and turns nobody's promise into a riddle", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  scene.answerAll(runner);
+  await eventually(() => scene.ended.length === 1);
+  await t.rejects(
+    runner.command((_state, at) => [{ type: "pause-asked", at, by: "tester", reason: "late" }]),
+    { code: "run-ended" },
+  );
+  await runner.connected("node-1", true);
 });

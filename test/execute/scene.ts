@@ -1,6 +1,6 @@
 import type { LoggedEvent } from "@belay/controller/api/contract";
 import type { Hosts, RunLog } from "@belay/controller/execute/ports";
-import { Runner } from "@belay/controller/execute/runner";
+import { Runner, type RunnerParts } from "@belay/controller/execute/runner";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
 import { done, type Outcome, type Step } from "@belay/shared";
@@ -101,7 +101,13 @@ export class Scene {
 
   /** A runner on what the log holds, as after a start or a restart of belayd. */
   async runner(owner = "belayd-1"): Promise<Runner> {
-    const runner = await Runner.load({
+    const runner = await Runner.load(this.parts());
+    await runner.begin(owner);
+    return runner;
+  }
+
+  parts(): RunnerParts {
+    return {
       run: RUN,
       plan: this.plan,
       log: this.log,
@@ -110,9 +116,7 @@ export class Scene {
       now: () => this.now,
       logger: pino({ level: "silent" }),
       ended: (run, result) => this.ended.push(`${run} ${result}`),
-    });
-    await runner.begin(owner);
-    return runner;
+    };
   }
 
   /** Answers everything sent so far that has had no answer yet. */

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { HttpScene } from "./scene.js";
@@ -78,4 +80,27 @@ t.test("lists take a limit", async (t) => {
   const scene = await HttpScene.open(t);
   t.match(await scene.call("GET", "/v1/plans?limit=5"), { status: 200 });
   t.match(await scene.call("GET", "/v1/runs"), { status: 200 });
+});
+
+t.test("a stranger who asks for an upgrade and hangs up does not end belayd, nor keep it from ending", async (t) => {
+  const scene = await HttpScene.open(t);
+  const { port } = new URL(scene.daemon.address);
+  const ask = (path: string) =>
+    `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  for (const path of ["/x", "/v1/agent"]) {
+    const rude = connect(Number(port), "127.0.0.1");
+    await once(rude, "connect");
+    rude.write(ask(path));
+    rude.resetAndDestroy();
+    const silent = connect({ port: Number(port), host: "127.0.0.1", allowHalfOpen: true });
+    silent.on("error", () => {});
+    await once(silent, "connect");
+    silent.write(ask(path));
+    // It reads the refusal and never closes its own half.
+    const [answer] = (await once(silent, "data")) as [Buffer];
+    t.match(answer.toString(), path === "/x" ? /^HTTP\/1\.1 404 / : /^HTTP\/1\.1 401 /);
+  }
+  t.match(await scene.call("GET", "/v1/status"), { status: 200 });
+  await scene.daemon.stop();
 });
