@@ -3,8 +3,8 @@ import { closeSync, openSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { plainEnv } from "../plain-env.js";
 import type { DiaryLine } from "../standin/src/diary.js";
+import { unhooked } from "../unhooked.js";
 import { type HostOnDisk, hostOf, type Layout } from "./layout.js";
 
 /** What a host's own endpoint says of itself. */
@@ -25,11 +25,10 @@ const TERM_PATIENCE_MS = 3_000;
 /** Starts one host's service, as its agent would: detached, logging to its file, findable by its marker. */
 export function startService(host: HostOnDisk, env: Readonly<Record<string, string>> = {}): void {
   const log = openSync(host.service.logFile, "a");
-  const [program, ...args] = host.service.argv;
-  const child = spawn(program, args, {
+  const child = spawn(...unhooked(host.service.argv), {
     detached: true,
     stdio: ["ignore", log, log],
-    env: { ...plainEnv(), ...env, BELAY_SERVICE: host.service.marker },
+    env: { ...process.env, ...env, BELAY_SERVICE: host.service.marker },
   });
   // A program that isn't there shows as "nothing answers", like every other failure of a start.
   child.on("error", () => undefined);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { plainEnv } from "../plain-env.js";
+import { unhooked } from "../unhooked.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const STOP_PATIENCE_MS = 8_000;
@@ -35,10 +35,8 @@ export class Program {
     if (this.running) throw new Error(`${this.name} is running already`);
     const log = openSync(this.logFile, "a");
     // A small heap and few threads: a dozen of these share two cores.
-    const child = spawn(process.execPath, ["--max-semi-space-size=1", ...this.#argv], {
-      stdio: ["ignore", log, log],
-      env: plainEnv(),
-    });
+    const argv = unhooked([process.execPath, "--max-semi-space-size=1", ...this.#argv]);
+    const child = spawn(...argv, { stdio: ["ignore", log, log] });
     closeSync(log);
     this.#child = child;
     this.#exited = once(child, "exit");

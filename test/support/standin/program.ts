@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { plainEnv } from "../plain-env.js";
+import { unhooked } from "../unhooked.js";
 import type { ArchiveFile } from "./archive.js";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -42,7 +42,7 @@ async function digestOfSources(): Promise<string> {
 async function compileTo(folder: string): Promise<void> {
   await mkdir(CACHE, { recursive: true });
   const fresh = await mkdtemp(join(CACHE, "compiling-"));
-  await promisify(execFile)(process.execPath, [COMPILER, "-p", HERE, "--outDir", fresh], { env: plainEnv() });
+  await promisify(execFile)(...unhooked([process.execPath, COMPILER, "-p", HERE, "--outDir", fresh]));
   try {
     await rename(fresh, folder);
   } catch (error) {
