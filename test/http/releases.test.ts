@@ -1,5 +1,6 @@
-import { readdir, symlink } from "node:fs/promises";
+import { readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ArtifactStore } from "@belay/controller/releases/artifacts";
 import t from "tap";
 import { digest, HttpScene, tarballOf } from "./scene.js";
 
@@ -71,6 +72,19 @@ t.test("a tarball that would leave its folder is refused, and the error names th
     });
   }
   t.equal(await stored(scene), 0);
+});
+
+t.test("what a crash left of an upload is gone after the next start; a body that is no file is refused", async (t) => {
+  const scene = await HttpScene.open(t);
+  await writeFile(join(scene.dir, "data", "artifacts", `.${"a".repeat(64)}.1.partial`), "half");
+  await scene.add(FILE, await good());
+  await new ArtifactStore(join(scene.dir, "data", "artifacts")).sweep();
+  t.equal(await stored(scene), 1);
+  const path = `/v1/releases?file=${FILE}&sha256=${"a".repeat(64)}`;
+  t.match(await scene.call("POST", path, { body: { not: "a file" } }), {
+    status: 400,
+    body: { error: { code: "request-refused" } },
+  });
 });
 
 t.test("a release never changes", async (t) => {

@@ -57,6 +57,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   await fleetFile.read();
 
   const artifacts = new ArtifactStore(join(config.dataDir, "artifacts"));
+  await artifacts.sweep();
   const shelf = new Shelf({
     records,
     artifacts,

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { Transform } from "node:stream";
@@ -74,6 +74,14 @@ export class ArtifactStore {
     } catch (error) {
       await rm(partial, { force: true });
       throw error;
+    }
+  }
+
+  /** Removes what uploads left behind that a crash cut off. For the start, when none can be under way. */
+  async sweep(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o750 });
+    for (const name of await readdir(this.#dir)) {
+      if (name.endsWith(".partial")) await rm(join(this.#dir, name), { force: true });
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import { CommandBody, VersionText } from "../schemas.js";
@@ -24,9 +24,15 @@ export function releaseRoutes(server: Server, { shelf, artifacts }: Services): v
 
   server.get("/v1/releases", person, () => shelf.list());
 
-  server.post("/v1/releases", { ...person, schema: { querystring: AddQuery } }, (request) =>
-    shelf.add(request.query.file, request.query.sha256, request.body as Readable),
-  );
+  server.post("/v1/releases", { ...person, schema: { querystring: AddQuery } }, (request) => {
+    const { body } = request;
+    if (!(body instanceof Readable)) {
+      throw new BelayError("request-refused", "a release is sent as it is, as application/octet-stream", {
+        hint: "belay release add FILE does so.",
+      });
+    }
+    return shelf.add(request.query.file, request.query.sha256, body);
+  });
 
   server.post(
     "/v1/releases/:version/block",
