@@ -56,6 +56,7 @@ export class Rollbacks {
   readonly #started = new Map<string, Waiter>();
   readonly #going = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  #stopped = false;
 
   constructor(parts: RollbackParts) {
     this.#parts = parts;
@@ -112,16 +113,23 @@ export class Rollbacks {
     } catch (error) {
       this.#started.get(run)?.reject(error);
       this.#started.delete(run);
+      // It is on record still, and nobody can ask a second time: so it is tried again, whatever stood in its way.
+      this.#lookAgain(run);
       throw error;
     } finally {
       this.#going.delete(run);
     }
+    this.#lookAgain(run);
+    throw pendingAlready(run);
+  }
+
+  #lookAgain(run: string): void {
+    if (this.#stopped) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       this.goOn(run).catch((error: unknown) => this.#report(run, error));
     }, LOOK_AGAIN_MS);
     this.#timers.add(timer);
-    throw pendingAlready(run);
   }
 
   /** Starts what was asked for before belayd went down (I14), and forgets what its run's end has made void. */
@@ -141,6 +149,7 @@ export class Rollbacks {
 
   /** Starts nothing more. What is pending stays on record. */
   stop(): void {
+    this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }
