@@ -138,10 +138,11 @@ function complain(error: unknown): number {
   return code === "usage" ? 2 : 1;
 }
 
-try {
-  const exit = await main(process.argv.slice(2));
-  if (exit !== null) process.exitCode = exit;
-} catch (error) {
+// A promise's end rather than `await`: as one executable, this file is a CommonJS script, which has no await of its own.
+main(process.argv.slice(2)).then(
+  (exit) => {
+    if (exit !== null) process.exitCode = exit;
+  },
   // Whatever a half-started agent still holds must not keep the process alive.
-  process.exit(complain(error));
-}
+  (error: unknown) => process.exit(complain(error)),
+);
