@@ -53,7 +53,7 @@ async function bundle(options: {
     absWorkingDir: ROOT,
     bundle: true,
     platform: "node",
-    target: "node24",
+    target: "node22",
     format: options.format,
     external: options.external ?? [],
     plugins: options.plugins ?? [],

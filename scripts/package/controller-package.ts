@@ -35,7 +35,8 @@ export async function buildControllerDeb(options: {
     for (const part of parts) await copyPart(tree, name, part);
   }
   await tree.copy(`${LIB}/node_modules/better-sqlite3/build/Release/better_sqlite3.node`, addon);
-  await tree.copy("lib/systemd/system/belayd.service", join(DIR, "belayd.service"));
+  await tree.copy(`${LIB}/notified`, join(ROOT, "packaging/notified"), 0o755);
+  await tree.copy("usr/lib/systemd/system/belayd.service", join(DIR, "belayd.service"));
   await tree.copy("etc/belay/belayd.yaml", join(DIR, "belayd.yaml"));
   await tree.copy("etc/belay/fleet.yaml", join(DIR, "fleet.yaml"));
   await tree.gzip("usr/share/doc/belay/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
