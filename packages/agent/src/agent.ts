@@ -41,6 +41,8 @@ export interface AgentOptions {
 }
 
 export interface Agent {
+  /** Settles as long as the journal, without which nothing is done, can be written. */
+  alive(): Promise<void>;
   /** Stops cleanly: services go on, open steps stay in the journal. */
   stop(): Promise<void>;
 }
@@ -104,6 +106,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   steps.resume();
   link.start();
   return {
+    alive: () => journal.settled(),
     async stop() {
       await link.halt();
       await steps.halt();
