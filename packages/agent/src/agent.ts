@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
-import { type AgentMessage, errorInfo, PROTOCOL_VERSION } from "@belay/shared";
+import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
 import type { Clock } from "./clock.js";
@@ -78,9 +78,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     random: options.random,
     log,
     policy: options.redial ?? DEFAULT_REDIAL,
-    hello: () => ({
+    hello: (protocol) => ({
       type: "hello",
-      protocol: PROTOCOL_VERSION,
+      protocol,
       host: config.host,
       agentVersion: AGENT_VERSION,
       journal: journal.id,

@@ -6,4 +6,6 @@ export * from "./ids.js";
 export * from "./message.js";
 export * from "./op.js";
 export * from "./outcome.js";
+export * from "./protocol.js";
+export * from "./since.js";
 export * from "./version.js";

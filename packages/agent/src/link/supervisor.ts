@@ -21,7 +21,7 @@ export interface LinkOptions {
   random: () => number;
   log: Logger;
   policy: RedialPolicy;
-  hello: () => Hello;
+  hello: (protocol: number) => Hello;
   served: Served;
 }
 
