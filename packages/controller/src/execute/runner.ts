@@ -304,7 +304,8 @@ export class Runner {
     try {
       this.#dispatch.send(step, this.#state);
     } catch (error) {
-      const outcome = failed(errorInfo(error));
+      if (!isTooOld(error)) throw error;
+      const outcome = failed(error.toJSON());
       this.#inbox.push({ kind: "report", report: { host: step.host, step: step.step, outcome } });
     }
   }
@@ -317,6 +318,7 @@ export class Runner {
       try {
         this.#dispatch.send(step, this.#state);
       } catch (error) {
+        if (!isTooOld(error)) throw error;
         // An older agent has taken the place of the one that may have begun it: its own word, or the deadline, decides (I7).
         this.#parts.logger.warn(
           { run: this.run, step: step.step, error: errorInfo(error) },
@@ -397,6 +399,10 @@ export class Runner {
       }
     }
   }
+}
+
+function isTooOld(error: unknown): error is BelayError {
+  return error instanceof BelayError && error.code === "agent-too-old";
 }
 
 /** What one turn gathers: events for one write, and what to do once they are on disk. */
