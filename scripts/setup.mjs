@@ -11,6 +11,7 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 /** What the build and the run need of the system: the program to look for, and Debian's package for it. */
 const SYSTEM = [
   { program: "sqlite3", pkg: "sqlite3", why: "consistent online backups of SQLite backends" },
+  { program: "openssl", pkg: "openssl", why: "certificates for tests and the lab" },
   { program: "python3", pkg: "python3", why: "building the one native addon" },
   { program: "make", pkg: "make", why: "building the one native addon" },
   { program: "g++", pkg: "g++", why: "building the one native addon" },

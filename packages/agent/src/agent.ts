@@ -23,6 +23,8 @@ import { Steps } from "./steps.js";
 export interface AgentOptions {
   config: AgentConfig;
   token: string;
+  /** PEM certificates that may vouch for belayd; null: those that Node itself trusts. */
+  ca: Buffer | null;
   clock: Clock;
   /** In [0, 1): spreads redials. */
   random: () => number;
@@ -64,7 +66,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     exec,
     log,
     banner: new Banner(),
-    controller: { base: config.controller, token: options.token },
+    controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
   };
   const send = (message: AgentMessage) => link.send(message);

@@ -1,11 +1,14 @@
 import { BelayError } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
 import { Field } from "./field.js";
+import { isLoopback } from "./http.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
 export interface AgentConfig {
   /** Base address of belayd, with no trailing slash. */
   controller: string;
+  /** PEM file of the authorities that may vouch for belayd; null: those that Node itself trusts. */
+  caFile: string | null;
   /** This host's name, as fleet.yaml declares it. */
   host: string;
   tokenFile: string;
@@ -44,7 +47,7 @@ const SERVICE_FIELDS = {
   process: ["manager", "argv", "env", "cwd", "pidFile", "logFile", "reloadSignal", "restartDelayMs", "initially"],
 } as const;
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
-const FIELDS = ["controller", "host", "tokenFile", "stateDir", "services", "directories", "commands"];
+const FIELDS = ["controller", "ca", "host", "tokenFile", "stateDir", "services", "directories", "commands"];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
 /** Reads agent.yaml's text. Throws `config-invalid`, naming file, line and field. */
@@ -71,6 +74,7 @@ export function parseConfig(text: string, file: string): AgentConfig {
   });
   return {
     controller: address(root.member("controller")),
+    caFile: root.member("ca").absent ? null : root.member("ca").path(),
     host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
     tokenFile: root.member("tokenFile").path(),
     stateDir,
@@ -111,6 +115,9 @@ function argv(field: Field): string[] {
 }
 
 function address(field: Field): string {
-  const text = field.matching(/^https?:\/\/[^/?#\s]+\/?$/, "an address like http://127.0.0.1:7440");
+  const text = field.matching(/^https?:\/\/[^/?#\s]+\/?$/, "an address like https://belay.internal:7443");
+  if (text.startsWith("http:") && !isLoopback(new URL(text).hostname)) {
+    throw field.bad("must be https: this host's token would travel in the clear");
+  }
   return text.replace(/\/$/, "");
 }

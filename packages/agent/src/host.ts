@@ -3,6 +3,7 @@ import type { Clock } from "./clock.js";
 import type { Exec } from "./exec.js";
 import type { Banner } from "./facts/banner.js";
 import type { Http } from "./http.js";
+import type { Controller } from "./link/socket.js";
 import type { Logger } from "./log.js";
 
 /** What machine this is, in Node's words. */
@@ -23,7 +24,7 @@ export interface Host {
   /** Remembers which build is installed. */
   banner: Banner;
   /** Where artifacts come from, and with which credentials. */
-  controller: { base: string; token: string };
+  controller: Controller;
   /** A download that stands still this long is given up; it resumes at the next attempt. */
   downloadIdleMs: number;
 }

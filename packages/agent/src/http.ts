@@ -6,6 +6,8 @@ export interface HttpOptions {
   /** Until the first byte of the answer's body may be read. */
   timeoutMs: number;
   headers?: Record<string, string>;
+  /** PEM certificates of the authorities to trust in place of Node's own. */
+  ca?: Buffer;
   signal?: AbortSignal;
 }
 
@@ -55,7 +57,8 @@ function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
     const request = get(url, {
       agent: false,
       // Nobody but this very host answers on loopback, and no certificate names it: a service's own port can be asked.
-      ...(isLoopback(new URL(url).hostname) ? { rejectUnauthorized: false } : {}),
+      ...(options.ca === undefined && isLoopback(new URL(url).hostname) ? { rejectUnauthorized: false } : {}),
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
       headers: options.headers,
       timeout: options.timeoutMs,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -70,7 +73,8 @@ function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
   });
 }
 
-function isLoopback(name: string): boolean {
+/** True for names and addresses that never leave this machine. */
+export function isLoopback(name: string): boolean {
   return name === "localhost" || name === "[::1]" || /^127(\.[0-9]{1,3}){3}$/.test(name);
 }
 

@@ -36,6 +36,7 @@ async function main(argv: string[]): Promise<number | null> {
   const config = parseConfig(await readText(values.config), values.config);
   if (command === "check-config") {
     await readToken(config.tokenFile);
+    await readAuthorities(config.caFile);
     return say(describe(config));
   }
   const level = LOG_LEVELS.find((each) => each === values["log-level"]);
@@ -48,12 +49,14 @@ async function run(config: AgentConfig, level: LogLevel): Promise<void> {
   const write = (line: string) => void process.stderr.write(line);
   const log = createLogger({ level, write, now: Date.now, fields: { pid: process.pid, host: config.host } });
   const token = await readToken(config.tokenFile, log);
+  const ca = await readAuthorities(config.caFile);
   const agent = await startAgent({
     config,
     token,
+    ca,
     clock: systemClock,
     random: Math.random,
-    dial: webSocketDial(config.controller, token),
+    dial: webSocketDial({ base: config.controller, token, ca }),
     http: systemHttp,
     exec: systemExec,
     log,
@@ -112,6 +115,16 @@ async function readToken(file: string, log?: Logger): Promise<string> {
   const { mode } = await stat(file);
   if ((mode & 0o004) !== 0) log?.warn({ file }, "everybody on this host can read the token: chmod 600");
   return token;
+}
+
+async function readAuthorities(file: string | null): Promise<Buffer | null> {
+  if (file === null) return null;
+  const pem = await readText(file);
+  if (pem.includes("-----BEGIN CERTIFICATE-----")) return Buffer.from(pem);
+  throw new BelayError("config-invalid", `${file} holds no PEM certificate`, {
+    hint: "put the certificate of the authority that signed belayd's into it",
+    context: { file },
+  });
 }
 
 function describe(config: AgentConfig): string {

@@ -4,13 +4,21 @@ import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
 
+const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
 const Seconds = Type.Number({ minimum: 0.1, maximum: 3_600 });
 
 /** belayd.yaml. Paths may be relative to the file's own folder. */
 const ConfigFile = Type.Object(
   {
-    /** `host:port`; only loopback, until agents and people are known by certificates. Port 0: any free one. */
-    listen: Type.Optional(Type.String({ pattern: "^.+:[0-9]{1,5}$" })),
+    /** `host:port`; only loopback. Port 0: any free one. */
+    listen: Type.Optional(Address),
+    /** A second door, for agents on other hosts (and people with a certificate authority in common): the same API over TLS. */
+    tls: Type.Optional(
+      Type.Object(
+        { listen: Address, certificate: Type.String({ minLength: 1 }), key: Type.String({ minLength: 1 }) },
+        { additionalProperties: false },
+      ),
+    ),
     dataDir: Type.Optional(Type.String({ minLength: 1 })),
     fleet: Type.Optional(Type.String({ minLength: 1 })),
     releases: Type.Optional(Type.String({ minLength: 1 })),
@@ -33,8 +41,22 @@ const ConfigFile = Type.Object(
   { additionalProperties: false },
 );
 
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface TlsConfig {
+  readonly listen: ListenAddress;
+  /** Paths of PEM files. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
 export interface Config {
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: ListenAddress;
+  /** Null: loopback only. */
+  readonly tls: TlsConfig | null;
   readonly dataDir: string;
   readonly fleet: string;
   readonly releases: string | null;
@@ -75,7 +97,15 @@ export function parseConfig(text: string, path: string): Config {
   const at = (name: string) => (isAbsolute(name) ? name : join(folder, name));
   const dataDir = at(file.dataDir ?? "/var/lib/belay");
   return {
-    listen: readListen(file.listen ?? "127.0.0.1:7440", path),
+    listen: readLoopback(file.listen ?? "127.0.0.1:7440", path),
+    tls:
+      file.tls === undefined
+        ? null
+        : {
+            listen: readAddress(file.tls.listen, "tls.listen", path),
+            certificate: at(file.tls.certificate),
+            key: at(file.tls.key),
+          },
     dataDir,
     fleet: at(file.fleet ?? "/etc/belay/fleet.yaml"),
     releases: file.releases === undefined ? null : at(file.releases),
@@ -101,15 +131,19 @@ function decodeAt(path: string, value: unknown): Static<typeof ConfigFile> {
 }
 
 /** Throws `listen-refused` for anything but loopback: tokens in the clear have no business on a network. */
-function readListen(text: string, path: string): Config["listen"] {
-  const colon = text.lastIndexOf(":");
-  const host = text.slice(0, colon).replace(/^\[|\]$/g, "");
-  const port = Number(text.slice(colon + 1));
+function readLoopback(text: string, path: string): ListenAddress {
+  const { host, port } = readAddress(text, "listen", path);
   if (!/^127(?:\.\d{1,3}){3}$/.test(host) && host !== "::1" && host !== "localhost") {
     throw new BelayError("listen-refused", `${path}: listen: ${text} is not a loopback address`, {
-      hint: "Listen on 127.0.0.1 and reach it through an SSH tunnel: without TLS, tokens would travel in the clear.",
+      hint: "Listen on 127.0.0.1 here, and open a door for other hosts with `tls`: without TLS, tokens would travel in the clear.",
     });
   }
-  if (port > 65_535) throw new BelayError("config-invalid", `${path}: listen: there is no port ${port}`);
   return { host, port };
+}
+
+function readAddress(text: string, field: string, path: string): ListenAddress {
+  const colon = text.lastIndexOf(":");
+  const port = Number(text.slice(colon + 1));
+  if (port > 65_535) throw new BelayError("config-invalid", `${path}: ${field}: there is no port ${port}`);
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port };
 }

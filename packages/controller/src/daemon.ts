@@ -16,6 +16,7 @@ import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
+import { openTlsDoor, readDoorPlate } from "./http/tls.js";
 import { parseFleet } from "./inventory/parse.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
@@ -34,6 +35,8 @@ import { openSqlite } from "./store/sqlite.js";
 export interface Daemon {
   /** `http://127.0.0.1:7440` */
   readonly address: string;
+  /** `https://10.0.0.5:7443`; null: loopback only. */
+  readonly tlsAddress: string | null;
   /** Leaves runs where they are, closes connections and the database. Idempotent. */
   stop(): Promise<void>;
 }
@@ -44,6 +47,8 @@ const NO_RELEASES: Catalogue = { releases: [] };
 
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
 export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+  // What can be wrong with the files is said before anything is begun.
+  const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
   const agents = new AgentStore(store);
@@ -157,6 +162,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
 
   await server.listen({ host: config.listen.host, port: config.listen.port });
+  const door = doorPlate === null ? null : await openTlsDoor(server, doorPlate);
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
@@ -169,12 +175,14 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     rollbacks.stop();
     await controller.stop();
     await gateway.close();
+    await door?.close();
     await server.close();
     await saveSights(presence, agents, log);
     await store.close();
   };
   return {
     address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    tlsAddress: door?.address ?? null,
     stop() {
       stopping ??= stop();
       return stopping;

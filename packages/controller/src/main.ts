@@ -21,7 +21,7 @@ const program = new Command("belayd")
     const config = await readConfig(options.config);
     const log = pino({ level: config.logLevel, base: {} }, pino.destination({ dest: 2, sync: true }));
     const daemon = await startDaemon(config, log, Date.now, version);
-    log.info({ address: daemon.address, version }, "belayd is up");
+    log.info({ address: daemon.address, tlsAddress: daemon.tlsAddress, version }, "belayd is up");
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.once(signal, () => {
         log.info({ signal }, "stopping; runs stay where they are and go on at the next start");

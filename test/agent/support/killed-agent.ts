@@ -43,9 +43,10 @@ const token = readFileSync(config.tokenFile, "utf8").trim();
 await startAgent({
   config,
   token,
+  ca: null,
   clock: systemClock,
   random: () => 0.5,
-  dial: webSocketDial(config.controller, token),
+  dial: webSocketDial({ base: config.controller, token, ca: null }),
   http: systemHttp,
   exec: systemExec,
   log: silentLogger,

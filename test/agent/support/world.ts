@@ -132,9 +132,10 @@ services:
     this.agent = await startAgent({
       config,
       token: TOKEN,
+      ca: null,
       clock: systemClock,
       random: () => 0.5,
-      dial: webSocketDial(config.controller, TOKEN),
+      dial: webSocketDial({ base: config.controller, token: TOKEN, ca: null }),
       http: systemHttp,
       exec: systemExec,
       log: silentLogger,

@@ -30,8 +30,15 @@ export type SocketEnd =
 /** Dials once. Everything that follows is told through `events`, never before this returns. */
 export type Dial = (events: SocketEvents) => Socket;
 
+/** Where belayd is, what this host shows it, and who may vouch for it (PEM; null: whom Node itself trusts). */
+export interface Controller {
+  readonly base: string;
+  readonly token: string;
+  readonly ca: Buffer | null;
+}
+
 /** A dial to belayd's agent endpoint over ws. */
-export function webSocketDial(base: string, token: string): Dial {
+export function webSocketDial({ base, token, ca }: Controller): Dial {
   const url = `${base.replace(/^http/, "ws")}/v1/agent`;
   return (events) => {
     const ws = new WebSocket(url, offerProtocols(), {
@@ -41,6 +48,7 @@ export function webSocketDial(base: string, token: string): Dial {
       maxPayload: MAX_FRAME_BYTES,
       handshakeTimeout: 15_000,
       followRedirects: false,
+      ...(ca === null ? {} : { ca }),
     });
     let end: SocketEnd | null = null;
     ws.on("open", () => events.opened(ws.protocol));
