@@ -30,7 +30,7 @@ async function open(t: Test, names = ["IP:127.0.0.1"]): Promise<TlsScene> {
 
 const HELLO: Hello = {
   type: "hello",
-  protocol: PROTOCOL.oldest,
+  protocol: PROTOCOL.newest,
   host: "node-1",
   agentVersion: "0.1.0",
   journal: "0123456789abcdef",

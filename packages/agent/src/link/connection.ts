@@ -76,6 +76,11 @@ export class Connection {
     socket.send(encode(message, protocol));
   }
 
+  /** How long it has served; null: it doesn't. */
+  get servedMs(): number | null {
+    return this.#state.phase === "serving" ? this.#clock.ticks() - this.#state.since : null;
+  }
+
   /** Ends it from our side, politely. */
   halt(): void {
     const { socket } = this.#leave({ kind: "halted" });
