@@ -140,6 +140,7 @@ services:
     const config = parseConfig(this.config(), this.configFile);
     this.agent = await startAgent({
       config,
+      leave: () => {},
       token: TOKEN,
       ca: null,
       clock: systemClock,
