@@ -27,4 +27,6 @@ export interface Host {
   controller: Controller;
   /** A download that stands still this long is given up; it resumes at the next attempt. */
   downloadIdleMs: number;
+  /** The age identity that encrypted copies are read back with; null: there is none here. */
+  identityFile: string | null;
 }

@@ -25,6 +25,8 @@ export class FakeController {
   readonly closes: { code: number; reason: string }[] = [];
   probe: FactProbe | null = null;
   ack = true;
+  /** How long a test waits for anything. */
+  patienceMs = 30_000;
   pingEveryMs = 1000;
   factsEveryMs = 60_000;
   /** What is said to a hello, instead of a welcome. */
@@ -102,7 +104,7 @@ export class FakeController {
       const limit = setTimeout(() => {
         this.#waiting.delete(tick);
         reject(new Error(`the agent never did it; it told: ${JSON.stringify(this.told.slice(-5))}`));
-      }, 30_000);
+      }, this.patienceMs);
       const tick = () => {
         const found = look();
         if (found === undefined || found === false) return;

@@ -52,6 +52,8 @@ export class World {
   readonly port: number;
   restartDelayMs = 150;
   commands = "{}";
+  /** More lines of agent.yaml. */
+  more = "";
   initially = "stopped";
   agent: Agent | null = null;
   readonly #children: ChildProcess[] = [];
@@ -115,6 +117,7 @@ tokenFile: ${join(this.dir, "token")}
 stateDir: ${this.stateDir}
 directories: [${this.dir}]
 commands: ${this.commands}
+${this.more}
 services:
   svc:
     manager: process
