@@ -22,7 +22,6 @@ export type Condition =
 
 export interface Answer {
   readonly succeeded: boolean;
-  readonly cluster: string;
   readonly revision: number;
   readonly entries: readonly Entry[];
 }
@@ -70,14 +69,13 @@ export class EtcdGateway {
 
   async #transact(body: object): Promise<Answer> {
     const answer = (await this.#post(JSON.stringify(body))) as {
-      header: { cluster_id: string; revision: string };
+      header: { revision: string };
       succeeded?: boolean;
       responses?: readonly { response_range?: WireRange }[];
     };
     const found = (answer.responses ?? []).flatMap(({ response_range: range }) => range?.kvs ?? []);
     return {
       succeeded: answer.succeeded ?? false,
-      cluster: answer.header.cluster_id,
       revision: Number(answer.header.revision),
       entries: found.map(({ key, value, mod_revision: revision }) => ({
         key: plain(key),

@@ -2,7 +2,7 @@ import type { Instance } from "./alive.js";
 import { type Backend, Unavailable } from "./backend.js";
 import { majorOf } from "./compat.js";
 import type { EtcdStorage } from "./config.js";
-import { type Answer, type Entry, EtcdGateway, type Write } from "./etcd-gateway.js";
+import { type Entry, EtcdGateway, type Write } from "./etcd-gateway.js";
 import {
   type Admission,
   admit,
@@ -19,6 +19,7 @@ import { GONE_AFTER_MS, instanceOf, ownerId, type Server } from "./servers.js";
 const WRITES_AT_ONCE = 100;
 /** Others write between a look and a decision so often only where something is wrong. */
 const MOST_ATTEMPTS = 50;
+const SEQUENCE = "audit-sequence";
 const SEQUENCE_DIGITS = 12;
 
 interface Resource {
@@ -39,9 +40,8 @@ export class EtcdBackend implements Backend {
   readonly #etcd: EtcdGateway;
   readonly #prefix: string;
   readonly #me: Instance;
-  #cluster: string | null = null;
-  /** The latest revision that any answer told of: etcd's own never goes back, a restored one's does. */
-  #seen = 0;
+  /** The latest audit event of this auth: a restore may know less. */
+  #audited = 0;
 
   constructor(storage: EtcdStorage, me: Instance) {
     this.#etcd = new EtcdGateway(storage);
@@ -81,29 +81,32 @@ export class EtcdBackend implements Backend {
   }
 
   async beat(): Promise<Standing> {
-    return this.#decide<Standing>(["meta/", "instances/"], async (entries, _revision, replaced) => {
+    return this.#decide<Standing>(["meta/", "instances/"], async (entries) => {
       const state = this.#state(entries);
-      if (replaced) return { answer: { corrupted: state.corrupted, replaced } };
+      if (await this.#replaced()) return { answer: { corrupted: state.corrupted, replaced: true } };
       const changes = beat(state, this.#me);
-      return { answer: { corrupted: state.corrupted ?? changes.meta.corrupted ?? null, replaced }, changes };
+      return { answer: { corrupted: state.corrupted ?? changes.meta.corrupted ?? null, replaced: false }, changes };
     });
   }
 
   async audit(): Promise<void> {
     const { id: instance, version } = this.#me;
-    const sequence = this.#key("audit-sequence");
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-      const { entries, revision } = await this.#etcd.read(sequence);
-      const seq = Number(entries[0]?.value ?? 0) + 1;
+      const last = await this.#sequence();
+      // Restored under this auth, which the next beat tells.
+      if (last.value < this.#audited) return;
+      const seq = last.value + 1;
       const row = this.#key(`audit/${String(seq).padStart(SEQUENCE_DIGITS, "0")}`);
       const { succeeded } = await this.#etcd.write(
         [
-          { put: sequence, value: String(seq) },
+          { put: this.#key(SEQUENCE), value: String(seq) },
           { put: row, value: JSON.stringify({ seq, at: Date.now(), instance, version }) },
         ],
-        { below: sequence, unchangedSince: revision },
+        { below: this.#key(SEQUENCE), unchangedSince: last.revision },
       );
-      if (succeeded) return;
+      if (!succeeded) continue;
+      this.#audited = seq;
+      return;
     }
     throw new Unavailable("etcd: too many others write audit events");
   }
@@ -145,30 +148,30 @@ export class EtcdBackend implements Backend {
     judge: (
       entries: readonly Entry[],
       revision: number,
-      replaced: boolean,
     ) => Promise<{ answer: T; changes?: Changes | undefined } | null>,
   ): Promise<T> {
     const keys = ground.map((key) => this.#key(key));
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
       const found = await this.#etcd.read(...keys);
-      const judged = await judge(found.entries, found.revision, this.#replaced(found));
+      const judged = await judge(found.entries, found.revision);
       if (judged === null) continue;
       const { answer, changes } = judged;
       if (changes === undefined) return answer;
       const unchanged = keys.map((below) => ({ below, unchangedSince: found.revision }));
-      const { succeeded, revision } = await this.#etcd.write(this.#writes(changes), ...unchanged);
-      this.#seen = Math.max(this.#seen, revision);
+      const { succeeded } = await this.#etcd.write(this.#writes(changes), ...unchanged);
       if (succeeded) return answer;
     }
     throw new Unavailable("etcd: too many others write");
   }
 
-  /** Another cluster, or one that knows less than it once did: somebody restored it. */
-  #replaced({ cluster, revision }: Answer): boolean {
-    this.#cluster ??= cluster;
-    if (cluster !== this.#cluster || revision < this.#seen) return true;
-    this.#seen = revision;
-    return false;
+  /** The state knows less than this auth wrote: somebody restored it. */
+  async #replaced(): Promise<boolean> {
+    return (await this.#sequence()).value < this.#audited;
+  }
+
+  async #sequence(): Promise<{ value: number; revision: number }> {
+    const { entries, revision } = await this.#etcd.read(this.#key(SEQUENCE));
+    return { value: Number(entries[0]?.value ?? 0), revision };
   }
 
   async #fill(revision: number): Promise<void> {

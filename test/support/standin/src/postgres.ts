@@ -19,9 +19,14 @@ const SCHEMA = `
   INSERT INTO meta VALUES ('audit-sequence', '0') ON CONFLICT DO NOTHING;
 `;
 
-/** One more audit event. The counter's row lock keeps its writers in line, which a sequence with its gaps would not. */
+/**
+ * One more audit event, unless a restore took away what this auth wrote. The counter's row lock keeps its writers in line,
+ * which a sequence with its gaps would not.
+ */
 const AUDIT = `
-  WITH next AS (UPDATE meta SET value = value::bigint + 1 WHERE key = 'audit-sequence' RETURNING value::bigint AS seq)
+  WITH next AS (
+    UPDATE meta SET value = value::bigint + 1 WHERE key = 'audit-sequence' AND value::bigint >= $4 RETURNING value::bigint AS seq
+  )
   INSERT INTO audit SELECT seq, $1, $2, $3 FROM next RETURNING seq`;
 
 /** State in a PostgreSQL database of its own, over one connection, which is made anew when it is lost. */
@@ -81,7 +86,12 @@ export class PostgresBackend implements Backend {
 
   audit(): Promise<void> {
     return this.#attempt(async (client) => {
-      const { rows } = await client.query<{ seq: string }>(AUDIT, [Date.now(), this.#me.id, this.#me.version]);
+      const { rows } = await client.query<{ seq: string }>(AUDIT, [
+        Date.now(),
+        this.#me.id,
+        this.#me.version,
+        this.#audited,
+      ]);
       this.#audited = Math.max(this.#audited, ...rows.map((row) => Number(row.seq)));
     });
   }
