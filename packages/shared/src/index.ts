@@ -7,4 +7,6 @@ export * from "./message.js";
 export * from "./notice.js";
 export * from "./op.js";
 export * from "./outcome.js";
+export * from "./protocol.js";
+export * from "./since.js";
 export * from "./version.js";
