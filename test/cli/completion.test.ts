@@ -34,6 +34,10 @@ t.test("bash", async (t) => {
   t.match(askBash(file, `belay plan lint --fleet ${dir}/compl`), /completion\.bash/, "files, where a file is wanted");
 });
 
+function missing(shell: string): string | false {
+  return spawnSync(shell, ["--version"]).error === undefined ? false : `there is no ${shell} here`;
+}
+
 function askBash(file: string, line: string): string {
   const ask = `source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _belay; printf "%s\\n" "\${COMPREPLY[@]}"`;
   const out = execFileSync("bash", ["--norc", "-c", ask, "bash", file, ...line.split(" ")], {
@@ -42,11 +46,7 @@ function askBash(file: string, line: string): string {
   return sorted(out.toString());
 }
 
-t.test("fish", async (t) => {
-  if (spawnSync("fish", ["--version"]).error !== undefined) {
-    t.skip("there is no fish here");
-    return;
-  }
+t.test("fish", { skip: missing("fish") }, async (t) => {
   const file = await scriptFor("fish");
   execFileSync("fish", ["-n", file]);
   for (const [line, answer] of LINES) {
@@ -61,11 +61,7 @@ t.test("fish", async (t) => {
   }
 });
 
-t.test("zsh reads its script", async (t) => {
-  if (spawnSync("zsh", ["--version"]).error !== undefined) {
-    t.skip("there is no zsh here");
-    return;
-  }
+t.test("zsh reads its script", { skip: missing("zsh") }, async (t) => {
   execFileSync("zsh", ["-n", await scriptFor("zsh")]);
 });
 
