@@ -62,7 +62,7 @@ t.test("fish", { skip: missing("fish") }, async (t) => {
 });
 
 t.test("zsh reads its script", { skip: missing("zsh") }, async (t) => {
-  execFileSync("zsh", ["-n", await scriptFor("zsh")]);
+  t.equal(spawnSync("zsh", ["-n", await scriptFor("zsh")]).status, 0);
 });
 
 t.test("a shell that has no script is said to be one", async (t) => {
