@@ -16,7 +16,7 @@ export async function compileAddon(runtime: Runtime, cache: Cache): Promise<stri
     const source = join(making, "source");
     await cp(SOURCE, source, { recursive: true, filter: (path) => path !== join(SOURCE, "build") });
     // Neither the folder of the build nor a number made from it may remain in what is built.
-    const flags = `-ffile-prefix-map=${making}=.`;
+    const flags = `-ffile-prefix-map=${making}=. -ffile-prefix-map=${runtime.nodeDir}=node`;
     run(process.execPath, [nodeGyp(), "rebuild", "--release", `--nodedir=${runtime.nodeDir}`, "-j", "max"], {
       cwd: source,
       env: { CFLAGS: flags, CXXFLAGS: flags, LDFLAGS: "-Wl,--build-id=none" },

@@ -82,6 +82,26 @@ t.test("everything in /etc is a conffile, and the version is the repository's", 
   );
 });
 
+t.test("what is inside is named, with its licence and its digest", async (t) => {
+  for (const [name, packageName] of [
+    ["agent", "belay-agent"],
+    ["controller", "belay"],
+  ] as const) {
+    const doc = join(dir, name, "usr/share/doc", packageName);
+    const { components } = JSON.parse(readFileSync(join(doc, "sbom.cdx.json"), "utf8")) as {
+      components: { name: string; type: string; hashes?: { content: string }[] }[];
+    };
+    const names = components.map((component) => component.name);
+    for (const expected of ["node", "ws", "yaml", "typebox"]) t.ok(names.includes(expected), `${name} has ${expected}`);
+    t.equal(names.includes("better-sqlite3"), name === "controller");
+    for (const { type, hashes = [] } of components)
+      if (type === "library") t.match(hashes[0]?.content, /^[0-9a-f]{128}$/);
+    const copyright = readFileSync(join(doc, "copyright"), "utf8");
+    for (const expected of names.slice(1))
+      t.match(copyright, new RegExp(`^${expected} \\d[^\n]*: [^\n]+$`, "m"), expected);
+  }
+});
+
 t.test("md5sums covers every plain file, rightly", async (t) => {
   for (const [name, deb] of Object.entries(packages)) {
     const sums = readFileSync(join(dir, name, "DEBIAN/md5sums"), "utf8")
