@@ -68,6 +68,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     banner: new Banner(),
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    stateDir: config.stateDir,
   };
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);

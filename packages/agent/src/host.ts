@@ -27,4 +27,6 @@ export interface Host {
   controller: Controller;
   /** A download that stands still this long is given up; it resumes at the next attempt. */
   downloadIdleMs: number;
+  /** Where the agent keeps what it must remember. */
+  stateDir: string;
 }
