@@ -52,6 +52,8 @@ export class World {
   readonly port: number;
   restartDelayMs = 150;
   commands = "{}";
+  /** More lines of agent.yaml. */
+  more = "";
   initially = "stopped";
   agent: Agent | null = null;
   protected readonly children: ChildProcess[] = [];
@@ -121,6 +123,7 @@ tokenFile: ${join(this.dir, "token")}
 stateDir: ${this.stateDir}
 directories: [${this.dir}]
 commands: ${this.commands}
+${this.more}
 services:
   svc:
     manager: process
@@ -137,6 +140,7 @@ services:
     const config = parseConfig(this.config(), this.configFile);
     this.agent = await startAgent({
       config,
+      leave: () => {},
       token: TOKEN,
       ca: null,
       clock: systemClock,
