@@ -3,9 +3,12 @@ import { LineCounter, parseDocument } from "yaml";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
+import { SELF_SERVICE } from "./self/self-service.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
 export interface AgentConfig {
+  /** Where it was read from: what an agent of another version will have to read, too. */
+  file: string;
   /** Base address of belayd, with no trailing slash. */
   controller: string;
   /** PEM file of the authorities that may vouch for belayd; null: those that Node itself trusts. */
@@ -23,7 +26,14 @@ export interface AgentConfig {
   backends: ReadonlyMap<string, BackendConfig>;
   /** The age identity that encrypted copies are read back with; null: this host can't read its own. */
   identityFile: string | null;
+  /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
+  self: SelfConfig | null;
 }
+
+export type SelfConfig =
+  | { manager: "systemd"; unit: string; rescue: string }
+  /** `belay-agent supervise` runs `program`, which leads over the link to the current version. */
+  | { manager: "process"; program: string };
 
 export type ServiceConfig = SystemdConfig | ProcessConfig;
 
@@ -51,6 +61,7 @@ const SERVICE_FIELDS = {
   systemd: ["manager", "unit"],
   process: ["manager", "argv", "env", "cwd", "pidFile", "logFile", "reloadSignal", "restartDelayMs", "initially"],
 } as const;
+const DEFAULT_PROGRAM = "/opt/belay/agent/current/belay-agent";
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
 const FIELDS = [
   "controller",
@@ -63,6 +74,7 @@ const FIELDS = [
   "commands",
   "backends",
   "identityFile",
+  "self",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -94,6 +106,7 @@ export function parseConfig(text: string, file: string): AgentConfig {
     return [name, field.argv()] as const;
   });
   return {
+    file,
     controller: address(root.member("controller")),
     caFile: root.member("ca").absent ? null : root.member("ca").path(),
     host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
@@ -107,11 +120,28 @@ export function parseConfig(text: string, file: string): AgentConfig {
     commands: new Map(commands),
     backends: new Map(backends),
     identityFile: identityFile.absent ? null : identityFile.path(),
+    self: root.member("self").absent ? null : self(root.member("self")),
+  };
+}
+
+const SELF_FIELDS = { systemd: ["manager", "unit", "rescue"], process: ["manager", "program"] } as const;
+
+function self(field: Field): SelfConfig {
+  const manager = field.member("manager").oneOf(["systemd", "process"] as const);
+  field.members(SELF_FIELDS[manager]);
+  if (manager === "process") return { manager, program: field.member("program").path(DEFAULT_PROGRAM) };
+  const unitOf = (name: string, fallback: string) =>
+    field.member(name).absent ? fallback : field.member(name).matching(NAME, "a unit's name");
+  return {
+    manager,
+    unit: unitOf("unit", "belay-agent.service"),
+    rescue: unitOf("rescue", "belay-agent-rescue.service"),
   };
 }
 
 function service(name: string, field: Field, stateDir: string): ServiceConfig {
   if (!/^[A-Za-z0-9@_.-]{1,128}$/.test(name)) throw field.bad("is not a name for a service");
+  if (name === SELF_SERVICE) throw field.bad("is the agent itself", "describe it under `self`");
   const manager = field.member("manager").oneOf(["systemd", "process"] as const);
   field.members(SERVICE_FIELDS[manager]);
   if (manager === "systemd") return { manager, unit: field.member("unit").matching(NAME, "a unit's name") };

@@ -190,6 +190,29 @@ function commandFailed(file: string, how: number | string | null, stderr: string
   });
 }
 
+/** A process that goes on beside this one. */
+export interface Child {
+  readonly pid: number;
+  /** `exit 0`, `SIGKILL`. */
+  readonly ended: Promise<string>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Starts a program that shares this process's terminal, or journal, and its environment. Throws `command-not-started`. */
+export async function startChild(argv: readonly string[]): Promise<Child> {
+  const [file, ...args] = argv as [string, ...string[]];
+  const child = spawn(file, args, { stdio: "inherit", shell: false });
+  const ended = once(child, "exit").then(([code, signal]) => (signal === null ? `exit ${code}` : String(signal)));
+  // A program that was never started has its error told below.
+  ended.catch(() => {});
+  try {
+    await once(child, "spawn");
+  } catch (error) {
+    throw notStarted(file, error);
+  }
+  return { pid: child.pid as number, ended, kill: (signal) => void child.kill(signal) };
+}
+
 function notStarted(file: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
   if (error instanceof BelayError || code === undefined) return error;

@@ -61,7 +61,10 @@ async function startOne(controller: string, dir: string, host: string, token: st
   const stateDir = join(dir, host);
   await mkdir(stateDir, { recursive: true });
   return startAgent({
+    leave: () => {},
     config: {
+      file: join(stateDir, "agent.yaml"),
+      self: null,
       controller,
       caFile: null,
       host,
