@@ -1,5 +1,7 @@
-import { writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import t from "tap";
 import type { AgentBehaviour } from "../support/agents/build-agent.js";
 import { NEW, OLD, SelfWorld } from "./support/self-world.js";
@@ -99,6 +101,58 @@ t.test("an agent that nobody starts again does not end itself", patient, async (
   const lonely = other.alone();
   t.match(await other.controller.step(other.op()), { status: "failed", error: { code: "self-unsupervised" } });
   lonely.kill("SIGTERM");
+});
+
+const KILLED = fileURLToPath(new URL("support/killed-agent.ts", import.meta.url));
+for (const record of ["accepted", "begun", "arming", "switching", "held", "outcome"]) {
+  for (const when of ["before", "after"] as const) {
+    t.test(`killed ${when} ${record}, the next life ends it (I7, I14)`, patient, async (t) => {
+      const killed = { entry: KILLED };
+      const world = await SelfWorld.make(t, { old: killed, new: killed });
+      const { controller } = world;
+      const marker = join(world.dir, "killed");
+      world.supervise({ KILL_AT: record, KILL_WHEN: when, KILL_ONCE: marker });
+      await controller.connected();
+      const step = controller.id();
+      const send = () => controller.send(world.op({ returnMs: 30_000 }), { step });
+      send();
+      await until(() => existsSync(marker));
+      // Before it was accepted nobody knows of the step but the controller, which sends it again.
+      controller.socket = null;
+      if (record === "accepted" && when === "before") await controller.connected().then(send);
+      t.match((await controller.outcome(step)).outcome, { status: "done", result: { running: NEW } });
+      t.equal(world.installed(), NEW);
+      t.notOk(world.has("pending") || world.has("returning") || world.has("returned"));
+      t.same(world.records().filter((each) => each === "outcome").length, 1);
+    });
+  }
+}
+
+t.test("killed on its way back, the old version still says that it is", patient, async (t) => {
+  const world = await SelfWorld.make(t, { old: { entry: KILLED }, new: "ends" });
+  const { controller } = world;
+  const marker = join(world.dir, "killed");
+  world.supervise({ KILL_AT: "outcome", KILL_WHEN: "before", KILL_ONCE: marker });
+  t.match(await controller.step(world.op({ returnMs: 5000 })), { status: "reverted" });
+  t.ok(existsSync(marker));
+  t.equal(world.installed(), OLD);
+});
+
+t.test("the watcher killed in the middle is no reason to stay with a version that doesn't hold", patient, async (t) => {
+  const world = await SelfWorld.make(t, { new: "hangs" });
+  const { controller } = world;
+  const supervisor = world.supervise();
+  await controller.connected();
+  const step = controller.id();
+  controller.send(world.op({ returnMs: 5000 }), { step });
+  await until(() => world.installed() === NEW);
+  supervisor.kill("SIGKILL");
+  await once(supervisor, "exit");
+  // As a machine that starts again would: everything that ran is gone, and the supervisor comes up by itself.
+  world.endAgents();
+  world.supervise();
+  t.match((await controller.outcome(step)).outcome, { status: "reverted" });
+  t.equal(world.installed(), OLD);
 });
 
 async function until(holds: () => boolean): Promise<void> {

@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -114,12 +115,25 @@ ${self}`;
     return lines.map((line) => /"phase":"([a-z-]+)"/.exec(line)?.[1] ?? /"kind":"([a-z-]+)"/.exec(line)?.[1] ?? "");
   }
 
+  /** Kills every agent of this host, by the folder that its program was named by. */
+  endAgents(): void {
+    for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
+      try {
+        const command = readFileSync(`/proc/${name}/cmdline`, "latin1");
+        if (command.includes(this.link)) process.kill(Number(name), "SIGKILL");
+      } catch {
+        // It ended by itself between the look and the touch.
+      }
+    }
+  }
+
   async #end(): Promise<void> {
     for (const child of this.#supervisors) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       child.kill("SIGTERM");
       await once(child, "exit");
     }
+    this.endAgents();
     await this.controller.close();
     rmSync(this.dir, { recursive: true, force: true });
   }
