@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
 import { orMissing } from "./durable.js";
+import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
 
 /** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
@@ -38,6 +39,7 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     service(name) {
       const service = services.get(name);
       if (service !== undefined) return service;
+      if (name === SELF_SERVICE) throw unsupervised();
       throw new BelayError("service-refused", `agent.yaml lists no service ${name}`, {
         hint: "add it to `services` in agent.yaml, if Belay may start and stop it",
         context: { service: name },
