@@ -172,7 +172,11 @@ export class Rollbacks {
     }
     for (const hop of plan.plan.hops) {
       const why = wanted.reason === "" ? "" : `: ${wanted.reason}`;
-      await suspect({ product: plan.plan.product, version: hop.from }, wanted.by, `rolled back from in run ${run}${why}`);
+      await suspect(
+        { product: plan.plan.product, version: hop.from },
+        wanted.by,
+        `rolled back from in run ${run}${why}`,
+      );
     }
     const runner = await controller.start({ plan: plan.plan.id, by: wanted.by });
     await records.clearPending(run);

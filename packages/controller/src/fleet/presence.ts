@@ -99,7 +99,15 @@ export class Presence {
   #sightOf(host: string): Sight {
     const known = this.#sights.get(host);
     if (known !== undefined) return known;
-    const sight: Sight = { host, present: false, lastSeenAt: null, facts: null, clockOffsetMs: null, protocol: null, agentVersion: null };
+    const sight: Sight = {
+      host,
+      present: false,
+      lastSeenAt: null,
+      facts: null,
+      clockOffsetMs: null,
+      protocol: null,
+      agentVersion: null,
+    };
     this.#sights.set(host, sight);
     return sight;
   }

@@ -17,7 +17,12 @@ export function isNear(agent: string, belayd: string): boolean {
  * welcomed all the same, so that they can be seen and upgraded, but what they are to do a person must accept by name. For
  * the agents' own upgrade it is the target that counts.
  */
-export function checkSkew({ profile, facts, belayd }: PlanInput, movers: readonly Mover[], to: string, reasons: Reasons): void {
+export function checkSkew(
+  { profile, facts, belayd }: PlanInput,
+  movers: readonly Mover[],
+  to: string,
+  reasons: Reasons,
+): void {
   if (belayd === undefined) return;
   if (profile.ofAgents) {
     if (movers.length > 0 && !isNear(to, belayd)) {

@@ -1,8 +1,8 @@
 import { type ClusterName, compareVersions, majorOf, parseVersion } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
 import type { Release } from "../releases/catalogue.js";
-import { chooseArtifacts } from "./artifacts.js";
 import { checkAgents, checkSkew } from "./agents.js";
+import { chooseArtifacts } from "./artifacts.js";
 import { amountOf } from "./batches.js";
 import { checkAgainstFixed, reportSkew } from "./compat.js";
 import type { PlanInput } from "./input.js";

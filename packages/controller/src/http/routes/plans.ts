@@ -1,6 +1,6 @@
 import Type from "typebox";
-import { DEFAULT_LIMIT, LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
 import type { RolloutPolicy } from "../../inventory/fleet.js";
+import { DEFAULT_LIMIT, LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
@@ -11,9 +11,7 @@ const Amount = Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Share
 const Rollout = Type.Object(
   {
     canary: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
-    batch: Type.Optional(
-      Type.Unsafe<RolloutPolicy["batch"]>(Type.Array(Amount, { minItems: 1, maxItems: 64 })),
-    ),
+    batch: Type.Optional(Type.Unsafe<RolloutPolicy["batch"]>(Type.Array(Amount, { minItems: 1, maxItems: 64 }))),
   },
   { additionalProperties: false },
 );
