@@ -7,6 +7,8 @@ import type { ReleaseName } from "./name.js";
 interface Kind {
   readonly product: string;
   readonly fileName: RegExp;
+  /** Its one folder; the program is called the same. */
+  readonly folder: string;
   readonly program: RegExp;
   readonly versionFile: RegExp;
 }
@@ -14,6 +16,7 @@ interface Kind {
 const KINDS: readonly Kind[] = [
   {
     product: "teleport",
+    folder: "teleport",
     fileName:
       /^teleport(?<ent>-ent)?-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)(?<fips>-fips)?-bin\.tar\.gz$/,
     program: /^teleport(?:-ent)?\/teleport$/,
@@ -21,6 +24,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     product: "belay-agent",
+    folder: "belay-agent",
     fileName:
       /^belay-agent-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)\.tar\.gz$/,
     program: /^belay-agent\/belay-agent$/,
@@ -93,7 +97,7 @@ export async function inspectTarball(path: string, { product, version }: Release
     });
   }
   if (!binary) {
-    throw new BelayError("release-malformed", `the program of ${product} is not in it`, {
+    throw new BelayError("release-malformed", `there is no ${kind.folder}/${kind.folder} in it`, {
       hint: `Is this a release of ${product}?`,
     });
   }
