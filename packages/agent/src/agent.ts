@@ -46,6 +46,8 @@ export interface AgentOptions {
 }
 
 export interface Agent {
+  /** Settles as long as the journal, without which nothing is done, can be written. */
+  alive(): Promise<void>;
   /** Stops cleanly: services go on, open steps stay in the journal. */
   stop(): Promise<void>;
 }
@@ -74,6 +76,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     banner: new Banner(),
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    identityFile: config.identityFile,
     self: config.self === null ? null : selfOf(config.self),
   };
   function selfOf(supervised: SelfConfig): Self {
@@ -122,6 +125,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   steps.resume();
   link.start();
   return {
+    alive: () => journal.settled(),
     async stop() {
       await link.halt();
       await steps.halt();

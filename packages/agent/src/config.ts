@@ -1,5 +1,6 @@
 import { BelayError } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
+import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
 import { SELF_SERVICE } from "./self/self-service.js";
@@ -21,6 +22,10 @@ export interface AgentConfig {
   directories: readonly string[];
   /** What health and backup commands may run, by name. */
   commands: ReadonlyMap<string, readonly string[]>;
+  /** State backends that backups may keep and put back, by name. */
+  backends: ReadonlyMap<string, BackendConfig>;
+  /** The age identity that encrypted copies are read back with; null: this host can't read its own. */
+  identityFile: string | null;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
 }
@@ -58,7 +63,19 @@ const SERVICE_FIELDS = {
 } as const;
 const DEFAULT_PROGRAM = "/opt/belay/agent/current/belay-agent";
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
-const FIELDS = ["controller", "ca", "host", "tokenFile", "stateDir", "services", "directories", "commands", "self"];
+const FIELDS = [
+  "controller",
+  "ca",
+  "host",
+  "tokenFile",
+  "stateDir",
+  "services",
+  "directories",
+  "commands",
+  "backends",
+  "identityFile",
+  "self",
+];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
 /** Reads agent.yaml's text. Throws `config-invalid`, naming file, line and field. */
@@ -79,9 +96,14 @@ export function parseConfig(text: string, file: string): AgentConfig {
   const services = [...root.member("services").members()].map(
     ([name, field]) => [name, service(name, field, stateDir)] as const,
   );
+  const backends = [...root.member("backends").members()].map(([name, field]) => {
+    if (!NAME.test(name)) throw field.bad("is not a name for a backend");
+    return [name, backend(field)] as const;
+  });
+  const identityFile = root.member("identityFile");
   const commands = [...root.member("commands").members()].map(([name, field]) => {
     if (!NAME.test(name)) throw field.bad("is not a name for a command");
-    return [name, argv(field)] as const;
+    return [name, field.argv()] as const;
   });
   return {
     file,
@@ -96,6 +118,8 @@ export function parseConfig(text: string, file: string): AgentConfig {
       .list()
       .map((each) => each.path()),
     commands: new Map(commands),
+    backends: new Map(backends),
+    identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
   };
 }
@@ -125,7 +149,7 @@ function service(name: string, field: Field, stateDir: string): ServiceConfig {
   const pidFile = field.member("pidFile");
   return {
     manager,
-    argv: argv(field.member("argv")),
+    argv: field.member("argv").argv(),
     env: Object.fromEntries(env),
     cwd: field.member("cwd").path("/"),
     pidFile: pidFile.absent ? null : pidFile.path(),
@@ -134,13 +158,6 @@ function service(name: string, field: Field, stateDir: string): ServiceConfig {
     restartDelayMs: field.member("restartDelayMs").integer({ min: 0, max: 3_600_000, fallback: 5000 }),
     initially: field.member("initially").oneOf(["running", "stopped"] as const, "stopped"),
   };
-}
-
-function argv(field: Field): string[] {
-  const words = field.list().map((word) => word.text());
-  if (words.length === 0) throw field.bad("must be a list of at least one word, the program first");
-  if (!words[0]?.startsWith("/")) throw field.bad("must begin with the program's absolute path");
-  return words;
 }
 
 function address(field: Field): string {

@@ -1,7 +1,8 @@
+import { writeSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { BelayError, errorInfo } from "@belay/shared";
+import { BelayError, errorInfo, openNotices } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { startAgent } from "./agent.js";
 import { systemClock } from "./clock.js";
@@ -105,7 +106,10 @@ async function run(config: AgentConfig, level: LogLevel): Promise<void> {
     env: { PATH: process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
   });
   log.info({ version: AGENT_VERSION, controller: config.controller, services: [...config.services.keys()] }, "started");
+  const notices = openNotices({ env: process.env, write: writeSync, every, alive: () => agent.alive() });
+  notices.ready();
   const stop = (signal: NodeJS.Signals) => {
+    notices.stopping();
     log.info({ signal }, "stopping; services go on");
     agent.stop().then(
       () => process.exit(0),
@@ -121,6 +125,11 @@ async function run(config: AgentConfig, level: LogLevel): Promise<void> {
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
+}
+
+function every(ms: number, fire: () => void): () => void {
+  const handle = setInterval(fire, ms);
+  return () => clearInterval(handle);
 }
 
 function logTo(config: AgentConfig, level: LogLevel): Logger {
@@ -204,10 +213,11 @@ function complain(error: unknown): number {
   return code === "usage" ? 2 : 1;
 }
 
-try {
-  const exit = await main(process.argv.slice(2));
-  if (exit !== null) process.exitCode = exit;
-} catch (error) {
+// A promise's end rather than `await`: as one executable, this file is a CommonJS script, which has no await of its own.
+main(process.argv.slice(2)).then(
+  (exit) => {
+    if (exit !== null) process.exitCode = exit;
+  },
   // Whatever a half-started agent still holds must not keep the process alive.
-  process.exit(complain(error));
-}
+  (error: unknown) => process.exit(complain(error)),
+);

@@ -32,6 +32,8 @@ export class FakeController {
   knocks = 0;
   probe: FactProbe | null = null;
   ack = true;
+  /** How long a test waits for anything. */
+  patienceMs = 30_000;
   pingEveryMs = 1000;
   factsEveryMs = 60_000;
   /** What is said to a hello, instead of a welcome. */
@@ -118,7 +120,7 @@ export class FakeController {
       const limit = setTimeout(() => {
         this.#waiting.delete(tick);
         reject(new Error(`the agent never did it; it told: ${JSON.stringify(this.told.slice(-5))}`));
-      }, 30_000);
+      }, this.patienceMs);
       const tick = () => {
         const found = look();
         if (found === undefined || found === false) return;

@@ -14,7 +14,7 @@ export class SelfService implements Service {
   }
 
   async status(): Promise<ServiceStatus> {
-    return { state: "running", pid: this.#pid, restarts: 0 };
+    return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
   async start(): Promise<void> {}
