@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
+import { Copies } from "./copies/copies.js";
+import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
@@ -25,6 +27,7 @@ import type { Catalogue } from "./releases/catalogue.js";
 import { parseCatalogue } from "./releases/parse.js";
 import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
+import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
@@ -68,6 +71,15 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     artifacts,
     now,
     declared: async () => (await releasesFile?.read()) ?? NO_RELEASES,
+  });
+
+  const copyStore = await openCopyStore(config.backupStore);
+  await copyStore.sweep();
+  const copies = new Copies({
+    store: copyStore,
+    records: new CopyRecords(store),
+    maxBytes: config.backupStore.maxBytes,
+    now,
   });
 
   const presence = new Presence();
@@ -155,6 +167,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     agents,
     artifacts,
     shelf,
+    copies,
     fleet: () => fleetFile.read(),
     groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,

@@ -5,6 +5,8 @@ import { Sha256, Version } from "./ids.js";
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
 const Name = Type.String({ pattern: "^[A-Za-z0-9@_.:-]{1,256}$" });
+/** Ten years: beyond that, say nothing about age. */
+const MAX_AGE_MS = 3650 * 24 * 3_600_000;
 const closed = { additionalProperties: false } as const;
 
 /**
@@ -73,21 +75,64 @@ export const BackupItem = Type.Union([
 ]);
 export type BackupItem = Static<typeof BackupItem>;
 
+/** A public key that age encrypts to: its own, or an SSH key. */
+const AgeRecipient = Type.String({ pattern: "^(age1[0-9a-z]{10,200}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]{16,2000})$" });
+
+/** How long copies are kept where they are kept. Advice to whoever holds them: the agent deletes none. */
+export const BackupKeep = Type.Object(
+  {
+    count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    maxAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
+  },
+  closed,
+);
+export type BackupKeep = Static<typeof BackupKeep>;
+
+/** That a backup leaves its host. With recipients it leaves encrypted to them, else as it is. */
+export const BackupCopySpec = Type.Object(
+  { to: Type.Literal("belayd"), recipients: Type.Array(AgeRecipient, { maxItems: 16 }) },
+  closed,
+);
+export type BackupCopySpec = Static<typeof BackupCopySpec>;
+
 /**
  * A backup: where it goes and what it holds. The folder `<dir>/<id>` appears only when whole: a manifest (item, source
  * path, size, SHA-256, owner, mode) beside the items.
  */
 export const BackupSpec = Type.Object(
-  { id: Name, dir: Path, items: Type.Array(BackupItem, { maxItems: 64 }), version: Type.Union([Version, Type.Null()]) },
+  {
+    id: Name,
+    dir: Path,
+    items: Type.Array(BackupItem, { maxItems: 64 }),
+    version: Type.Union([Version, Type.Null()]),
+    copy: Type.Optional(BackupCopySpec),
+    keep: Type.Optional(BackupKeep),
+  },
   closed,
 );
 export type BackupSpec = Static<typeof BackupSpec>;
 
-/** Makes a backup while the service runs. Result: BackupResult. A whole backup of this id already there: `changed: false`. */
+/**
+ * Makes a backup while the service runs; with `copy`, also sends it away and reads that back (I4). Result: BackupResult. A
+ * whole backup of this id already there: `changed: false`.
+ */
 export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: BackupSpec }, closed);
 
-/** Reads a backup back: every digest, and the integrity of every database (I4). Result: BackupResult. */
-export const VerifyBackupOp = Type.Object({ kind: Type.Literal("verify-backup"), id: Name, dir: Path }, closed);
+/** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
+export const StoredCopy = Type.Object(
+  { sha256: Sha256, bytes: Type.Integer({ minimum: 1 }), encrypted: Type.Boolean() },
+  closed,
+);
+export type StoredCopy = Static<typeof StoredCopy>;
+
+/**
+ * Reads a backup back: every digest, and the integrity of every database (I4). With `copy`, reads that back instead, from
+ * belayd, and leaves what is on the host alone. Result: BackupResult.
+ */
+export const VerifyBackupOp = Type.Object(
+  { kind: Type.Literal("verify-backup"), id: Name, dir: Path, copy: Type.Optional(StoredCopy) },
+  closed,
+);
 
 export const BackupResult = Type.Object(
   {
@@ -100,6 +145,21 @@ export const BackupResult = Type.Object(
     takenAt: Type.Integer(),
     version: Type.Union([Version, Type.Null()]),
     verified: Type.Boolean(),
+    /** Copies that left the host and were read back from where they are. */
+    copies: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            to: Type.Literal("belayd"),
+            sha256: Sha256,
+            bytes: Type.Integer({ minimum: 1 }),
+            encrypted: Type.Boolean(),
+          },
+          closed,
+        ),
+        { maxItems: 4 },
+      ),
+    ),
   },
   closed,
 );
@@ -178,10 +238,19 @@ export const HealthOp = Type.Object(
   closed,
 );
 
-/** Puts a verified backup back in place. The service must be stopped, else `service-running`. */
-export const RestoreOp = Type.Object({ kind: Type.Literal("restore"), id: Name, dir: Path, service: Name }, closed);
+/**
+ * Puts a verified backup back in place. The service must be stopped, else `service-running`. With `copy`, a backup that
+ * the host no longer has, or that is damaged there, is brought back from belayd first.
+ */
+export const RestoreOp = Type.Object(
+  { kind: Type.Literal("restore"), id: Name, dir: Path, service: Name, copy: Type.Optional(StoredCopy) },
+  closed,
+);
 
-/** Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups. */
+/**
+ * Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups: what is
+ * beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back whole.
+ */
 export const PruneOp = Type.Object(
   {
     kind: Type.Literal("prune"),
@@ -190,6 +259,7 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
+    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
   },
   closed,
 );

@@ -25,7 +25,10 @@
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
  *   GET  /v1/backups?host=&run=                      BackupView[]
- *   POST /v1/backups/:host/:backup/verify            BackupView             asks the host to read it back
+ *   GET  /v1/backups/:host/:backup                   BackupView
+ *   POST /v1/backups/:host/:backup/verify { copy? }  BackupView             asks the host to read it back; copy: the copy instead
+ *   POST /v1/backups/:host/:backup/restore RestoreRequest  RestoreAnswer
+ *   GET  /v1/backups/:host/:backup/copy?sha256=      application/octet-stream   the copy as it is stored; also for that host's agent
  *   GET  /v1/releases                                ReleaseView[]
  *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
  *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
@@ -110,6 +113,20 @@ export interface RollbackRequest extends Command {
 export interface RollbackAnswer {
   readonly plan: PlanAnswer;
   /** The rollback's run, or null with `planOnly`. */
+  readonly run: string | null;
+}
+
+export interface RestoreRequest extends Command {
+  /** False: what is there now is not kept aside first. */
+  readonly safetyBackup?: boolean;
+  readonly acceptRisks?: PlanRequest["acceptRisks"];
+  /** True: make the plan and show it, start nothing. */
+  readonly planOnly?: boolean;
+}
+
+export interface RestoreAnswer {
+  readonly plan: PlanAnswer;
+  /** The restore's run, or null with `planOnly`. */
   readonly run: string | null;
 }
 
@@ -254,6 +271,17 @@ export interface BackupView {
   readonly items: number;
   readonly takenAt: number;
   readonly version: string | null;
+  readonly verifiedAt: number | null;
+  /** Copies that left the host, newest first. */
+  readonly copies: readonly CopyView[];
+}
+
+export interface CopyView {
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly encrypted: boolean;
+  readonly at: number;
+  /** When it was last read back whole; null: never. */
   readonly verifiedAt: number | null;
 }
 

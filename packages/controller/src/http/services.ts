@@ -1,3 +1,4 @@
+import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
 import type { Planning } from "../execute/planning.js";
@@ -27,6 +28,7 @@ export interface Services {
   readonly agents: AgentStore;
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
+  readonly copies: Copies;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
   /** The groups a person belongs to. */

@@ -75,7 +75,7 @@ export class RunStore {
   ): Promise<void> {
     await this.#store.commits.write(async (tx) => {
       await insertEvents(tx, run, lastSeq + 1, events);
-      for (const backup of backups) await insertBackup(tx, backup);
+      for (const backup of backups) await insertBackup(tx, backup, events.at(-1)?.at ?? 0);
       const end = events.at(-1);
       if (end?.type === "run-ended") {
         await tx.updateTable("runs").set({ ended_at: end.at, result: end.result }).where("id", "=", run).execute();
@@ -158,7 +158,8 @@ async function insertEvents(
   }
 }
 
-async function insertBackup(tx: Transaction<Schema>, row: BackupRow): Promise<void> {
+/** `at`: when this is recorded, our clock. */
+async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number): Promise<void> {
   const result = decodeBackupResult(row.result);
   await tx
     .insertInto("backups")
@@ -184,6 +185,16 @@ async function insertBackup(tx: Transaction<Schema>, row: BackupRow): Promise<vo
       })),
     )
     .execute();
+  // The host read these back itself before it said so. One that is not on record here is none.
+  for (const { sha256 } of result.copies ?? []) {
+    await tx
+      .updateTable("backup_copies")
+      .set({ verified_at: at })
+      .where("host", "=", row.host)
+      .where("backup", "=", result.backup)
+      .where("sha256", "=", sha256)
+      .execute();
+  }
 }
 
 function toRun(row: Schema["runs"]): RunRow {
