@@ -12,6 +12,7 @@ import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
+import { Restores } from "./execute/restores.js";
 import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
@@ -147,6 +148,8 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
   });
 
+  const restores = new Restores({ controller, planning, records, catalogue: () => shelf.catalogue() });
+
   const server = makeServer({
     log,
     gateway,
@@ -158,6 +161,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     controller,
     planning,
     rollbacks,
+    restores,
     errands,
     gateway,
     presence,

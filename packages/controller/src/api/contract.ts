@@ -37,7 +37,7 @@
  *   DELETE /v1/agents/tokens/:host                   {}
  */
 import type { ErrorInfo, HostFacts } from "@belay/shared";
-import type { Plan, Risk } from "../plan/plan.js";
+import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import type { Evidence } from "../run/evidence.js";
@@ -80,7 +80,7 @@ export type PlanAnswer =
 
 export interface PlanSummary {
   readonly id: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly hops: number;
   readonly hosts: number;
@@ -91,6 +91,8 @@ export interface PlanSummary {
 export interface RunRequest {
   readonly plan: string;
   readonly check?: boolean;
+  /** Why, for the record. */
+  readonly reason?: string;
   readonly by: string;
 }
 
@@ -135,7 +137,7 @@ export type RunStatus = "running" | "waiting" | "pausing" | "paused" | "aborting
 export interface RunSummary {
   readonly id: string;
   readonly plan: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly check: boolean;
   readonly status: RunStatus;

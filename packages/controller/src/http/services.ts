@@ -2,6 +2,7 @@ import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
 import type { Planning } from "../execute/planning.js";
+import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
@@ -19,6 +20,7 @@ export interface Services {
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
+  readonly restores: Restores;
   readonly errands: Errands;
   readonly gateway: Gateway;
   readonly presence: Presence;

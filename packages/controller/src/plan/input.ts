@@ -40,4 +40,6 @@ export interface HostFact {
   readonly arch: string;
   readonly edition: string;
   readonly fips: boolean;
+  /** Every whole version that lies on the host; absent: nobody knows. */
+  readonly kept?: readonly string[];
 }

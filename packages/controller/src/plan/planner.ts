@@ -2,6 +2,7 @@ import { type ClusterName, compareVersions, majorOf, parseVersion } from "@belay
 import type { Cluster } from "../inventory/fleet.js";
 import type { Release } from "../releases/catalogue.js";
 import { chooseArtifacts } from "./artifacts.js";
+import { planBackups } from "./backups.js";
 import { amountOf } from "./batches.js";
 import { checkAgainstFixed, reportSkew } from "./compat.js";
 import type { PlanInput } from "./input.js";
@@ -132,6 +133,7 @@ function assemble(
     budgetRun: amountOf(fleet.rollout.budgetRun, survey.movers.length),
     vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
     programs: programsOf(profile.programs, hops),
+    backups: planBackups(fleet),
   });
 }
 

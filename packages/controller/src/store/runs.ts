@@ -1,7 +1,7 @@
 import { BackupResult, BelayError, decoder } from "@belay/shared";
 import type { Transaction } from "kysely";
 import type { LoggedEvent } from "../api/contract.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, PlanKind } from "../plan/plan.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import type { Schema } from "./schema.js";
 import type { Store } from "./sqlite.js";
@@ -9,7 +9,7 @@ import type { Store } from "./sqlite.js";
 export interface RunRow {
   readonly id: string;
   readonly plan: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly check: boolean;
   readonly startedAt: number;
@@ -201,7 +201,7 @@ function toRun(row: Schema["runs"]): RunRow {
   return {
     id: row.id,
     plan: row.plan_id,
-    kind: row.kind === "rollback" ? "rollback" : "upgrade",
+    kind: row.kind as PlanKind,
     to: row.target,
     check: row.check_only === 1,
     startedAt: row.started_at,

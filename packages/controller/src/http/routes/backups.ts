@@ -1,7 +1,7 @@
 import { BackupResult, BelayError, decoder, type StoredCopy } from "@belay/shared";
 import Type from "typebox";
-import type { BackupView } from "../../api/contract.js";
-import { Name } from "../schemas.js";
+import type { BackupView, RestoreAnswer } from "../../api/contract.js";
+import { AcceptRisks, Name, Person, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
@@ -9,9 +9,19 @@ const person = { config: { caller: "person" } } as const;
 /** Reading a large backend back takes its time; whoever asked can give up earlier. */
 const VERIFY_TIMEOUT_MS = 10 * 60_000;
 const BackupName = Type.String({ minLength: 1, maxLength: 256 });
+const RestoreBody = Type.Object(
+  {
+    by: Person,
+    reason: Type.Optional(Reason),
+    safetyBackup: Type.Optional(Type.Boolean()),
+    acceptRisks: Type.Optional(AcceptRisks),
+    planOnly: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+);
 const decodeResult = decoder(BackupResult, "result of a backup", "result-malformed");
 
-export function backupRoutes(server: Server, { records, errands, copies, presence, now }: Services): void {
+export function backupRoutes(server: Server, { records, errands, copies, presence, restores, now }: Services): void {
   const query = Type.Object({ host: Type.Optional(Name), run: Type.Optional(Name) });
 
   server.get("/v1/backups", { ...person, schema: { querystring: query } }, async (request): Promise<BackupView[]> => {
@@ -55,6 +65,12 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       else await records.copyVerified(host, backup, wanted.sha256, now());
       return viewOf(host, backup);
     },
+  );
+
+  server.post(
+    "/v1/backups/:host/:backup/restore",
+    { ...person, schema: { params: Type.Object({ host: Name, backup: BackupName }), body: RestoreBody } },
+    (request): Promise<RestoreAnswer> => restores.restore(request.params.host, request.params.backup, request.body),
   );
 
   server.get(

@@ -6,8 +6,13 @@ export function programNamed({ programs }: Plan, name: string, role: Role): read
   return (programs[`${name}:${role}`] ?? programs[name] ?? []).map((op) => op.kind);
 }
 
+/** Does a role's program put a backup back? */
+export function restoresIn(plan: Plan, { program, role }: Stage): boolean {
+  return role !== null && programNamed(plan, program, role).includes("restore");
+}
+
 /** Starting again what ran before changes no version and is no new decision: it needs no gate of its own. */
 export function onlyStarts(plan: Plan, { program, role }: Stage): boolean {
   const kinds = role === null ? [] : programNamed(plan, program, role);
-  return plan.kind === "rollback" && kinds.length > 0 && !kinds.includes("swap");
+  return plan.kind !== "upgrade" && kinds.length > 0 && !kinds.includes("swap") && !kinds.includes("restore");
 }
