@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { type SocketEvents, systemHttp, webSocketDial } from "@belay/agent";
-import { decodeControllerMessage, encode, type Hello, PROTOCOL_VERSION } from "@belay/shared";
+import { decodeControllerMessage, encode, type Hello, PROTOCOL } from "@belay/shared";
 import t, { type Test } from "tap";
 import { type Certificate, makeCertificate } from "../support/certificates.js";
 import { HttpScene } from "./scene.js";
@@ -30,7 +30,7 @@ async function open(t: Test, names = ["IP:127.0.0.1"]): Promise<TlsScene> {
 
 const HELLO: Hello = {
   type: "hello",
-  protocol: PROTOCOL_VERSION,
+  protocol: PROTOCOL.newest,
   host: "node-1",
   agentVersion: "0.1.0",
   journal: "0123456789abcdef",

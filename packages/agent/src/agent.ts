@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
-import { type AgentMessage, errorInfo, PROTOCOL_VERSION } from "@belay/shared";
+import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
 import type { Clock } from "./clock.js";
-import type { AgentConfig } from "./config.js";
+import type { AgentConfig, SelfConfig } from "./config.js";
 import type { Exec } from "./exec.js";
 import { Banner } from "./facts/banner.js";
 import { roomAt } from "./facts/disk.js";
@@ -16,6 +16,9 @@ import { Journal } from "./journal/journal.js";
 import type { Dial } from "./link/socket.js";
 import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
 import type { Logger } from "./log.js";
+import { openSelf, type Self } from "./self/self.js";
+import { SELF_SERVICE, SelfService } from "./self/self-service.js";
+import { UpgradeFiles } from "./self/upgrade-files.js";
 import { openServices } from "./service/services.js";
 import { Steps } from "./steps.js";
 
@@ -36,11 +39,15 @@ export interface AgentOptions {
   journalDisk: JournalDisk;
   /** What supervised services inherit. */
   env: Readonly<Record<string, string>>;
+  /** Ends this process soon, so that whoever supervises it starts what is installed then. */
+  leave: () => void;
   redial?: RedialPolicy;
   downloadIdleMs?: number;
 }
 
 export interface Agent {
+  /** Settles as long as the journal, without which nothing is done, can be written. */
+  alive(): Promise<void>;
   /** Stops cleanly: services go on, open steps stay in the journal. */
   stop(): Promise<void>;
 }
@@ -57,6 +64,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   // A service may change by itself before there is anybody to tell it to.
   let serviceChanged = () => {};
   const services = await openServices(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
+  if (config.self !== null) services.set(SELF_SERVICE, new SelfService(process.pid));
   const host: Host = {
     name: config.host,
     machine: options.machine,
@@ -68,7 +76,20 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     banner: new Banner(),
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    identityFile: config.identityFile,
+    self: config.self === null ? null : selfOf(config.self),
   };
+  function selfOf(supervised: SelfConfig): Self {
+    const files = new UpgradeFiles(config.stateDir);
+    const { leave } = options;
+    const parts = {
+      configFile: config.file,
+      leave,
+      servedMs: () => link.servedMs,
+      lastTrouble: () => link.lastTrouble,
+    };
+    return openSelf(supervised, { exec, clock, files }, parts);
+  }
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
@@ -80,9 +101,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     random: options.random,
     log,
     policy: options.redial ?? DEFAULT_REDIAL,
-    hello: () => ({
+    hello: (protocol) => ({
       type: "hello",
-      protocol: PROTOCOL_VERSION,
+      protocol,
       host: config.host,
       agentVersion: AGENT_VERSION,
       journal: journal.id,
@@ -104,6 +125,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   steps.resume();
   link.start();
   return {
+    alive: () => journal.settled(),
     async stop() {
       await link.halt();
       await steps.halt();

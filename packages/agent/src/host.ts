@@ -5,6 +5,7 @@ import type { Banner } from "./facts/banner.js";
 import type { Http } from "./http.js";
 import type { Controller } from "./link/socket.js";
 import type { Logger } from "./log.js";
+import type { Self } from "./self/self.js";
 
 /** What machine this is, in Node's words. */
 export interface Machine {
@@ -27,4 +28,8 @@ export interface Host {
   controller: Controller;
   /** A download that stands still this long is given up; it resumes at the next attempt. */
   downloadIdleMs: number;
+  /** The age identity that encrypted copies are read back with; null: there is none here. */
+  identityFile: string | null;
+  /** The agent's own place on this host; null: agent.yaml doesn't say who supervises it. */
+  self: Self | null;
 }

@@ -23,6 +23,8 @@ export const VersionProbe = Type.Union([
   ),
   /** The version directory that /proc/<main pid>/exe was started from: true even after the link has moved on. */
   Type.Object({ kind: Type.Literal("process-exe") }, { additionalProperties: false }),
+  /** The agent itself, which knows its own. */
+  Type.Object({ kind: Type.Literal("agent") }, { additionalProperties: false, since: 2 }),
 ]);
 export type VersionProbe = Static<typeof VersionProbe>;
 

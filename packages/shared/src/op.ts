@@ -66,11 +66,14 @@ export const FetchOp = Type.Object(
 
 /**
  * One thing to keep. `optional`: its absence is not an error. `sqlite` is copied online and consistently, never with cp.
- * `command` names an entry of the host's agent.yaml that writes the backup to the path given as its last argument.
+ * `backend` names a state backend of the host's agent.yaml (etcd, PostgreSQL, or the owner's own programs): where it is
+ * and by which secrets it is reached never travels. `command` names an entry of the host's agent.yaml that writes the
+ * backup to the path given as its last argument.
  */
 export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
   Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
+  Type.Object({ kind: Type.Literal("backend"), backend: Name }, closed),
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
@@ -264,6 +267,33 @@ export const PruneOp = Type.Object(
   closed,
 );
 
+/**
+ * The agent's own upgrade, as one local transaction: `from` is what the link leads to and what runs (else `drift`), the
+ * target's folder is checked against its manifest. The old version stays ready to take over again before the link is
+ * switched; then this process ends, and whoever supervises the agent starts the new one. The new one itself ends the step:
+ * done {AgentUpgradeResult} when it has been welcomed and stayed connected for `settleMs` (I8). Where that hasn't happened
+ * `returnMs` after the switch, or it ends by itself, the old version returns, whatever became of the new one: reverted.
+ */
+export const UpgradeAgentOp = Type.Object(
+  {
+    kind: Type.Literal("upgrade-agent"),
+    versionsDir: Path,
+    link: Path,
+    from: Version,
+    to: Version,
+    /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
+    sha256: Type.Union([Sha256, Type.Null()]),
+    settleMs: Millis,
+    returnMs: Type.Integer({ minimum: 5_000, maximum: 45_000 }),
+  },
+  { ...closed, since: 2 },
+);
+export type UpgradeAgentOp = Static<typeof UpgradeAgentOp>;
+
+/** What the new version says of itself. */
+export const AgentUpgradeResult = Type.Object({ from: Version, to: Version, running: Version }, closed);
+export type AgentUpgradeResult = Static<typeof AgentUpgradeResult>;
+
 export const Op = Type.Union([
   FactsOp,
   NoopOp,
@@ -277,6 +307,7 @@ export const Op = Type.Union([
   HealthOp,
   RestoreOp,
   PruneOp,
+  UpgradeAgentOp,
 ]);
 export type Op = Static<typeof Op>;
 export type OpKind = Op["kind"];

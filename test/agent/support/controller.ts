@@ -8,6 +8,7 @@ import {
   type Hello,
   type Op,
   type Outcome,
+  PROTOCOL,
   type StepOutcome,
 } from "@belay/shared";
 import { type WebSocket, WebSocketServer } from "ws";
@@ -23,8 +24,12 @@ export class FakeController {
   readonly told: AgentMessage[] = [];
   readonly authorizations: (string | undefined)[] = [];
   readonly closes: { code: number; reason: string }[] = [];
+  /** The version it speaks; a controller of protocol 1 answers as its WebSocket library does, with the first one offered. */
+  protocol: number = PROTOCOL.newest;
   probe: FactProbe | null = null;
   ack = true;
+  /** How long a test waits for anything. */
+  patienceMs = 30_000;
   pingEveryMs = 1000;
   factsEveryMs = 60_000;
   /** What is said to a hello, instead of a welcome. */
@@ -39,7 +44,11 @@ export class FakeController {
 
   private constructor(http: Server) {
     this.#http = http;
-    this.#ws = new WebSocketServer({ server: http, path: "/v1/agent" });
+    this.#ws = new WebSocketServer({
+      server: http,
+      path: "/v1/agent",
+      handleProtocols: () => `belay.${this.protocol}`,
+    });
     this.#ws.on("connection", (socket, request) => this.#connected(socket, request));
     http.on("request", (request, response) => {
       this.authorizations.push(request.headers.authorization);
@@ -102,7 +111,7 @@ export class FakeController {
       const limit = setTimeout(() => {
         this.#waiting.delete(tick);
         reject(new Error(`the agent never did it; it told: ${JSON.stringify(this.told.slice(-5))}`));
-      }, 30_000);
+      }, this.patienceMs);
       const tick = () => {
         const found = look();
         if (found === undefined || found === false) return;
@@ -130,7 +139,7 @@ export class FakeController {
       this.#tick();
     });
     socket.on("message", (data) => {
-      const message = decodeAgentMessage(data.toString());
+      const message = decodeAgentMessage(data.toString(), this.protocol);
       this.told.push(message);
       if (message.type === "hello") this.#greet(socket, message);
       if (message.type === "outcome" && this.ack) socket.send(JSON.stringify({ type: "ack", step: message.step }));
@@ -144,7 +153,7 @@ export class FakeController {
       return;
     }
     const { pingEveryMs, factsEveryMs, probe } = this;
-    socket.send(JSON.stringify({ type: "welcome", protocol: 1, pingEveryMs, factsEveryMs, probe }));
+    socket.send(JSON.stringify({ type: "welcome", protocol: hello.protocol, pingEveryMs, factsEveryMs, probe }));
     this.socket = socket;
   }
 

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type BackupResult, BelayError } from "@belay/shared";
 import { orMissing } from "../durable.js";
+import type { Backend, SavedState } from "./backends/backend.js";
 
 export const BACKUP_MANIFEST = "manifest.json";
 
@@ -12,15 +13,20 @@ export interface BackupManifest {
   /** Milliseconds since the epoch, the host's clock. */
   takenAt: number;
   version: string | null;
+  /** The host it was taken on, and by which agent. Missing in backups of the first agents. */
+  host?: string;
+  agentVersion?: string;
   items: BackupRecord[];
 }
 
-export type BackupRecord = KeptFile | KeptCommand | Absent;
+export type BackupRecord = KeptFile | KeptCommand | KeptBackend | Absent;
 interface Kept {
   /** Name within the backup's folder. */
   file: string;
   size: number;
   sha256: string;
+  /** The program that made it, and its version; missing where bytes were simply copied. */
+  tool?: string;
 }
 export interface KeptFile extends Kept {
   kind: "file" | "sqlite";
@@ -33,6 +39,16 @@ export interface KeptCommand extends Kept {
   kind: "command";
   command: string;
   restore: string;
+}
+export interface KeptBackend extends Kept {
+  kind: "backend";
+  /** Its name in agent.yaml: a restore goes by what that says then. */
+  backend: string;
+  engine: Backend["engine"];
+  /** Where it was, without a secret. */
+  from: string;
+  tool: string;
+  facts: SavedState["facts"];
 }
 /** An optional item that wasn't there: a restore leaves its path alone. */
 interface Absent {

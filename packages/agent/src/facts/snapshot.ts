@@ -25,6 +25,7 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
     Promise.all(probe.disks.map(roomAt)),
   ]);
   const build = await host.banner.buildOf(probe, installed, host);
+  ailments.unshift(...status.ailments);
   if (status.state !== "running") ailments.unshift(`the service is ${status.state}`);
   return {
     host: host.name,

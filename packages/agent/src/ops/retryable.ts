@@ -4,6 +4,7 @@
  */
 const RETRYABLE: ReadonlySet<string> = new Set([
   "artifact-unavailable",
+  "backend-unreachable",
   "backup-busy",
   "backup-no-room",
   "command-timeout",

@@ -1,4 +1,4 @@
-import type { BackupResult, OpOf, SwapResult } from "@belay/shared";
+import { type BackupResult, errorInfo, type OpOf, type SwapResult } from "@belay/shared";
 import { readBackup } from "../backups/manifest.js";
 import { takeBackup } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
@@ -40,7 +40,12 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const { checks, settleMs, startTimeoutMs } = op;
   const version = { expect: op.to, probes: op.version, versionsDir: op.versionsDir };
   const restarts = Number(attempt.passed("started")?.restarts ?? 0);
-  await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.signal, healthy }, host);
+  const left = attempt.passed("started")?.left as number | null | undefined;
+  const { signal } = attempt;
+  await settle(
+    { service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
+    host,
+  );
   const downMs = Number(attempt.passed("healthy")?.downMs ?? 0);
   return { from: op.from, to: op.to, running: op.to, downMs, snapshot };
 }
@@ -79,15 +84,31 @@ async function startNew(op: Swap, service: Service, reloads: boolean, host: Host
   if (!resumed) await attempt.pass("starting", { pid: before.pid });
   if (reloads && before.pid !== null) {
     // Never a second signal: a process that gets two forks twice. What an earlier life signalled is only waited for.
-    if (!resumed) await service.reload();
+    const heard = resumed || (await hears(service, attempt, host));
     const oldPid = attempt.passed("starting")?.pid;
-    if (!(await reloadTook(op, service, oldPid, host, attempt.signal))) {
-      host.log.warn({ step: attempt.step }, "reload did not take: restarting");
-      await service.stop(op.stopTimeoutMs);
+    if (heard && (await reloadTook(op, service, oldPid, host, attempt.signal))) {
+      const { restarts, pid } = await service.status();
+      await attempt.pass("started", { restarts, left: pid === oldPid ? null : oldPid });
+      return;
     }
+    host.log.warn({ step: attempt.step }, "reload did not take: restarting");
+    // Stop, then start: two versions never share anything longer than a drain that was asked for.
+    await service.stop(op.stopTimeoutMs);
   }
   await service.start();
   await attempt.pass("started", { restarts: (await service.status()).restarts });
+}
+
+/** A service that can't be reloaded can be restarted: not a reason to go back. */
+async function hears(service: Service, attempt: Attempt, host: Host): Promise<boolean> {
+  try {
+    await service.reload();
+    return true;
+  } catch (error) {
+    attempt.signal.throwIfAborted();
+    host.log.warn({ step: attempt.step, error: errorInfo(error) }, "reload failed");
+    return false;
+  }
 }
 
 /** A reload took when another process is the main one, or the process reports the new version. */

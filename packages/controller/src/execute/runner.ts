@@ -1,4 +1,4 @@
-import { BelayError, errorInfo, type Progress, type StepId } from "@belay/shared";
+import { BelayError, errorInfo, failed, type Progress, type StepId } from "@belay/shared";
 import type { Logger } from "pino";
 import type { LoggedEvent, RunView } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
@@ -199,7 +199,7 @@ export class Runner {
     for (const accept of turn.accepted) accept();
     for (const report of turn.recorded) this.#parts.hosts.acknowledge(report.host, report.step);
     this.#resend(turn.resent);
-    for (const step of turn.intended) this.#dispatch.send(step, this.#state);
+    for (const step of turn.intended) this.#sendFirst(step);
     this.#announce(logged);
     const end = logged.at(-1)?.event;
     if (end?.type === "run-ended") {
@@ -217,10 +217,33 @@ export class Runner {
     this.#dispatch.forget(step);
   }
 
+  /** What its agent can't be told has certainly had no effect, so that is how the step ended. */
+  #sendFirst(step: Flight): void {
+    try {
+      this.#dispatch.send(step, this.#state);
+    } catch (error) {
+      if (!isTooOld(error)) throw error;
+      const outcome = failed(error.toJSON());
+      this.#inbox.push({ kind: "report", report: { host: step.host, step: step.step, outcome } });
+    }
+  }
+
   /** Sends again what is still in flight. Called only when memory and disk say the same (I7). */
   #resend(steps: readonly Flight[]): void {
     if (!this.#parts.lease.held) return;
-    for (const step of steps) if (this.#state.inFlight.has(step.step)) this.#dispatch.send(step, this.#state);
+    for (const step of steps) {
+      if (!this.#state.inFlight.has(step.step)) continue;
+      try {
+        this.#dispatch.send(step, this.#state);
+      } catch (error) {
+        if (!isTooOld(error)) throw error;
+        // An older agent has taken the place of the one that may have begun it: its own word, or the deadline, decides (I7).
+        this.#parts.logger.warn(
+          { run: this.run, step: step.step, error: errorInfo(error) },
+          "step can't be sent again",
+        );
+      }
+    }
   }
 
   /** Nobody will look at these any more: outcomes of a run that is over are acknowledged, everybody else is told. */
@@ -294,4 +317,8 @@ export class Runner {
       }
     }
   }
+}
+
+function isTooOld(error: unknown): error is BelayError {
+  return error instanceof BelayError && error.code === "agent-too-old";
 }

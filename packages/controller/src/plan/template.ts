@@ -16,7 +16,8 @@ const WHOLE = /^\{([A-Za-z][A-Za-z0-9]*)\}$/;
 /**
  * Fills a template in. `{name}` inside a string becomes text; a string that is nothing but `{name}` takes the value's own
  * type. `{nameMs}` is the milliseconds of the variable `name` where that is a duration. An item of a list may say when it
- * is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not).
+ * is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not);
+ * `absent` may be a list, of which none may be set.
  * Throws `program-invalid`.
  */
 export function fill(template: unknown, scope: Scope): unknown {
@@ -38,7 +39,7 @@ function isWanted(item: unknown, { roles, vars }: Scope): boolean {
   const { only, given, absent } = item as Record<string, unknown>;
   if (typeof only === "string" && !roles.includes(only)) return false;
   if (typeof given === "string" && !vars[given]) return false;
-  return !(typeof absent === "string" && vars[absent]);
+  return ![absent].flat().some((name) => typeof name === "string" && vars[name]);
 }
 
 function fillText(text: string, scope: Scope, naming: readonly string[]): unknown {

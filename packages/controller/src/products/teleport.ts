@@ -37,8 +37,16 @@ const probe = {
 
 /** What would be missed: the state backend, who this host is, and how it is set up. */
 const items = [
-  { only: "auth", absent: "backendBackup", kind: "sqlite", path: "{backend}", optional: false },
-  { only: "auth", given: "backendBackup", kind: "command", command: "{backendBackup}", restore: "{backendRestore}" },
+  { only: "auth", given: "backendName", kind: "backend", backend: "{backendName}" },
+  {
+    only: "auth",
+    given: "backendBackup",
+    absent: "backendName",
+    kind: "command",
+    command: "{backendBackup}",
+    restore: "{backendRestore}",
+  },
+  { only: "auth", absent: ["backendName", "backendBackup"], kind: "sqlite", path: "{backend}", optional: false },
   { kind: "file", path: "{config}", optional: false },
   { kind: "file", path: "{data}/host_uuid", optional: true },
   { kind: "sqlite", path: "{data}/proc/sqlite.db", optional: false },
@@ -133,7 +141,9 @@ export const teleport: Profile = {
     config: "/etc/teleport.yaml",
     data: "/var/lib/teleport",
     backend: "{data}/backend/sqlite.db",
-    // A backend that is no local SQLite: names of commands in the host's own agent.yaml.
+    // A backend that is no local SQLite: its name in the host's own agent.yaml ...
+    backendName: "",
+    // ... or the names of two commands there.
     backendBackup: "",
     backendRestore: "",
     license: "{data}/license.pem",

@@ -1,0 +1,20 @@
+import type { HostOnDisk, StateServer } from "../fleet-on-disk/index.js";
+
+/** A cluster's state as a test looks at it, past the stand-in: with the tools of whatever keeps it. */
+export interface KeptState {
+  /** What the cluster's layout names; null: a file on the host. */
+  readonly server: StateServer | null;
+  /** The version that last wrote it; null: nobody did. */
+  version(host: HostOnDisk): Promise<string | null>;
+  /** Sequence numbers of the audit events, ascending. */
+  audit(host: HostOnDisk): Promise<number[]>;
+  /** Majors that any resource is in the format of, ascending. */
+  formats(host: HostOnDisk): Promise<number[]>;
+  /** Keeps a copy, and returns what puts it back, whoever runs on it. */
+  copy(host: HostOnDisk): Promise<() => Promise<void>>;
+}
+
+/** One kind of backend. `fresh` is an empty state of its own for one test. */
+export interface States {
+  fresh(): Promise<KeptState>;
+}
