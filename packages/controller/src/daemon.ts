@@ -6,10 +6,12 @@ import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import { Copies } from "./copies/copies.js";
+import { Keeping } from "./copies/keeping.js";
 import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
+import { neededBackups } from "./execute/needed-backups.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
 import { Restores } from "./execute/restores.js";
@@ -76,9 +78,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
 
   const copyStore = await openCopyStore(config.backupStore);
   await copyStore.sweep();
+  const copyRecords = new CopyRecords(store);
   const copies = new Copies({
     store: copyStore,
-    records: new CopyRecords(store),
+    records: copyRecords,
     maxBytes: config.backupStore.maxBytes,
     now,
   });
@@ -113,6 +116,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     advisoriesOf: (release) => shelf.advisoriesOf(release),
     ended: async (run, result) => {
       await rollbacks.runEnded(run, result);
+      await keeping.tidy();
     },
   });
   const gateway = new Gateway({
@@ -148,6 +152,15 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
   });
 
+  const keeping = new Keeping({
+    copies,
+    copyRecords,
+    records,
+    policy: async () => (await fleetFile.read()).backups,
+    needed: () => neededBackups(runs, plans, () => records.allPending()),
+    now,
+    log,
+  });
   const restores = new Restores({ controller, planning, records, catalogue: () => shelf.catalogue() });
 
   const server = makeServer({
@@ -184,6 +197,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   await controller.recover();
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
+  keeping.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
@@ -191,6 +205,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     clearInterval(saving);
     rollbacks.stop();
     await controller.stop();
+    await keeping.stop();
     await gateway.close();
     await door?.close();
     await server.close();

@@ -33,8 +33,10 @@ export class Copies {
   async put(host: string, backup: string, source: Readable): Promise<{ sha256: string; bytes: number }> {
     const { store, records, maxBytes, now } = this.#parts;
     const intake = await takeIn(source, maxBytes);
+    // One that is being written now may be on record only after it was asked for.
+    const busy = [...this.#busy];
     const there = await records.of(host, backup);
-    const key = this.#freeKey(host, backup, intake.encrypted, there);
+    const key = this.#freeKey(`${host}/${backup}`, intake.encrypted, [...busy, ...there.map((copy) => copy.key)]);
     this.#busy.add(key);
     try {
       await store.put(key, intake.body);
@@ -98,11 +100,11 @@ export class Copies {
     });
   }
 
-  #freeKey(host: string, backup: string, encrypted: boolean, there: readonly CopyRow[]): string {
-    const taken = new Set([...this.#busy, ...there.map(({ key }) => key)]);
+  #freeKey(name: string, encrypted: boolean, there: readonly string[]): string {
+    const taken = new Set([...this.#busy, ...there]);
     const ending = encrypted ? ".tar.age" : ".tar";
     for (let number = 1; ; number += 1) {
-      const key = `${host}/${backup}${number === 1 ? "" : `.${number}`}${ending}`;
+      const key = `${name}${number === 1 ? "" : `.${number}`}${ending}`;
       if (!taken.has(key)) return key;
     }
   }
