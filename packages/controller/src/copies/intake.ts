@@ -17,7 +17,7 @@ export interface Intake {
  * Throws `copy-empty` when nothing comes.
  */
 export async function takeIn(source: Readable, maxBytes: number): Promise<Intake> {
-  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
   const beginning: Buffer[] = [];
   let bytes = 0;
   for (let ended = false; !ended && bytes < AGE_MAGIC.length; ) {
@@ -56,7 +56,9 @@ export async function takeIn(source: Readable, maxBytes: number): Promise<Intake
         yield next.value;
       }
     } finally {
-      source.destroy();
+      // What still comes is let pass, not cut off: else a sender that is refused would never read why.
+      await chunks.return?.();
+      source.resume();
     }
   }
   return {
