@@ -26,7 +26,7 @@
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
  *   GET  /v1/backups?host=&run=                      BackupView[]
  *   GET  /v1/backups/:host/:backup                   BackupView
- *   POST /v1/backups/:host/:backup/verify { copy? }  BackupView             asks the host to read it back; copy: the copy instead
+ *   POST /v1/backups/:host/:backup/verify?copy=1     BackupView             asks the host to read it back; copy=1: the copy instead
  *   POST /v1/backups/:host/:backup/restore RestoreRequest  RestoreAnswer
  *   GET  /v1/backups/:host/:backup/copy?sha256=      application/octet-stream   the copy as it is stored; also for that host's agent
  *   GET  /v1/releases                                ReleaseView[]

@@ -138,7 +138,11 @@ export class Api {
 
   /** `copy`: the copy that left the host, in place of the host's own. */
   verifyBackup(host: string, backup: string, copy: boolean): Promise<BackupView> {
-    return this.client.post(path`/v1/backups/${host}/${backup}/verify`, copy ? { copy } : {}, VERIFY_TIMEOUT_MS);
+    return this.client.post(
+      path`/v1/backups/${host}/${backup}/verify` + query({ copy: copy ? 1 : undefined }),
+      {},
+      VERIFY_TIMEOUT_MS,
+    );
   }
 
   restoreBackup(host: string, backup: string, request: RestoreRequest): Promise<RestoreAnswer> {

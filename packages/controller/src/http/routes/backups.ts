@@ -39,13 +39,13 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       ...person,
       schema: {
         params: Type.Object({ host: Name, backup: BackupName }),
-        body: Type.Object({ copy: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+        querystring: Type.Object({ copy: Type.Optional(Type.Literal("1")) }),
       },
     },
     async (request): Promise<BackupView> => {
       const { host, backup } = request.params;
       const known = await records.backup(host, backup);
-      const wanted = request.body.copy === true ? copyOf(known) : null;
+      const wanted = request.query.copy === "1" ? copyOf(known) : null;
       // The host alone can open an encrypted copy. Without it, the bytes can still be compared with what was stored.
       if (wanted !== null && !presence.isPresent(host)) {
         await copies.verify(host, backup);
