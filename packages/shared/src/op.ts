@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { Check, FactProbe, VersionProbe } from "./fact.js";
+import { Below, Check, Entry, FactProbe, VersionProbe } from "./fact.js";
 import { Sha256, Version } from "./ids.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
@@ -60,6 +60,8 @@ export const FetchOp = Type.Object(
     /** Leading path components to drop while unpacking (`teleport/` is one). */
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+    /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
+    below: Type.Optional(Below),
   },
   closed,
 );
@@ -181,6 +183,11 @@ export const SwapOp = Type.Object(
     service: Name,
     versionsDir: Path,
     link: Path,
+    /**
+     * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
+     * version's folder and links; when that swap is undone they are put back as they were.
+     */
+    entry: Type.Optional(Entry),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
