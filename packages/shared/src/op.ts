@@ -73,7 +73,7 @@ export const FetchOp = Type.Object(
 export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
   Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
-  Type.Object({ kind: Type.Literal("backend"), backend: Name }, closed),
+  Type.Object({ kind: Type.Literal("backend"), backend: Name }, { ...closed, since: 2 }),
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
@@ -87,14 +87,14 @@ export const BackupKeep = Type.Object(
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
     maxAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
   },
-  closed,
+  { ...closed, since: 2, spare: true },
 );
 export type BackupKeep = Static<typeof BackupKeep>;
 
 /** That a backup leaves its host. With recipients it leaves encrypted to them, else as it is. */
 export const BackupCopySpec = Type.Object(
   { to: Type.Literal("belayd"), recipients: Type.Array(AgeRecipient, { maxItems: 16 }) },
-  closed,
+  { ...closed, since: 2 },
 );
 export type BackupCopySpec = Static<typeof BackupCopySpec>;
 
@@ -124,7 +124,7 @@ export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: Backup
 /** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
 export const StoredCopy = Type.Object(
   { sha256: Sha256, bytes: Type.Integer({ minimum: 1 }), encrypted: Type.Boolean() },
-  closed,
+  { ...closed, since: 2 },
 );
 export type StoredCopy = Static<typeof StoredCopy>;
 
@@ -160,7 +160,7 @@ export const BackupResult = Type.Object(
           },
           closed,
         ),
-        { maxItems: 4 },
+        { maxItems: 4, since: 2, spare: true },
       ),
     ),
   },
@@ -262,7 +262,7 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
-    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
+    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
   },
   closed,
 );
