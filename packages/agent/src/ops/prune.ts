@@ -11,7 +11,7 @@ import type { Perform } from "./op.js";
 /** What belay leaves beside versions while it works. An op under way can't own any: ops go one at a time. */
 const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
 /** The same beside backups: what an agent that was killed was about to keep, to read or to remove. */
-const BACKUP_LEFTOVER = /^\..+\.(partial|partial-old|copy|removing)$/;
+const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
  * Frees the room of versions that nobody needs: not linked, not running in any process, not in `keep`; and of all but the
@@ -79,11 +79,14 @@ async function oldBackups(op: OpOf<"prune">, host: Host, signal: AbortSignal): P
   whole.sort((a, b) => b.manifest.takenAt - a.manifest.takenAt);
   const since = maxBackupAgeMs === undefined ? Number.NEGATIVE_INFINITY : host.clock.now() - maxBackupAgeMs;
   const doomed = whole.filter((each, index) => index >= keepBackups || each.manifest.takenAt < since);
-  const stays = doomed.length === 0 ? null : await newestSound(whole, host, signal);
+  if (doomed.length === 0) return [];
+  const stays = await newestSound(whole, host, signal);
+  // None of them reads back: then a person must look, and each may be the one that can be saved.
+  if (stays === null) return [];
   return doomed.filter((each) => each !== stays).map((each) => each.manifest.id);
 }
 
-/** Null: none of them can be read back. Then nothing speaks for keeping any. */
+/** Null: none of them can be read back. */
 async function newestSound(newestFirst: ReadBackup[], host: Host, signal: AbortSignal): Promise<ReadBackup | null> {
   for (const backup of newestFirst) {
     try {
