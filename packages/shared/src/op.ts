@@ -180,7 +180,7 @@ export const BackupResult = Type.Object(
           },
           closed,
         ),
-        { maxItems: 4 },
+        { maxItems: 4, since: 2, spare: true },
       ),
     ),
   },
