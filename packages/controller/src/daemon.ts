@@ -55,6 +55,7 @@ const NO_RELEASES: Catalogue = { releases: [] };
 export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
   // What can be wrong with the files is said before anything is begun.
   const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
+  const copyStore = await openCopyStore(config.backupStore);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
   const agents = new AgentStore(store);
@@ -76,7 +77,6 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     declared: async () => (await releasesFile?.read()) ?? NO_RELEASES,
   });
 
-  const copyStore = await openCopyStore(config.backupStore);
   await copyStore.sweep();
   const copyRecords = new CopyRecords(store);
   const copies = new Copies({
