@@ -182,6 +182,8 @@ export const REASON_CODES = [
   "backup-newer",
   "backup-too-old",
   "program-invalid",
+  "agent-too-old",
+  "agent-skew",
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
 

@@ -1,4 +1,5 @@
 import type { CommandSpec, GroupSpec } from "../command.js";
+import { agentUpgrade } from "./agent-upgrade.js";
 import { backupList } from "./backup-list.js";
 import { backupRestore } from "./backup-restore.js";
 import { backupShow } from "./backup-show.js";
@@ -60,8 +61,8 @@ export const GROUPS: readonly GroupSpec[] = [
   { name: "fleet", summary: "the fleet as declared", commands: [fleetShow, fleetCheck] },
   {
     name: "agent",
-    summary: "what agents need to join",
-    commands: [],
+    summary: "what agents need to join; their own upgrade",
+    commands: [agentUpgrade],
     groups: [{ name: "token", summary: "tokens for joining", commands: [tokenCreate, tokenList, tokenRevoke] }],
   },
 ];
