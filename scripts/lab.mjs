@@ -9,4 +9,5 @@ const lab = spawn(process.execPath, ["--import=tsx", "scripts/lab/main.ts", ...p
 });
 // Ctrl-C reaches the lab too; it clears up, and this process waits for it.
 process.on("SIGINT", () => {});
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => lab.kill(signal));
 lab.on("close", (status) => process.exit(status ?? 1));
