@@ -20,6 +20,7 @@ import { openTlsDoor, readDoorPlate } from "./http/tls.js";
 import { parseFleet } from "./inventory/parse.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
+import { factsSeenBy } from "./products/viewpoint.js";
 import { ArtifactStore } from "./releases/artifacts.js";
 import type { Catalogue } from "./releases/catalogue.js";
 import { parseCatalogue } from "./releases/parse.js";
@@ -83,6 +84,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
       gateway.send(host, { type: "ack", step });
     },
   };
+  const hostsSeenBy = (product: string): Hosts => {
+    const profile = profileOf(product);
+    return { ...hosts, factsOf: (host) => factsSeenBy(profile, presence.factsOf(host)) };
+  };
   const errands = new Errands(
     hosts,
     async (host) => controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence()),
@@ -92,6 +97,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     runs,
     leases,
     hosts,
+    hostsSeenBy,
     errands,
     now,
     log,
@@ -114,7 +120,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const planning = new Planning({
     fleet: () => fleetFile.read(),
     profileOf,
-    catalogue: () => shelf.catalogue(),
+    catalogue: (product) => shelf.catalogue(product),
     sightOf: (host) => presence.sightOf(host),
     seenHosts: () => presence.hosts(),
     quarantined: () => records.quarantined(),
@@ -122,6 +128,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     save: (plan, by, at) => plans.save(plan, by, at),
     now,
     log,
+    version,
   });
 
   const rollbacks = new Rollbacks({
@@ -130,7 +137,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     plans,
     runs,
     records,
-    hosts,
+    hostsSeenBy,
     suspect: (release, by, reason) => shelf.suspect(release, by, reason),
     log,
   });

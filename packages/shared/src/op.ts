@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { Check, FactProbe, VersionProbe } from "./fact.js";
+import { Below, Check, Entry, FactProbe, VersionProbe } from "./fact.js";
 import { Sha256, Version } from "./ids.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
@@ -60,6 +60,8 @@ export const FetchOp = Type.Object(
     /** Leading path components to drop while unpacking (`teleport/` is one). */
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+    /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
+    below: Type.Optional(Below),
   },
   closed,
 );
@@ -73,7 +75,7 @@ export const FetchOp = Type.Object(
 export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
   Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
-  Type.Object({ kind: Type.Literal("backend"), backend: Name }, closed),
+  Type.Object({ kind: Type.Literal("backend"), backend: Name }, { ...closed, since: 2 }),
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
@@ -87,14 +89,14 @@ export const BackupKeep = Type.Object(
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
     maxAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
   },
-  closed,
+  { ...closed, since: 2, spare: true },
 );
 export type BackupKeep = Static<typeof BackupKeep>;
 
 /** That a backup leaves its host. With recipients it leaves encrypted to them, else as it is. */
 export const BackupCopySpec = Type.Object(
   { to: Type.Literal("belayd"), recipients: Type.Array(AgeRecipient, { maxItems: 16 }) },
-  closed,
+  { ...closed, since: 2 },
 );
 export type BackupCopySpec = Static<typeof BackupCopySpec>;
 
@@ -124,7 +126,7 @@ export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: Backup
 /** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
 export const StoredCopy = Type.Object(
   { sha256: Sha256, bytes: Type.Integer({ minimum: 1 }), encrypted: Type.Boolean() },
-  closed,
+  { ...closed, since: 2 },
 );
 export type StoredCopy = Static<typeof StoredCopy>;
 
@@ -181,6 +183,11 @@ export const SwapOp = Type.Object(
     service: Name,
     versionsDir: Path,
     link: Path,
+    /**
+     * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
+     * version's folder and links; when that swap is undone they are put back as they were.
+     */
+    entry: Type.Optional(Entry),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -262,7 +269,8 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
-    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
+    /** An older agent keeps more. */
+    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
   },
   closed,
 );

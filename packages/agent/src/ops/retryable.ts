@@ -9,6 +9,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   "backup-no-room",
   "command-timeout",
   "deadline-exceeded",
+  "disk-full",
   "download-cut",
   "download-damaged",
   "download-stalled",

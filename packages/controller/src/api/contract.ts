@@ -35,6 +35,7 @@
  */
 import type { ErrorInfo, HostFacts } from "@belay/shared";
 import type { Plan, Risk } from "../plan/plan.js";
+import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import type { Evidence } from "../run/evidence.js";
@@ -66,6 +67,10 @@ export interface PlanRequest {
   readonly quarantine?: readonly string[];
   readonly clusters?: readonly string[];
   readonly limit?: readonly string[];
+  /** `belay-agent`: the agents themselves; absent: the fleet's own product. */
+  readonly product?: string;
+  /** For the agents' own upgrade: how many go first, and how many then, in place of the fleet's policy for nodes. */
+  readonly rollout?: AgentRollout;
   /** Who asks; later the signed-in person. */
   readonly by: string;
 }

@@ -158,6 +158,8 @@ export const REASON_CODES = [
   "nothing-to-roll-back",
   "backup-missing",
   "program-invalid",
+  "agent-too-old",
+  "agent-skew",
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
 

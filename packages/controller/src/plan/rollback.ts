@@ -1,5 +1,6 @@
 import { type ClusterName, type HostName, majorOf, parseVersion, ROLE_ORDER } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
+import { checkAgents } from "./agents.js";
 import { inTrustOrder } from "./order.js";
 import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
 import { programsOf } from "./planner.js";
@@ -36,6 +37,7 @@ export function planRollback(input: RollbackInput): PlanResult {
 
   const plan = assemble(input, hops, to, reasons);
   rehearse(plan, reasons);
+  checkAgents(plan, input.facts, reasons);
   if (reasons.blocked.length > 0) return { ok: false, to, blocked: reasons.blocked, risks: reasons.risks };
   return { ok: true, plan };
 }

@@ -15,8 +15,8 @@ const WHOLE = /^\{([A-Za-z][A-Za-z0-9]*)\}$/;
 
 /**
  * Fills a template in. `{name}` inside a string becomes text; a string that is nothing but `{name}` takes the value's own
- * type. `{nameMs}` is the milliseconds of the variable `name` where that is a duration. An item of a list may say when it
- * is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not);
+ * type. `{nameMs}` is the milliseconds of the variable `name` where that is a duration. An item of a list, or
+ * an object in a field, may say when it is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not);
  * `absent` may be a list, of which none may be set.
  * Throws `program-invalid`.
  */
@@ -26,7 +26,7 @@ export function fill(template: unknown, scope: Scope): unknown {
   if (typeof template !== "object" || template === null) return template;
   return Object.fromEntries(
     Object.entries(template)
-      .filter(([key]) => !CONDITIONS.has(key))
+      .filter(([key, value]) => !CONDITIONS.has(key) && isWanted(value, scope))
       .map(([key, value]) => [key, fill(value, scope)]),
   );
 }

@@ -20,16 +20,20 @@ const aliveProxy = { only: "proxy", kind: "http", url: "{proxy}/webapi/ping", st
 /** The proxy itself must say the version it was moved to. */
 const servesTo = { ...aliveProxy, json: { pointer: "/server_version", equals: "{to}" } };
 
+/** Names in one folder lead through the one link; where `binDir` is empty the service is started through the link itself. */
+const entry = { given: "binDir", dir: "{binDir}", programs: ["teleport", "tctl", "tsh", "tbot"], below: "{below}" };
+
 const probe = {
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   version: probes,
   checks: [...alive, aliveProxy],
   disks: ["{versionsDir}", "{data}", "{backups}"],
   // `Teleport Enterprise v17.4.2 git:... go1.23.6 X:boringcrypto`
   banner: {
-    program: "{link}/teleport",
+    program: "{link}/{below}/teleport",
     editions: [{ says: "Teleport Enterprise", edition: "ent" }],
     fips: "boringcrypto",
   },
@@ -64,6 +68,7 @@ const swap = (more: object): OpTemplate => ({
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   from: "{from}",
   to: "{to}",
   sha256: "{sha256}",
@@ -122,6 +127,9 @@ export const teleport: Profile = {
     install: "/opt/belay/teleport",
     versionsDir: "{install}/versions",
     link: "{install}/current",
+    // Where programs are started by name, and where in a version's folder they lie.
+    binDir: "/usr/local/bin",
+    below: "",
     service: "teleport",
     unit: "/etc/systemd/system/{service}.service",
     environment: "/etc/default/{service}",
@@ -159,6 +167,7 @@ export const teleport: Profile = {
         versionsDir: "{versionsDir}",
         strip: 1,
         maxUnpackedBytes: "{maxUnpackedBytes}",
+        below: "{below}",
       },
     ],
     backup: backUp,

@@ -1,4 +1,5 @@
 import type { CommandSpec, GroupSpec } from "../command.js";
+import { agentUpgrade } from "./agent-upgrade.js";
 import { backupList } from "./backup-list.js";
 import { backupVerify } from "./backup-verify.js";
 import { fleetCheck } from "./fleet-check.js";
@@ -54,8 +55,8 @@ export const GROUPS: readonly GroupSpec[] = [
   { name: "fleet", summary: "the fleet as declared", commands: [fleetShow, fleetCheck] },
   {
     name: "agent",
-    summary: "what agents need to join",
-    commands: [],
+    summary: "what agents need to join; their own upgrade",
+    commands: [agentUpgrade],
     groups: [{ name: "token", summary: "tokens for joining", commands: [tokenCreate, tokenList, tokenRevoke] }],
   },
 ];

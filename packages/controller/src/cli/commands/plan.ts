@@ -102,7 +102,11 @@ function isOffline({ fleet, facts, releases }: PlanOptions): boolean {
   return fleet !== undefined || facts !== undefined || releases !== undefined;
 }
 
-function acceptedRisks({ acceptRisk = [], why }: PlanOptions): { code: string; subject: string; why: string }[] {
+/** Throws `usage` for what is no risk, or has no reason. */
+export function acceptedRisks({
+  acceptRisk = [],
+  why,
+}: Pick<PlanOptions, "acceptRisk" | "why">): { code: string; subject: string; why: string }[] {
   return acceptRisk.map((risk) => {
     const [, code, subject] = /^([a-z-]+):(.+)$/.exec(risk) ?? [];
     if (code === undefined || subject === undefined) {

@@ -10,7 +10,7 @@ import {
   type ModelCluster,
   type ModelHost,
 } from "./model.js";
-import { onlyStarts, programNamed } from "./programs.js";
+import { onlyStarts, programNamed, swapsService } from "./programs.js";
 
 /** One host about to move. */
 interface Step {
@@ -40,7 +40,7 @@ export function replay(plan: Plan, model: Model, findings: Findings): void {
           const to = hop.targets?.[name] ?? hop.to;
           return host === undefined ? [] : [{ host, to, major: majorOf(to) }];
         });
-        if (plan.kind === "upgrade") checkReady(steps, ready, stage, findings);
+        if (plan.kind === "upgrade") checkReady(plan, steps, ready, stage, findings);
         new Batch(plan, stage, model, findings).replay(steps);
       }
     }
@@ -70,13 +70,14 @@ function stopHost(host: ModelHost | undefined, name: HostName, stage: Stage, fin
 
 /** I4, and the artifact that must be there before anything is touched. */
 function checkReady(
+  plan: Plan,
   steps: readonly Step[],
   ready: { backedUp: ReadonlySet<HostName>; fetched: ReadonlySet<HostName> },
   stage: Stage,
   findings: Findings,
 ): void {
   for (const { host } of steps) {
-    if (!ready.backedUp.has(host.name)) {
+    if (swapsService(plan, stage, host.role) && !ready.backedUp.has(host.name)) {
       findings.add("I4", stage.id, host.name, `${host.name} is swapped before its backup is made and read back`);
     }
     if (!ready.fetched.has(host.name)) {
