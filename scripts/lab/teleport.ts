@@ -23,7 +23,7 @@ Restart=always
 RestartSec=5
 EnvironmentFile=-/etc/default/teleport
 ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid --diag-addr 127.0.0.1:3000
-ExecReload=/bin/sh -c "exec pkill -HUP -L -F /run/teleport.pid"
+ExecReload=/bin/sh -c "exec pkill -HUP -F /run/teleport.pid"
 PIDFile=/run/teleport.pid
 LimitNOFILE=524288
 
