@@ -74,6 +74,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       directories: [dir],
       commands: new Map(),
       backends: new Map(),
+      hooksDir: "/nonexistent",
       identityFile: null,
     },
     token,
