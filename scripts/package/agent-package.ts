@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildDeb } from "./deb.js";
+import { addManual } from "./man/pages.js";
 import { type Edition, ROOT } from "./source.js";
 import { Tree } from "./tree.js";
 
@@ -17,10 +18,13 @@ export async function buildAgentDeb(options: {
   await tree.copy("usr/lib/belay-agent/belay-agent", options.executable, 0o755);
   await tree.copy("usr/lib/belay-agent/notified", join(ROOT, "packaging/notified"), 0o755);
   await tree.link("usr/bin/belay-agent", "/opt/belay/agent/current/belay-agent");
-  await tree.copy("usr/lib/systemd/system/belay-agent.service", join(DIR, "belay-agent.service"));
+  for (const unit of ["belay-agent.service", "belay-agent-rescue.service"]) {
+    await tree.copy(`usr/lib/systemd/system/${unit}`, join(DIR, unit));
+  }
   await tree.copy("etc/belay/agent.yaml", join(DIR, "agent.yaml"));
   await tree.dir("etc/belay/hooks.d");
   await tree.dir("var/lib/belay-agent", 0o700);
+  await addManual(tree, "belay-agent", options.edition);
   await tree.gzip("usr/share/doc/belay-agent/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
   return buildDeb(tree, { name: "belay-agent", dir: DIR, edition: options.edition }, options.out);
 }

@@ -1,6 +1,7 @@
 import Type, { type Static } from "typebox";
 import { Below, Check, Entry, FactProbe, VersionProbe } from "./fact.js";
 import { Sha256, Version } from "./ids.js";
+import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
@@ -41,7 +42,7 @@ export const FetchOp = Type.Object(
     /** Bytes that download and unpacked files are expected to take together: looked for before the first byte. */
     roomBytes: Type.Optional(Type.Integer({ minimum: 1 })),
     /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
-    below: Type.Optional(Below),
+    below: Type.Optional(marked(Below, { since: 2, default: "" })),
   },
   closed,
 );
@@ -55,7 +56,7 @@ export const FetchOp = Type.Object(
 export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
   Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
-  Type.Object({ kind: Type.Literal("backend"), backend: Name }, closed),
+  Type.Object({ kind: Type.Literal("backend"), backend: Name }, { ...closed, since: 2 }),
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
@@ -98,14 +99,14 @@ export const BackupKeep = Type.Object(
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
     maxAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
   },
-  closed,
+  { ...closed, since: 2, spare: true },
 );
 export type BackupKeep = Static<typeof BackupKeep>;
 
 /** That a backup leaves its host. With recipients it leaves encrypted to them, else as it is. */
 export const BackupCopySpec = Type.Object(
   { to: Type.Literal("belayd"), recipients: Type.Array(AgeRecipient, { maxItems: 16 }) },
-  closed,
+  { ...closed, since: 2 },
 );
 export type BackupCopySpec = Static<typeof BackupCopySpec>;
 
@@ -143,7 +144,7 @@ export const BackupOp = Type.Object(
 /** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
 export const StoredCopy = Type.Object(
   { sha256: Sha256, bytes: Type.Integer({ minimum: 1 }), encrypted: Type.Boolean() },
-  closed,
+  { ...closed, since: 2 },
 );
 export type StoredCopy = Static<typeof StoredCopy>;
 
@@ -179,7 +180,7 @@ export const BackupResult = Type.Object(
           },
           closed,
         ),
-        { maxItems: 4 },
+        { maxItems: 4, since: 2, spare: true },
       ),
     ),
   },
@@ -204,7 +205,7 @@ export const SwapOp = Type.Object(
      * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
      * version's folder and links; when that swap is undone they are put back as they were.
      */
-    entry: Type.Optional(Entry),
+    entry: Type.Optional(marked(Entry, { since: 2 })),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -301,7 +302,8 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
-    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
+    /** An older agent keeps more. */
+    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
   },
   closed,
 );

@@ -76,6 +76,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       backends: new Map(),
       hooksDir: "/nonexistent",
       identityFile: null,
+      hooksDir: "/etc/belay/hooks.d",
     },
     token,
     ca: null,

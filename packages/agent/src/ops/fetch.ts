@@ -1,3 +1,4 @@
+import { createReadStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, done } from "@belay/shared";
@@ -43,7 +44,7 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   await rm(unpacking, { recursive: true, force: true });
   try {
     attempt.progress("unpacking");
-    const files = await unpack(partial, unpacking, op, attempt.signal);
+    const files = await unpack(createReadStream(partial), unpacking, op, attempt.signal);
     const artifact = { sha256: op.sha256, size: op.size };
     const manifest: VersionManifest = { version: op.version, artifact, files };
     await writeDurably(join(unpacking, MANIFEST_NAME), `${JSON.stringify(manifest)}\n`);

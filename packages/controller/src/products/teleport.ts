@@ -61,6 +61,7 @@ const items = [
   { kind: "file", path: "{tlsCert}", optional: true },
 ];
 
+/** A snapshot that is taken while the service stands still does not leave the host: nobody waits for a network then. */
 const backupOf = (id: string) => ({ id, dir: "{backups}", items, version: "{from}" });
 
 const swap = (more: object): OpTemplate => ({
@@ -109,7 +110,11 @@ const preflight: OpTemplate = {
 };
 
 const backUp: OpTemplate[] = [
-  { kind: "backup", spec: backupOf("{backup}"), hooks: { service: "{service}", timeoutMs: "{hookTimeoutMs}" } },
+  {
+    kind: "backup",
+    spec: { ...backupOf("{backup}"), copy: "{copyTo}" },
+    hooks: { service: "{service}", timeoutMs: "{hookTimeoutMs}" },
+  },
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
@@ -119,6 +124,18 @@ const start: OpTemplate = {
   checks: [...alive, aliveProxy],
   settleMs: "{settleMs}",
   timeoutMs: "{authStartTimeoutMs}",
+};
+
+const startServing: OpTemplate = { ...start, timeoutMs: "{startTimeoutMs}" };
+const stop: OpTemplate = { kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" };
+
+/** From the host's own backup, or from its copy where that is gone. */
+const restore: OpTemplate = {
+  kind: "restore",
+  id: "{restore}",
+  dir: "{backups}",
+  service: "{service}",
+  copy: "{restoreCopy}",
 };
 
 export const teleport: Profile = {
@@ -173,7 +190,7 @@ export const teleport: Profile = {
       },
     ],
     backup: backUp,
-    stop: [{ kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" }],
+    stop: [stop],
 
     // Crossing a major alone. A reload would let two majors share the backend while the old process drains; the cold
     // snapshot lets the agent undo a failed migration with nothing lost.
@@ -195,7 +212,8 @@ export const teleport: Profile = {
         link: "{link}",
         keep: "{keptVersions}",
         backupsDir: "{backups}",
-        keepBackups: 3,
+        keepBackups: "{keepBackups}",
+        maxBackupAgeMs: "{maxBackupAgeMs}",
       },
     ],
 
@@ -208,17 +226,23 @@ export const teleport: Profile = {
     // What was written since the restored backup is lost to Teleport, but kept aside first.
     "back-auth-first": [
       ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
+      restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     // The one that crossed has its old binary already.
-    "back-auth-restore": [
-      ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
-      start,
-    ],
+    "back-auth-restore": [...backUp, restore, start],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],
+
+    // A backup put back outside of any rollback. Where nothing is left that could be kept aside, the bare ones.
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
+    "restore-auth-first-bare": [
+      restore,
+      swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
+    ],
+    "restore-auth-bare": [restore, start],
+    "restore-serving": [...backUp, stop, restore, startServing],
+    "restore-serving-bare": [stop, restore, startServing],
   },
 };
