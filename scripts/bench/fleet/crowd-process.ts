@@ -74,7 +74,6 @@ async function startOne(controller: string, dir: string, host: string, token: st
       directories: [dir],
       commands: new Map(),
       backends: new Map(),
-      hooksDir: "/nonexistent",
       identityFile: null,
       hooksDir: "/etc/belay/hooks.d",
     },
