@@ -1,5 +1,6 @@
 import Type, { type Static } from "typebox";
 import { HostName } from "./ids.js";
+import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 1, maximum: 86_400_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
@@ -103,8 +104,8 @@ export const FactProbe = Type.Object(
     service: ServiceName,
     versionsDir: Path,
     link: Path,
-    /** Absent: the service is started through `link` itself. */
-    entry: Type.Optional(Entry),
+    /** Absent: the service is started through `link` itself. An older agent looks there, and sees less. */
+    entry: Type.Optional(marked(Entry, { since: 2, spare: true })),
     version: Type.Array(VersionProbe, { maxItems: 8 }),
     checks: Type.Array(Check, { maxItems: 32 }),
     disks: Type.Array(Path, { maxItems: 16 }),
