@@ -76,6 +76,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     banner: new Banner(),
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    stateDir: config.stateDir,
+    hooksDir: config.hooksDir,
     identityFile: config.identityFile,
     self: config.self === null ? null : selfOf(config.self),
   };

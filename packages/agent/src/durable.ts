@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Makes a folder's own entries (names, renames, removals) survive a power cut. */
@@ -23,11 +23,14 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Creates a folder and its parents, each durably. Idempotent. */
+/** Creates a folder and its parents, each durably and with this mode whatever the umask. Idempotent. */
 export async function makeDir(dir: string, mode = 0o755): Promise<void> {
   const first = await mkdir(dir, { recursive: true, mode });
   if (first === undefined) return;
-  for (let at = dir; at.length >= first.length; at = dirname(at)) await syncDir(dirname(at));
+  for (let at = dir; at.length >= first.length; at = dirname(at)) {
+    await chmod(at, mode);
+    await syncDir(dirname(at));
+  }
 }
 
 /** Replaces a file as one step: readers, and a power cut, see the old content or the new, never a part. */

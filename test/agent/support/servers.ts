@@ -84,6 +84,23 @@ export class EtcdServer {
     return execFileSync("etcdctl", argv, { env: this.env(user), encoding: "utf8", ...io });
   }
 
+  /** Writes many keys, a hundred at a time, while this process goes on: the agent under test lives in it. */
+  async fill(pairs: Iterable<readonly [key: string, value: string]>): Promise<void> {
+    let lines: string[] = [];
+    const write = async () => {
+      const txn = spawn("etcdctl", ["txn"], { env: this.env(), stdio: ["pipe", "ignore", "inherit"] });
+      txn.stdin?.end(`\n${lines.join("\n")}\n\n\n`);
+      const [code] = await once(txn, "close");
+      if (code !== 0) throw new Error(`etcdctl txn ends with ${code}`);
+      lines = [];
+    };
+    for (const [key, value] of pairs) {
+      lines.push(`put ${key} ${JSON.stringify(value)}`);
+      if (lines.length === 100) await write();
+    }
+    if (lines.length > 0) await write();
+  }
+
   put(key: string, value: string | Buffer): void {
     const quoted = value.length === 0 ? ["put", key, ""] : ["put", key];
     execFileSync("etcdctl", quoted, { env: this.env(), input: value });

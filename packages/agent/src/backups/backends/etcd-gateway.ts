@@ -22,7 +22,7 @@ export interface GatewayTarget {
 
 const CALL_TIMEOUT_MS = 60_000;
 /** How many keys are asked for at once: fewer where their values are large, so that a page fits in memory. */
-const PAGE_KEYS = 1000;
+const PAGE_KEYS = 4000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 
 /**

@@ -59,7 +59,7 @@ async function serve(dir: string, cluster: string[], host: Host, signal: AbortSi
   const urls = ["--listen-client-urls=unix://client:0", "--listen-peer-urls=unix://peer:0"];
   const argv = ["etcd", `--data-dir=${join(dir, "data")}`, ...cluster, ...urls, `--advertise-client-urls=${NOWHERE}`];
   // Keeps its heap small: it shares the agent's limit of memory.
-  const env = { GOMEMLIMIT: "32MiB", GOGC: "50" };
+  const env = { GOMEMLIMIT: "64MiB" };
   const {
     code,
     signal: killed,
