@@ -9,7 +9,7 @@ import { ROOT } from "./source.js";
 const SOURCE = join(ROOT, "node_modules/better-sqlite3");
 
 /** Another recipe makes another addon. */
-const RECIPE = "2";
+const RECIPE = "3";
 
 /** better-sqlite3's addon, compiled for the Node.js of the package (the installed one fits the Node.js of this machine). */
 export async function compileAddon(runtime: Runtime, cache: Cache): Promise<string> {
@@ -22,7 +22,7 @@ export async function compileAddon(runtime: Runtime, cache: Cache): Promise<stri
     const flags = `-ffile-prefix-map=${making}=. -ffile-prefix-map=${runtime.nodeDir}=node`;
     run(process.execPath, [nodeGyp(), "rebuild", "--release", `--nodedir=${runtime.nodeDir}`, "-j", "max"], {
       cwd: source,
-      env: { CFLAGS: flags, CXXFLAGS: flags, LDFLAGS: "-Wl,--build-id=none" },
+      env: { ...ofNpm(), CFLAGS: flags, CXXFLAGS: flags, LDFLAGS: "-Wl,--build-id=none" },
     });
     run("strip", [
       "--strip-unneeded",
@@ -30,7 +30,19 @@ export async function compileAddon(runtime: Runtime, cache: Cache): Promise<stri
       join(making, "better_sqlite3.node"),
       join(source, "build/Release/better_sqlite3.node"),
     ]);
+    // The proof that it was compiled for this very Node.js.
+    run(runtime.program, [
+      "-e",
+      "process.dlopen({ exports: {} }, process.argv[1])",
+      join(making, "better_sqlite3.node"),
+    ]);
     await rm(source, { recursive: true });
   });
   return join(dir, "better_sqlite3.node");
+}
+
+/** npm's settings, as it hands them to what it starts. To node-gyp they say more than its own arguments: to be left out. */
+function ofNpm(): Record<string, undefined> {
+  const names = Object.keys(process.env).filter((name) => /^(npm_config_|NODE_OPTIONS$)/i.test(name));
+  return Object.fromEntries(names.map((name) => [name, undefined]));
 }

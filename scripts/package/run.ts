@@ -4,11 +4,11 @@ import { BelayError } from "@belay/shared";
 /** Builds take their time (a compiler runs for a minute or two); longer than this, something hangs. */
 const TIMEOUT_MS = 15 * 60_000;
 
-/** Runs a program of the build to its end. Throws `build-failed` with the end of what it said. */
+/** Runs a program of the build to its end; an undefined variable is one it does not get. Throws `build-failed` with the end of what it said. */
 export function run(
   program: string,
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Readonly<Record<string, string | undefined>> } = {},
 ): string {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     encoding: "utf8",
