@@ -17,7 +17,9 @@ export async function buildAgentDeb(options: {
   await tree.copy("usr/lib/belay-agent/belay-agent", options.executable, 0o755);
   await tree.copy("usr/lib/belay-agent/notified", join(ROOT, "packaging/notified"), 0o755);
   await tree.link("usr/bin/belay-agent", "/opt/belay/agent/current/belay-agent");
-  await tree.copy("usr/lib/systemd/system/belay-agent.service", join(DIR, "belay-agent.service"));
+  for (const unit of ["belay-agent.service", "belay-agent-rescue.service"]) {
+    await tree.copy(`usr/lib/systemd/system/${unit}`, join(DIR, unit));
+  }
   await tree.copy("etc/belay/agent.yaml", join(DIR, "agent.yaml"));
   await tree.dir("etc/belay/hooks.d");
   await tree.dir("var/lib/belay-agent", 0o700);

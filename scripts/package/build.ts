@@ -8,6 +8,7 @@ import { Cache } from "./cache.js";
 import { buildControllerDeb } from "./controller-package.js";
 import { makeExecutable } from "./executable.js";
 import { checkMachine } from "./machine.js";
+import { packRelease } from "./release.js";
 import { fetchRuntime } from "./runtime.js";
 import { ROOT, readEdition } from "./source.js";
 
@@ -40,7 +41,7 @@ export async function buildPackages(options: BuildOptions): Promise<string[]> {
       const { file: script } = await bundleAgent(join(work, "belay-agent.cjs"), edition.version);
       await makeExecutable({ runtime, script, out: executable });
       const deb = await buildAgentDeb({ edition, executable, staging: join(work, "agent"), out: options.out });
-      made.push(executable, deb);
+      made.push(executable, await packRelease(executable, edition, options.out), deb);
     }
     if (only.includes("belay")) {
       const addon = await compileAddon(runtime, cache);

@@ -142,17 +142,6 @@ t.test("a unit file that was changed by hand is read again", { skip }, async (t)
   t.match(readFileSync(`/proc/${await outsidePid(world)}/environ`, "latin1"), /NEW_WORD=yes/);
 });
 
-t.test("a unit file that systemd can't use any more leaves what runs alone", { skip }, async (t) => {
-  const world = await running(t);
-  const pid = await world.mainPid();
-  const file = join(world.host.dir, "root/etc/systemd/system/svc.service");
-  writeFileSync(file, readFileSync(file, "utf8").replace(/ExecStart=.*/, "ExecStart=relative"));
-  const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", {}));
-  t.match(outcome, { error: { code: "unit-unusable" } });
-  t.equal(await world.mainPid(), pid);
-  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
-});
-
 t.test("KillMode=process leaves no old process beside the new one", { skip }, async (t) => {
   const world = await running(t, { unit: { KillMode: "process" }, oldMore: { drainMs: 60_000 } });
   await world.host.run(["systemctl", "reload", "svc.service"]);

@@ -9,6 +9,7 @@ import {
   type ClusterOnDisk,
   type HostOnDisk,
   hostOf,
+  type StateServer,
   startsOf,
   waitUntilReady,
 } from "../support/fleet-on-disk/index.js";
@@ -33,6 +34,8 @@ export interface SceneOptions {
   readonly rollout?: Readonly<Record<string, unknown>>;
   readonly gates?: Readonly<Record<string, unknown>>;
   readonly vars?: Readonly<Record<string, string>>;
+  /** Null, or left out: auth's state is a SQLite file. */
+  readonly state?: StateServer | null;
   /** Called with the new folder before anything is laid out in it. */
   readonly prepare?: (dir: string) => Promise<void>;
 }
@@ -57,6 +60,7 @@ export class Scene {
     const cluster: ClusterOnDisk = {
       name: "main",
       ha: options.ha ?? "shrink",
+      ...(options.state == null ? {} : { state: options.state }),
       hosts: Object.entries(options.hosts).map(([name, roles]) => ({ name, roles })),
     };
     const fleet = await RealFleet.start({

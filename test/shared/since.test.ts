@@ -1,14 +1,16 @@
-import { chooseProtocol, offerProtocols, protocolNamed, schemaAt, valueAt } from "@belay/shared";
+import { chooseProtocol, marked, offerProtocols, protocolNamed, schemaAt, valueAt } from "@belay/shared";
 import t from "tap";
 import Type from "typebox";
 import { Compile } from "typebox/compile";
 
 const closed = { additionalProperties: false } as const;
+const Again = Type.String({ maxLength: 8 });
 const Message = Type.Object(
   {
     name: Type.String(),
     must: Type.Optional(Type.Number({ since: 2 })),
     nice: Type.Optional(Type.String({ since: 2, spare: true })),
+    again: Type.Optional(marked(Again, { since: 2, default: "" })),
     off: Type.Optional(Type.Boolean({ since: 3, default: false })),
     parts: Type.Array(
       Type.Union([
@@ -28,6 +30,7 @@ t.test("an older version of a schema knows nothing of what came later", async (t
   for (const [member, since] of [
     [{ must: 1 }, 2],
     [{ nice: "x" }, 2],
+    [{ again: "x" }, 2],
     [{ off: true }, 3],
     [{ parts: [{ kind: "new", more: "x" }] }, 2],
     [{ parts: [{ kind: "old", more: "x" }] }, 2],
@@ -40,7 +43,10 @@ t.test("an older version of a schema knows nothing of what came later", async (t
 t.test("what an older peer does right without is left out for it, and nothing else is", async (t) => {
   const light = (value: unknown, protocol: number) => valueAt(Message, value, protocol);
   const part = { kind: "old", more: "x" };
-  t.same(light({ name: "a", nice: "x", off: false, parts: [part] }, 1), { name: "a", parts: [{ kind: "old" }] });
+  t.same(light({ name: "a", nice: "x", again: "", off: false, parts: [part] }, 1), {
+    name: "a",
+    parts: [{ kind: "old" }],
+  });
   t.same(light({ name: "a", nice: "x", off: false, parts: [part] }, 2), { name: "a", nice: "x", parts: [part] });
   const needed = { name: "a", must: 1, off: true, parts: [{ kind: "new", more: "x" }] };
   t.same(light(needed, 1), needed, "its absence would mean something else");

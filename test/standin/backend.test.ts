@@ -12,6 +12,7 @@ for (const { kind, skip, start } of KINDS) {
 interface Scene {
   readonly fleet: SmallFleet;
   readonly version: () => Promise<string | null>;
+  /** Sequence numbers of its audit events. */
   readonly audit: () => Promise<number[]>;
   readonly formats: () => Promise<number[]>;
   readonly copy: () => ReturnType<KeptState["copy"]>;
@@ -27,7 +28,7 @@ async function scene(t: Test, states: States, auths = 1, installed = "5.4.2"): P
   return {
     fleet,
     version: () => state.version(host),
-    audit: () => state.audit(host),
+    audit: async () => (await state.audit(host)).map(({ seq }) => seq),
     formats: () => state.formats(host),
     copy: () => state.copy(host),
   };

@@ -76,6 +76,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     banner: new Banner(),
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    stateDir: config.stateDir,
     identityFile: config.identityFile,
     self: config.self === null ? null : selfOf(config.self),
   };

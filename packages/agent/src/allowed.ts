@@ -4,6 +4,7 @@ import { BelayError } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
 import type { BackendConfig } from "./config-backend.js";
 import { orMissing } from "./durable.js";
+import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
 
 /** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
@@ -41,6 +42,7 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     service(name) {
       const service = services.get(name);
       if (service !== undefined) return service;
+      if (name === SELF_SERVICE) throw unsupervised();
       throw new BelayError("service-refused", `agent.yaml lists no service ${name}`, {
         hint: "add it to `services` in agent.yaml, if Belay may start and stop it",
         context: { service: name },

@@ -28,6 +28,8 @@ export interface Host {
   controller: Controller;
   /** A download that stands still this long is given up; it resumes at the next attempt. */
   downloadIdleMs: number;
+  /** Where the agent keeps what it must remember. */
+  stateDir: string;
   /** The age identity that encrypted copies are read back with; null: there is none here. */
   identityFile: string | null;
   /** The agent's own place on this host; null: agent.yaml doesn't say who supervises it. */

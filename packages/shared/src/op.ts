@@ -1,6 +1,7 @@
 import Type, { type Static } from "typebox";
-import { Check, FactProbe, VersionProbe } from "./fact.js";
+import { Below, Check, Entry, FactProbe, VersionProbe } from "./fact.js";
 import { Sha256, Version } from "./ids.js";
+import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
@@ -60,6 +61,8 @@ export const FetchOp = Type.Object(
     /** Leading path components to drop while unpacking (`teleport/` is one). */
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+    /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
+    below: Type.Optional(marked(Below, { since: 2, default: "" })),
   },
   closed,
 );
@@ -181,6 +184,11 @@ export const SwapOp = Type.Object(
     service: Name,
     versionsDir: Path,
     link: Path,
+    /**
+     * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
+     * version's folder and links; when that swap is undone they are put back as they were.
+     */
+    entry: Type.Optional(marked(Entry, { since: 2 })),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -262,6 +270,7 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
+    /** An older agent keeps more. */
     maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
   },
   closed,

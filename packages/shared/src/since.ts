@@ -20,6 +20,11 @@ interface Node extends Since {
   readonly anyOf?: readonly Node[];
 }
 
+/** The same schema with its place in history, for one that is used in several places. */
+export function marked<S extends TSchema>(schema: S, since: Since): S {
+  return Object.defineProperties({ ...since }, Object.getOwnPropertyDescriptors(schema)) as unknown as S;
+}
+
 /** The schema as an older version of the protocol had it: what came later is not in it. */
 export function schemaAt<S extends TSchema>(schema: S, protocol: number): S {
   return reduced(schema as Node, protocol) as S;

@@ -102,14 +102,21 @@ export class Machine {
     return this.#leader !== null;
   }
 
+  /** The argument list that runs a command on it, as root. Throws when it is off. */
+  enter(argv: readonly string[]): string[] {
+    if (this.#leader === null) throw new Error(`${this.name} does not run`);
+    const into = ["-t", String(this.#leader), "-m", "-u", "-i", "-n", "-p"];
+    return ["nsenter", ...into, "--", "/usr/bin/env", "-i", PATH, ...argv];
+  }
+
   /** Runs a command on it, as root, in all its namespaces. */
   exec(argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
-    return run([...this.#enter(), ...argv], options);
+    return run(this.enter(argv), options);
   }
 
   /** As `exec`, and its output. Throws unless the command ends with 0. */
   must(argv: readonly string[], options: RunOptions = {}): Promise<string> {
-    return must([...this.#enter(), ...argv], options);
+    return must(this.enter(argv), options);
   }
 
   /** A line or more of shell on it. Throws unless it ends with 0. */
@@ -150,11 +157,6 @@ export class Machine {
 
   async joinNetwork(): Promise<void> {
     await this.must(["nft", "delete", "table", "inet", "cut"]);
-  }
-
-  #enter(): string[] {
-    if (this.#leader === null) throw new Error(`${this.name} does not run`);
-    return ["nsenter", "-t", String(this.#leader), "-m", "-u", "-i", "-n", "-p", "--", "/usr/bin/env", "-i", PATH];
   }
 
   async #isUp(): Promise<boolean> {

@@ -26,6 +26,10 @@ export class FakeController {
   readonly closes: { code: number; reason: string }[] = [];
   /** The version it speaks; a controller of protocol 1 answers as its WebSocket library does, with the first one offered. */
   protocol: number = PROTOCOL.newest;
+  /** Answers no dial, until it is open again. */
+  closedDoor = false;
+  /** Dials that met a closed door. */
+  knocks = 0;
   probe: FactProbe | null = null;
   ack = true;
   /** How long a test waits for anything. */
@@ -47,7 +51,12 @@ export class FakeController {
     this.#ws = new WebSocketServer({
       server: http,
       path: "/v1/agent",
-      handleProtocols: () => `belay.${this.protocol}`,
+      handleProtocols: (offered) => this.#choose(offered),
+      verifyClient: (_info, answer) => {
+        if (this.closedDoor) this.knocks += 1;
+        answer(!this.closedDoor, 503);
+        this.#tick();
+      },
     });
     this.#ws.on("connection", (socket, request) => this.#connected(socket, request));
     http.on("request", (request, response) => {
@@ -147,7 +156,19 @@ export class FakeController {
     });
   }
 
+  /** With nothing in common an agent is let in at its own version, to be told so, as belayd does. */
+  #choose(offered: Set<string>): string {
+    const wanted = `belay.${this.protocol}`;
+    return offered.has(wanted) ? wanted : ([...offered][0] ?? wanted);
+  }
+
   #greet(socket: WebSocket, hello: Hello): void {
+    if (hello.protocol !== this.protocol) {
+      const error = { code: "protocol-unsupported", message: `not ${hello.protocol}, but ${this.protocol}` };
+      socket.send(JSON.stringify({ type: "refused", error, retry: true }));
+      socket.close(4406);
+      return;
+    }
     if (this.greeting !== null) {
       this.greeting(socket, hello);
       return;

@@ -17,6 +17,10 @@ const {
   drainMs = 300,
   reports = version,
 } = JSON.parse(readFileSync(join(here, "VERSION"), "utf8"));
+if (process.argv[2] === "version") {
+  process.stdout.write(`Svc v${version} go1.16.2\n`);
+  process.exit(0);
+}
 appendFileSync(join(home, "starts"), `${version} ${process.pid}\n`);
 if (mode === "crash") process.exit(1);
 writeFileSync(join(home, "data"), `written by ${version}`);

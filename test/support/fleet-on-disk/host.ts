@@ -65,6 +65,8 @@ export function describeHost(
     },
     vars: {
       install,
+      // Its service is started through the link itself.
+      binDir: "",
       config,
       data,
       ...(backend === null ? {} : { backend }),

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Owner } from "../servers/child.js";
 import { EtcdServer, type EtcdTls } from "../servers/etcd.js";
-import type { KeptState, States } from "./state.js";
+import type { AuditEvent, KeptState, States } from "./state.js";
 
 /** States below prefixes of one etcd. */
 export class EtcdStates implements States {
@@ -23,7 +23,10 @@ export class EtcdStates implements States {
       server: { type: "etcd", endpoint: etcd.endpoint, prefix, tls: etcd.tls },
       version: async () => (await values(etcd, `${prefix}/meta/version`))[0] ?? null,
       audit: async () =>
-        (await values(etcd, `${prefix}/audit/`)).map((value) => (JSON.parse(value) as { seq: number }).seq),
+        (await values(etcd, `${prefix}/audit/`)).map((value) => {
+          const { seq, version } = JSON.parse(value) as AuditEvent;
+          return { seq, version };
+        }),
       formats: async () => {
         const formats = (await values(etcd, `${prefix}/resources/`)).map(
           (value) => (JSON.parse(value) as { format: number }).format,

@@ -31,7 +31,11 @@ export class PostgresStates implements States {
     return {
       server: { type: "postgresql", host: "127.0.0.1", port, role, database, passFile },
       version: async () => (await column("SELECT value FROM meta WHERE key = 'version'"))[0] ?? null,
-      audit: async () => (await column("SELECT seq FROM audit ORDER BY seq")).map(Number),
+      audit: async () =>
+        (await column("SELECT seq, version FROM audit ORDER BY seq")).map((row) => {
+          const [seq, version = ""] = row.split("|");
+          return { seq: Number(seq), version };
+        }),
       formats: async () => (await column("SELECT DISTINCT format FROM resources ORDER BY format")).map(Number),
       copy: async () => {
         const file = join(postgres.dir, `${database}.dump`);

@@ -1,7 +1,7 @@
 import { copyFileSync, renameSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import type { HostOnDisk } from "../fleet-on-disk/index.js";
-import type { KeptState, States } from "./state.js";
+import type { AuditEvent, KeptState, States } from "./state.js";
 
 export class SqliteStates implements States {
   async fresh(): Promise<KeptState> {
@@ -9,7 +9,7 @@ export class SqliteStates implements States {
       server: null,
       version: async (host) =>
         read<{ value: string }>(host, "SELECT value FROM meta WHERE key = 'version'")[0]?.value ?? null,
-      audit: async (host) => read<{ seq: number }>(host, "SELECT seq FROM audit ORDER BY seq").map((row) => row.seq),
+      audit: async (host) => read<AuditEvent>(host, "SELECT seq, version FROM audit ORDER BY seq"),
       formats: async (host) =>
         read<{ format: number }>(host, "SELECT DISTINCT format FROM resources ORDER BY format").map(
           (row) => row.format,

@@ -1,5 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { BelayError } from "@belay/shared";
 import { orMissing } from "../durable.js";
 
 export interface DiskRoom {
@@ -19,4 +20,18 @@ export async function roomAt(path: string): Promise<DiskRoom> {
     }
     if (at === "/") throw new Error("the root folder has no file system");
   }
+}
+
+/**
+ * Says what is missing before anything is begun: a full disk in the middle names neither path nor amount. Throws
+ * `disk-full`.
+ */
+export async function needRoom(path: string, need: { bytes: number; inodes: number; what: string }): Promise<void> {
+  const room = await roomAt(path);
+  if (room.freeBytes >= need.bytes && room.freeInodes >= need.inodes) return;
+  throw new BelayError(
+    "disk-full",
+    `${path} has ${room.freeBytes} bytes and ${room.freeInodes} inodes free; ${need.what} needs ${need.bytes} and ${need.inodes}`,
+    { hint: "free some space, or prune old versions and backups", context: { need, room } },
+  );
 }

@@ -12,6 +12,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   "copy-damaged",
   "copy-unavailable",
   "deadline-exceeded",
+  "disk-full",
   "download-cut",
   "download-damaged",
   "download-stalled",

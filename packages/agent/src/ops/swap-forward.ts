@@ -3,6 +3,8 @@ import { readBackup } from "../backups/manifest.js";
 import { takeBackup } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
 import { switchLink } from "../durable.js";
+import { adopt } from "../entry/adopt.js";
+import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
 import type { Service } from "../service/service.js";
@@ -23,6 +25,11 @@ const RELOAD_POLL_MS = 50;
 export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise<SwapResult> {
   const service = host.allowed.service(op.service);
   const reloads = op.how === "reload" && op.snapshot === null;
+  if (attempt.passed("switching") === undefined) {
+    await adopt(op, host, attempt);
+    const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
+    await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
+  }
   if (!reloads && attempt.passed("switching") === undefined) await stopForSwap(op, service, attempt);
   const snapshot = await coldSnapshot(op, host, attempt);
   if (attempt.passed("starting") === undefined) {

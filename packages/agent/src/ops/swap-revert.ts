@@ -10,7 +10,9 @@ import {
 } from "@belay/shared";
 import { needBackup } from "../backups/manifest.js";
 import { restoreBackup } from "../backups/restore.js";
-import { switchLink } from "../durable.js";
+import { present, switchLink } from "../durable.js";
+import { disown } from "../entry/adopt.js";
+import type { Adoption } from "../entry/record.js";
 import type { Host } from "../host.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
@@ -42,7 +44,7 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
 
 /** True once an effect may have begun: each is announced in the journal first. */
 function touched(attempt: Attempt): boolean {
-  return attempt.passed("stopping") !== undefined || attempt.passed("switching") !== undefined;
+  return ["adopting", "stopping", "switching"].some((phase) => attempt.passed(phase) !== undefined);
 }
 
 async function noteReason(attempt: Attempt, host: Host, thrown: unknown): Promise<ErrorInfo> {
@@ -74,7 +76,12 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
       await restoreBackup(await needBackup(op.snapshot.dir, op.snapshot.id), host, attempt.halt);
       await note("back-restored", {}, attempt, host);
     }
-    await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    const adoption = attempt.passed("adopting") as unknown as Adoption | undefined;
+    // Before the adoption was through, the link may not be there yet, and what it would lead to neither.
+    if (adoption === undefined || attempt.passed("adopted") !== undefined || (await present(op.link))) {
+      await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    }
+    if (adoption !== undefined) await disown(adoption, op.service, host, attempt.halt);
     await note("back-switched", {}, attempt, host);
   }
   if (op.revertTo === "stopped") return;

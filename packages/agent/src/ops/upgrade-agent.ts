@@ -4,6 +4,7 @@ import { AGENT_VERSION } from "../about.js";
 import { switchLink } from "../durable.js";
 import type { Host } from "../host.js";
 import type { Self } from "../self/self.js";
+import { unsupervised } from "../self/self-service.js";
 import { installedVersion } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
 import type { Attempt, Perform } from "./op.js";
@@ -34,9 +35,7 @@ export const upgradeAgent: Perform<"upgrade-agent"> = async (op, host, attempt) 
 
 function mustBeSupervised({ self }: Host): Self {
   if (self !== null) return self;
-  throw new BelayError("self-unsupervised", "nobody is known who would start this agent again", {
-    hint: "say under `self` in agent.yaml who supervises the agent, or upgrade its package by hand",
-  });
+  throw unsupervised();
 }
 
 /** The old version, up to its end. What it throws before `switching` leaves all as it was. */

@@ -30,6 +30,13 @@ export class SelfService implements Service {
   async close(): Promise<void> {}
 }
 
+/** Nobody is known who would start the agent again. */
+export function unsupervised(): BelayError {
+  return new BelayError("self-unsupervised", "nobody is known who would start this agent again", {
+    hint: "say under `self` in agent.yaml who supervises the agent, or upgrade its package by hand",
+  });
+}
+
 function refused(verb: string): BelayError {
   return new BelayError("service-refused", `an agent doesn't ${verb} itself on request`, {
     hint: "its upgrade is `belay agent upgrade`; anything else is its supervisor's",

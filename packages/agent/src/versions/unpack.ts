@@ -15,6 +15,8 @@ export interface UnpackLimits {
   /** Leading path components to drop. */
   strip: number;
   maxUnpackedBytes: number;
+  /** Folder inside the new one that everything goes to. */
+  below?: string;
 }
 
 /**
@@ -30,7 +32,9 @@ export async function unpack(
   signal: AbortSignal,
 ): Promise<ManifestFile[]> {
   await mkdir(into, { mode: 0o755 });
-  const unpacking = new Unpacking(into, limits);
+  const below = limits.below ?? "";
+  if (below !== "") await mkdir(join(into, below), { recursive: true, mode: 0o755 });
+  const unpacking = new Unpacking(join(into, below), limits);
   const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
   const broken = new AbortController();
@@ -47,7 +51,8 @@ export async function unpack(
     throw unreadable(unpacking.error);
   }
   await unpacking.finished();
-  return unpacking.makeLinks();
+  const files = await unpacking.makeLinks();
+  return files.map((file) => ({ ...file, path: join(below, file.path) }));
 }
 
 class Unpacking {

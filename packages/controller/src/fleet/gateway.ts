@@ -182,7 +182,7 @@ export class Gateway {
     this.#sessions.set(host, session);
     this.#serve(session, socket);
     this.#sayWelcome(session, probe);
-    this.#presence.arrived(host, now, protocol);
+    this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
     this.#events
       .connected(host, hello, forgot)

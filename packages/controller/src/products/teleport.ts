@@ -20,16 +20,20 @@ const aliveProxy = { only: "proxy", kind: "http", url: "{proxy}/webapi/ping", st
 /** The proxy itself must say the version it was moved to. */
 const servesTo = { ...aliveProxy, json: { pointer: "/server_version", equals: "{to}" } };
 
+/** Names in one folder lead through the one link; where `binDir` is empty the service is started through the link itself. */
+const entry = { given: "binDir", dir: "{binDir}", programs: ["teleport", "tctl", "tsh", "tbot"], below: "{below}" };
+
 const probe = {
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   version: probes,
   checks: [...alive, aliveProxy],
   disks: ["{versionsDir}", "{data}", "{backups}"],
   // `Teleport Enterprise v17.4.2 git:... go1.23.6 X:boringcrypto`
   banner: {
-    program: "{link}/teleport",
+    program: "{link}/{below}/teleport",
     editions: [{ says: "Teleport Enterprise", edition: "ent" }],
     fips: "boringcrypto",
   },
@@ -57,6 +61,7 @@ const items = [
   { kind: "file", path: "{tlsCert}", optional: true },
 ];
 
+/** A snapshot that is taken while the service stands still does not leave the host: nobody waits for a network then. */
 const backupOf = (id: string) => ({ id, dir: "{backups}", items, version: "{from}" });
 
 const swap = (more: object): OpTemplate => ({
@@ -64,6 +69,7 @@ const swap = (more: object): OpTemplate => ({
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   from: "{from}",
   to: "{to}",
   sha256: "{sha256}",
@@ -104,7 +110,7 @@ const preflight: OpTemplate = {
 };
 
 const backUp: OpTemplate[] = [
-  { kind: "backup", spec: backupOf("{backup}") },
+  { kind: "backup", spec: { ...backupOf("{backup}"), copy: "{copyTo}" } },
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
@@ -116,12 +122,27 @@ const start: OpTemplate = {
   timeoutMs: "{authStartTimeoutMs}",
 };
 
+const startServing: OpTemplate = { ...start, timeoutMs: "{startTimeoutMs}" };
+const stop: OpTemplate = { kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" };
+
+/** From the host's own backup, or from its copy where that is gone. */
+const restore: OpTemplate = {
+  kind: "restore",
+  id: "{restore}",
+  dir: "{backups}",
+  service: "{service}",
+  copy: "{restoreCopy}",
+};
+
 export const teleport: Profile = {
   product: "teleport",
   vars: {
     install: "/opt/belay/teleport",
     versionsDir: "{install}/versions",
     link: "{install}/current",
+    // Where programs are started by name, and where in a version's folder they lie.
+    binDir: "/usr/local/bin",
+    below: "",
     service: "teleport",
     unit: "/etc/systemd/system/{service}.service",
     environment: "/etc/default/{service}",
@@ -159,10 +180,11 @@ export const teleport: Profile = {
         versionsDir: "{versionsDir}",
         strip: 1,
         maxUnpackedBytes: "{maxUnpackedBytes}",
+        below: "{below}",
       },
     ],
     backup: backUp,
-    stop: [{ kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" }],
+    stop: [stop],
 
     // Crossing a major alone. A reload would let two majors share the backend while the old process drains; the cold
     // snapshot lets the agent undo a failed migration with nothing lost.
@@ -184,7 +206,8 @@ export const teleport: Profile = {
         link: "{link}",
         keep: "{keptVersions}",
         backupsDir: "{backups}",
-        keepBackups: 3,
+        keepBackups: "{keepBackups}",
+        maxBackupAgeMs: "{maxBackupAgeMs}",
       },
     ],
 
@@ -197,17 +220,23 @@ export const teleport: Profile = {
     // What was written since the restored backup is lost to Teleport, but kept aside first.
     "back-auth-first": [
       ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
+      restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     // The one that crossed has its old binary already.
-    "back-auth-restore": [
-      ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
-      start,
-    ],
+    "back-auth-restore": [...backUp, restore, start],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],
+
+    // A backup put back outside of any rollback. Where nothing is left that could be kept aside, the bare ones.
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
+    "restore-auth-first-bare": [
+      restore,
+      swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
+    ],
+    "restore-auth-bare": [restore, start],
+    "restore-serving": [...backUp, stop, restore, startServing],
+    "restore-serving-bare": [stop, restore, startServing],
   },
 };

@@ -136,7 +136,7 @@ function countDone(state: RunState, flight: Flight, outcome: Done): void {
   const record = state.stages[state.stageIndex.get(flight.stage) ?? -1];
   if (record === undefined) return;
   const { result } = outcome;
-  if (flight.op === "swap") {
+  if (flight.op === "swap" || flight.op === "upgrade-agent") {
     counts.reached = targetOf(record.hop, flight.host);
     if (isSwap.Check(result) && result.snapshot !== null) keepBackup(state, flight, record, result.snapshot);
   }

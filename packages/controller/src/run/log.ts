@@ -15,8 +15,8 @@ export function logLine(seq: number, event: RunEvent, plan: Plan): LogLine {
 }
 
 const SENTENCES: Sentences = {
-  "run-started": ({ run, by, check }, plan) => ({
-    message: `${by} started ${check ? "a check of plan" : "plan"} ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}`,
+  "run-started": ({ run, by, check, reason }, plan) => ({
+    message: `${by} started ${check ? "a check of plan" : "plan"} ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}${reason === undefined ? "" : `: ${reason}`}`,
   }),
   "lease-taken": ({ owner, fence }) => ({ message: `${owner} leads the run now, with fence ${fence}` }),
   "stage-started": ({ stage }) => ({ stage, message: `stage ${stage} started` }),

@@ -1,0 +1,12 @@
+// `npm run lab`: sets up what is missing, then boots hosts and upgrades them. Options go behind `--`: npm run lab -- --yes
+import { spawn } from "node:child_process";
+import { root, setUp } from "./setup.mjs";
+
+setUp();
+const lab = spawn(process.execPath, ["--import=tsx", "scripts/lab/main.ts", ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: "inherit",
+});
+// Ctrl-C reaches the lab too; it clears up, and this process waits for it.
+process.on("SIGINT", () => {});
+lab.on("close", (status) => process.exit(status ?? 1));
