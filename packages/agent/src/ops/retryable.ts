@@ -16,6 +16,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   "download-cut",
   "download-damaged",
   "download-stalled",
+  "hook-not-yet",
   "http-timeout",
   "http-unreachable",
   "os-eagain",

@@ -81,6 +81,7 @@ const swap = (more: object): OpTemplate => ({
   stopTimeoutMs: "{stopTimeoutMs}",
   snapshot: null,
   revertTo: "running",
+  hookTimeoutMs: "{hookTimeoutMs}",
   ...more,
 });
 
@@ -96,21 +97,24 @@ const health: OpTemplate = {
   timeoutMs: "{startTimeoutMs}",
 };
 
-const MIB = 1024 * 1024;
+/** What is copied is measured on the host itself; the manifest and a database's growth meanwhile come on top. */
+const BACKUP_MARGIN_BYTES = 16 * 1024 * 1024;
+const backupRoom = { path: "{backups}", bytes: BACKUP_MARGIN_BYTES, inodes: 100, copies: items };
 
 const preflight: OpTemplate = {
   kind: "preflight",
   probe,
   expect: "{from}",
-  needs: [
-    { path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 },
-    { path: "{backups}", bytes: 64 * MIB, inodes: 100 },
-  ],
+  needs: [{ path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 }, backupRoom],
   healthy: true,
 };
 
 const backUp: OpTemplate[] = [
-  { kind: "backup", spec: { ...backupOf("{backup}"), copy: "{copyTo}" } },
+  {
+    kind: "backup",
+    spec: { ...backupOf("{backup}"), copy: "{copyTo}" },
+    hooks: { service: "{service}", timeoutMs: "{hookTimeoutMs}" },
+  },
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
@@ -164,6 +168,7 @@ export const teleport: Profile = {
     // Auth migrates its backend before it is ready.
     authStartTimeout: "20m",
     stopTimeout: "1m",
+    hookTimeout: "5m",
   },
   probe: { auth: probe, proxy: probe, node: probe },
   managed: { path: "/webapi/ping", pointer: "/server_version" },
@@ -181,6 +186,7 @@ export const teleport: Profile = {
         strip: 1,
         maxUnpackedBytes: "{maxUnpackedBytes}",
         below: "{below}",
+        roomBytes: "{fetchBytes}",
       },
     ],
     backup: backUp,
@@ -212,7 +218,7 @@ export const teleport: Profile = {
     ],
 
     // Out of trouble a host need not be healthy, and nothing is downloaded.
-    "back-preflight": [{ ...preflight, needs: [{ path: "{backups}", bytes: 64 * MIB, inodes: 100 }], healthy: false }],
+    "back-preflight": [{ ...preflight, needs: [backupRoom], healthy: false }],
     // A version that is left behind may not obey a reload.
     "back-proxy": [swapBack({})],
     "back-node": [swapBack({})],
