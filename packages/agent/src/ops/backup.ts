@@ -20,13 +20,14 @@ export const backup: Perform<"backup"> = async (op, host, attempt) => {
     const away = copy === undefined ? "" : ` and send a copy to ${copy.to}`;
     return done(true, { would: `keep ${spec.items.length} items in ${spec.dir}/${spec.id}${away}` });
   }
-  const result = there === null ? await take(op, host, attempt) : await verifyBackup(there, host, attempt.signal);
+  const result =
+    there === null ? await takeWithHooks(op, host, attempt) : await verifyBackup(there, host, attempt.signal);
   if (copy === undefined || attempt.check) return done(there === null, result);
   const sent = await sendCopy(await needBackup(spec.dir, spec.id), copy, host, attempt);
   return done(true, { ...result, copies: [sent] });
 };
 
-async function take({ spec, hooks }: OpOf<"backup">, host: Host, attempt: Attempt): Promise<BackupResult> {
+async function takeWithHooks({ spec, hooks }: OpOf<"backup">, host: Host, attempt: Attempt): Promise<BackupResult> {
   if (hooks === undefined) return takeBackup(spec, host, attempt.signal);
   const cause = { ...hooks, from: spec.version, to: null };
   await needHooks(host);

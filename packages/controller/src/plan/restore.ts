@@ -1,5 +1,6 @@
 import { compareVersions, type HostName, majorOf } from "@belay/shared";
 import type { Cluster, Host } from "../inventory/fleet.js";
+import { checkAgents } from "./agents.js";
 import { chooseArtifacts } from "./artifacts.js";
 import { planBackups } from "./backups.js";
 import type { Hop, Plan, PlanHost, PlanResult, Stage } from "./plan.js";
@@ -57,6 +58,7 @@ export function planRestore(input: RestoreInput): PlanResult {
   if (reasons.blocked.length > 0) return refuse();
   const plan = assemble(input, found.cluster, restored, work, reasons);
   rehearse(plan, reasons);
+  checkAgents(plan, input.facts, reasons);
   return reasons.blocked.length > 0 ? refuse() : { ok: true, plan };
 }
 

@@ -11,8 +11,8 @@ export const backupVerify: CommandSpec<VerifyOptions> = {
   summary: "ask a host to read a backup back, every byte of it",
   options: [{ flags: "--copy", about: "read the copy back that left the host, in place of the host's own" }],
   notes:
-    "A copy is fetched, opened and read by its host, which alone can open an encrypted one; while the host is away, belayd\n" +
-    "compares the copy's bytes with what was stored.",
+    "A copy is fetched, opened and read by its host. While the host is away, or has no key to an encrypted copy, belayd reads\n" +
+    "the copy and compares its bytes with what was stored.",
   examples: [
     "belay backup verify auth-1 20261123-201500-3f9c7a04b1.hop-1.auth-1",
     "belay backup verify auth-1 20261123-201500-3f9c7a04b1.hop-1.auth-1 --copy",

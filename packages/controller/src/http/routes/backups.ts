@@ -1,4 +1,4 @@
-import { BackupResult, BelayError, decoder, type StoredCopy } from "@belay/shared";
+import { BackupResult, BelayError, decoder, type Outcome, type StoredCopy } from "@belay/shared";
 import Type from "typebox";
 import type { BackupView, RestoreAnswer } from "../../api/contract.js";
 import { AcceptRisks, Name, Person, Reason } from "../schemas.js";
@@ -46,13 +46,10 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       const { host, backup } = request.params;
       const known = await records.backup(host, backup);
       const wanted = request.query.copy === "1" ? copyOf(known) : null;
-      // The host alone can open an encrypted copy. Without it, the bytes can still be compared with what was stored.
-      if (wanted !== null && !presence.isPresent(host)) {
-        await copies.verify(host, backup);
-        return viewOf(host, backup);
-      }
+      if (wanted !== null && !presence.isPresent(host)) return compared(host, backup);
       const op = { kind: "verify-backup", id: backup, dir: known.dir } as const;
       const outcome = await errands.ask(host, wanted === null ? op : { ...op, copy: wanted }, VERIFY_TIMEOUT_MS);
+      if (wanted !== null && isWithoutKey(outcome)) return compared(host, backup);
       if (outcome.status !== "done") throw BelayError.from(outcome.error);
       const result = decodeResult(outcome.result);
       if (result.sha256 !== known.sha256) {
@@ -79,9 +76,20 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
     (request): Promise<BackupView> => viewOf(request.params.host, request.params.backup),
   );
 
+  /** The host alone can open an encrypted copy, if it has a key. Without, the bytes are compared with what was stored. */
+  async function compared(host: string, backup: string): Promise<BackupView> {
+    await copies.verify(host, backup);
+    return viewOf(host, backup);
+  }
+
   async function viewOf(host: string, backup: string): Promise<BackupView> {
     return withoutFolder(await records.backup(host, backup));
   }
+}
+
+/** Most keep the key to their copies off the hosts until it is needed. */
+function isWithoutKey(outcome: Outcome): boolean {
+  return outcome.status === "failed" && outcome.error.code === "identity-missing";
 }
 
 /** What the newest copy of a backup must be. Throws `copy-unknown`. */
