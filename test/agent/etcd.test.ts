@@ -7,7 +7,7 @@ import t, { type Test } from "tap";
 import { EtcdServer, everythingIn, flipByte, noEtcd } from "./support/servers.js";
 import { World } from "./support/world.js";
 
-t.setTimeout(240_000);
+t.setTimeout(600_000);
 const real = { skip: noEtcd };
 const SECRET = "correct-horse-battery";
 
