@@ -31,6 +31,7 @@ const SYSTEM = [
   { program: "etcd", pkg: "etcd-server", why: "backends in etcd", for: ["tests"], service: "etcd" },
   { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },
   { program: POSTGRES, pkg: "postgresql", why: "backends in PostgreSQL", for: ["tests"], service: "postgresql" },
+  { program: "age", pkg: "age", why: "copies of backups, encrypted", tests: true },
   { program: "pg_dump", pkg: "postgresql-client", why: "backends in PostgreSQL", for: ["tests"] },
 ];
 
