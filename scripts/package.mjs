@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { root, setUp } from "./setup.mjs";
 
-setUp();
+setUp("package");
 const { status } = spawnSync(process.execPath, ["--import=tsx", "scripts/package/main.ts", ...process.argv.slice(2)], {
   cwd: root,
   stdio: "inherit",

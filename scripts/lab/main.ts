@@ -10,6 +10,8 @@ import { approveAll, live, planTo, show } from "./upgrade.js";
 
 const MOST_HOSTS = 60;
 const DEFAULT_HOSTS = 12;
+/** As a shell says of a command that Ctrl-C ended. */
+const INTERRUPTED = 130;
 const HELP = `npm run lab -- [options]            boot a fleet, upgrade it from ${FROM} to ${TO} through gates, keep it up for a look
 npm run lab -- ssh HOST [COMMAND]   a shell on a host of a lab that is up (${CONTROL} is the controller's)
 npm run lab -- list                 its hosts and their addresses
@@ -77,16 +79,40 @@ async function upgradeAll(): Promise<number> {
   if (!Number.isInteger(count) || count < FEWEST_HOSTS || count > MOST_HOSTS) {
     return complain(`--hosts ${values.hosts}`, `a whole number from ${FEWEST_HOSTS} to ${MOST_HOSTS}`);
   }
-  const running = await Hosts.find(values.name);
-  if (running !== null && running.machines.size > 0) {
+  const standing = await Hosts.standing(values.name);
+  if (standing === "kept" || standing === "at work") {
     return complain(`lab ${values.name} is up already`, "npm run lab -- down, or another --name");
   }
   const started = Date.now();
+  const interrupted = new Promise<null>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve(null));
+  });
   heading(`A fleet of ${count} booted hosts`);
+  const starting = bringUp(count);
+  const ended = starting.then(perform).then(
+    (code) => ({ code, broken: null }),
+    (broken: Error) => ({ code: 1, broken }),
+  );
+  const end = await Promise.race([interrupted, ended]);
+  if (end === null) return giveUp(starting);
+  if (end.broken !== null) say(`\nThe lab failed: ${end.broken.message}`);
+  say(`Took ${since(started)}.`);
+  const isUp = (await Hosts.standing(values.name)) !== "none";
+  if (isUp && (values.keep || !values.yes)) {
+    await Hosts.keep(values.name);
+    say(`\nIt stays up for a look: npm run lab -- ssh ${CONTROL}, and npm run lab -- down at the end.`);
+    return end.code;
+  }
+  await clear(values.name);
+  say("Everything this lab started has ended, and nothing of it is left on this machine.");
+  return end.code;
+}
+
+async function bringUp(count: number): Promise<Lab> {
   say("building Belay's packages, unless they are there");
   const packages = await labPackages();
   const bad = values.bad ? { behaviour: "crash-after" as const, onlyRoles: ["proxy" as const] } : {};
-  const lab = await Lab.start({
+  return Lab.start({
     name: values.name,
     hosts: count,
     version: FROM,
@@ -97,19 +123,17 @@ async function upgradeAll(): Promise<number> {
     keepBroken: values.keep,
     say,
   });
-  const interrupted = new Promise<number>((resolve) => process.once("SIGINT", () => resolve(130)));
-  const code = await Promise.race([interrupted, perform(lab)]).catch((error: Error) => {
-    say(`\nThe lab failed: ${error.message}`);
-    return 1;
-  });
-  say(`Took ${since(started)}.`);
-  if (code !== 130 && (!values.yes || values.keep)) {
-    say(`\nIt stays up for a look: npm run lab -- ssh ${CONTROL}, and npm run lab -- down at the end.`);
-    return code;
+}
+
+/** Clears up in the middle of anything. What is still being brought up fails when its hosts are gone, and makes no new ones. */
+async function giveUp(starting: Promise<Lab>): Promise<number> {
+  say("\nInterrupted: clearing up.");
+  if ((await Hosts.standing(values.name)) !== "none") {
+    await clear(values.name);
+    await Promise.allSettled([starting]);
+    await clear(values.name);
   }
-  await lab.close();
-  say("Everything this lab started has ended, and nothing of it is left on this machine.");
-  return code;
+  return INTERRUPTED;
 }
 
 async function perform(lab: Lab): Promise<number> {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildDeb } from "./deb.js";
+import { addManual } from "./man/pages.js";
 import { type Edition, ROOT } from "./source.js";
 import { Tree } from "./tree.js";
 
@@ -23,6 +24,7 @@ export async function buildAgentDeb(options: {
   await tree.copy("etc/belay/agent.yaml", join(DIR, "agent.yaml"));
   await tree.dir("etc/belay/hooks.d");
   await tree.dir("var/lib/belay-agent", 0o700);
+  await addManual(tree, "belay-agent", options.edition);
   await tree.gzip("usr/share/doc/belay-agent/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
   return buildDeb(tree, { name: "belay-agent", dir: DIR, edition: options.edition }, options.out);
 }

@@ -2,6 +2,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleController } from "./bundle.js";
 import { buildDeb } from "./deb.js";
+import { addManual } from "./man/pages.js";
+import { run } from "./run.js";
 import type { Runtime } from "./runtime.js";
 import { type Edition, ROOT } from "./source.js";
 import { Tree } from "./tree.js";
@@ -13,6 +15,14 @@ const UNBUNDLED = {
   "better-sqlite3": ["package.json", "lib"],
   bindings: ["package.json", "bindings.js"],
   "file-uri-to-path": ["package.json", "index.js"],
+};
+
+const BELAY = join(ROOT, "packages/controller/bin/belay.js");
+/** Where each shell looks for what packages bring. */
+const COMPLETIONS = {
+  bash: "usr/share/bash-completion/completions/belay",
+  zsh: "usr/share/zsh/vendor-completions/_belay",
+  fish: "usr/share/fish/vendor_completions.d/belay.fish",
 };
 
 /** Lays out and builds Debian's package `belay`: belayd and the command line, with their own Node.js. Returns its path. */
@@ -39,6 +49,10 @@ export async function buildControllerDeb(options: {
   await tree.copy("usr/lib/systemd/system/belayd.service", join(DIR, "belayd.service"));
   await tree.copy("etc/belay/belayd.yaml", join(DIR, "belayd.yaml"));
   await tree.copy("etc/belay/fleet.yaml", join(DIR, "fleet.yaml"));
+  for (const [shell, place] of Object.entries(COMPLETIONS)) {
+    await tree.file(place, run(process.execPath, [BELAY, "completion", shell]));
+  }
+  await addManual(tree, "belay", edition);
   await tree.gzip("usr/share/doc/belay/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
   return buildDeb(tree, { name: "belay", dir: DIR, edition }, out);
 }

@@ -14,7 +14,7 @@ const examples = [...text.matchAll(/```yaml (belayd|agent)\n(.*?)```/gs)].map(([
 t.test("every example is a configuration", async (t) => {
   t.same(
     examples.map(({ kind }) => kind),
-    ["belayd", "agent", "agent"],
+    ["belayd", "belayd", "agent", "agent"],
   );
   for (const { kind, yaml } of examples) {
     t.doesNotThrow(() => (kind === "agent" ? parseAgent(yaml, "agent.yaml") : parseBelayd(yaml, "belayd.yaml")), yaml);
@@ -30,6 +30,7 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
   t.same(Object.keys(parse(yaml) as object).sort(), [
     "agents",
     "apiTokenFile",
+    "backupStore",
     "dataDir",
     "fleet",
     "groups",

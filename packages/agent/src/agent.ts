@@ -77,6 +77,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
     stateDir: config.stateDir,
+    hooksDir: config.hooksDir,
     identityFile: config.identityFile,
     self: config.self === null ? null : selfOf(config.self),
   };

@@ -26,6 +26,8 @@ export interface AgentConfig {
   backends: ReadonlyMap<string, BackendConfig>;
   /** The age identity that encrypted copies are read back with; null: this host can't read its own. */
   identityFile: string | null;
+  /** Executables for certain moments of a step: drain, undrain ... */
+  hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
 }
@@ -74,6 +76,7 @@ const FIELDS = [
   "commands",
   "backends",
   "identityFile",
+  "hooksDir",
   "self",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
@@ -119,6 +122,7 @@ export function parseConfig(text: string, file: string): AgentConfig {
       .map((each) => each.path()),
     commands: new Map(commands),
     backends: new Map(backends),
+    hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
   };

@@ -30,6 +30,8 @@ export interface Host {
   downloadIdleMs: number;
   /** Where the agent keeps what it must remember. */
   stateDir: string;
+  /** Where the host's owner puts executables for certain moments. */
+  hooksDir: string;
   /** The age identity that encrypted copies are read back with; null: there is none here. */
   identityFile: string | null;
   /** The agent's own place on this host; null: agent.yaml doesn't say who supervises it. */

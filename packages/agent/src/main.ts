@@ -7,6 +7,7 @@ import { AGENT_VERSION } from "./about.js";
 import { startAgent } from "./agent.js";
 import { systemClock } from "./clock.js";
 import { type AgentConfig, parseConfig } from "./config.js";
+import { unmanage } from "./entry/unmanage.js";
 import { startChild, systemExec } from "./exec.js";
 import { systemHttp } from "./http.js";
 import { openJournalDisk } from "./journal/disk.js";
@@ -24,6 +25,8 @@ Usage:
   belay-agent check-config [--config FILE]          check the file, say what it allows, and end
   belay-agent supervise [--config FILE]             keep an agent running, where there is no systemd to do it
   belay-agent rescue [--config FILE]                watch an upgrade of the agent, and go back if it does not hold
+  belay-agent unmanage SERVICE [--config FILE]      make plain files of the links that Belay made for a service's programs, of
+                                                    the version that is installed now; to be done with the agent stopped
   belay-agent --version | --help
 
 Options:
@@ -31,7 +34,7 @@ Options:
   --log-level LEVEL   ${LOG_LEVELS.join(", ")}; default info. Log lines are JSON, on stderr.
 `;
 
-const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "rescue"]);
+const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "rescue", "unmanage"]);
 /** Not zero: a unit that restarts on failure alone restarts this too. */
 const EXIT_TO_BE_STARTED_AGAIN = 75;
 const LEAVE_TIMEOUT_MS = 5_000;
@@ -41,7 +44,11 @@ async function main(argv: string[]): Promise<number | null> {
   const { values, positionals } = parseArguments(argv);
   if (values.help) return say(HELP);
   if (values.version) return say(`${AGENT_VERSION}\n`);
-  const [command, ...extra] = positionals;
+  const [command, ...words] = positionals;
+  const [service, ...extra] = command === "unmanage" ? words : [undefined, ...words];
+  if (command === "unmanage" && service === undefined) {
+    throw new BelayError("usage", "unmanage takes the name of a service", { hint: "see belay-agent --help" });
+  }
   if (extra.length > 0 || (command !== undefined && !COMMANDS.has(command))) {
     throw new BelayError("usage", `there is no command ${positionals.join(" ")}`, { hint: "see belay-agent --help" });
   }
@@ -50,6 +57,10 @@ async function main(argv: string[]): Promise<number | null> {
     await readToken(config.tokenFile);
     await readAuthorities(config.caFile);
     return say(describe(config));
+  }
+  if (service !== undefined) {
+    const { stateDir } = config;
+    return say(`${await unmanage(service, { stateDir, exec: systemExec, signal: new AbortController().signal })}\n`);
   }
   const level = LOG_LEVELS.find((each) => each === values["log-level"]);
   if (level === undefined) throw new BelayError("usage", `--log-level is one of ${LOG_LEVELS.join(", ")}`);

@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
+import { type BackupStoreConfig, BackupStoreFile, readBackupStore } from "./config-store.js";
 
 const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
 const Seconds = Type.Number({ minimum: 0.1, maximum: 3_600 });
@@ -35,6 +36,8 @@ const ConfigFile = Type.Object(
     ),
     /** Who belongs to which group, for gates that ask for approvals of one. */
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
+    /** Where copies of backups go, where fleet.yaml wants any. */
+    backupStore: Type.Optional(BackupStoreFile),
     /** How managed clusters are asked; `http` is for tests. */
     managedScheme: Type.Optional(Type.Union([Type.Literal("https"), Type.Literal("http")])),
   },
@@ -65,6 +68,7 @@ export interface Config {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly backupStore: BackupStoreConfig;
   readonly managedScheme: "https" | "http";
 }
 
@@ -114,6 +118,7 @@ export function parseConfig(text: string, path: string): Config {
     pingEveryMs: (file.agents?.pingEverySeconds ?? 10) * 1000,
     factsEveryMs: (file.agents?.factsEverySeconds ?? 60) * 1000,
     groups: file.groups ?? {},
+    backupStore: readBackupStore(file.backupStore, dataDir, path, at),
     managedScheme: file.managedScheme ?? "https",
   };
 }

@@ -5,11 +5,16 @@ import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
+import { Copies } from "./copies/copies.js";
+import { Keeping } from "./copies/keeping.js";
+import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
+import { neededBackups } from "./execute/needed-backups.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
+import { Restores } from "./execute/restores.js";
 import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
@@ -26,6 +31,7 @@ import type { Catalogue } from "./releases/catalogue.js";
 import { parseCatalogue } from "./releases/parse.js";
 import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
+import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
@@ -71,6 +77,16 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     declared: async () => (await releasesFile?.read()) ?? NO_RELEASES,
   });
 
+  const copyStore = await openCopyStore(config.backupStore);
+  await copyStore.sweep();
+  const copyRecords = new CopyRecords(store);
+  const copies = new Copies({
+    store: copyStore,
+    records: copyRecords,
+    maxBytes: config.backupStore.maxBytes,
+    now,
+  });
+
   const presence = new Presence();
   for (const row of await agents.all()) presence.remember(row.host, row);
 
@@ -106,6 +122,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     advisoriesOf: (release) => shelf.advisoriesOf(release),
     ended: async (run, result) => {
       await rollbacks.runEnded(run, result);
+      await keeping.tidy();
     },
   });
   const gateway = new Gateway({
@@ -142,6 +159,17 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
   });
 
+  const keeping = new Keeping({
+    copies,
+    copyRecords,
+    records,
+    policy: async () => (await fleetFile.read()).backups,
+    needed: () => neededBackups(runs, plans, () => records.allPending()),
+    now,
+    log,
+  });
+  const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
+
   const server = makeServer({
     log,
     gateway,
@@ -153,6 +181,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     controller,
     planning,
     rollbacks,
+    restores,
     errands,
     gateway,
     presence,
@@ -162,6 +191,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     agents,
     artifacts,
     shelf,
+    copies,
     fleet: () => fleetFile.read(),
     groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,
@@ -174,6 +204,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   await controller.recover();
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
+  keeping.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
@@ -181,6 +212,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     clearInterval(saving);
     rollbacks.stop();
     await controller.stop();
+    await keeping.stop();
     await gateway.close();
     await door?.close();
     await server.close();

@@ -23,28 +23,6 @@ export const FactsOp = Type.Object({ kind: Type.Literal("facts"), probe: FactPro
 export const NoopOp = Type.Object({ kind: Type.Literal("noop") }, closed);
 
 /**
- * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
- * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
- */
-export const PreflightOp = Type.Object(
-  {
-    kind: Type.Literal("preflight"),
-    probe: FactProbe,
-    /** Installed version that the plan assumed; null: any. */
-    expect: Type.Union([Version, Type.Null()]),
-    needs: Type.Array(
-      Type.Object({ path: Path, bytes: Type.Number({ minimum: 0 }), inodes: Type.Integer({ minimum: 0 }) }, closed),
-      {
-        maxItems: 16,
-      },
-    ),
-    /** False for hosts whose service may rightly be down (shrunk auth, a rollback out of trouble). */
-    healthy: Type.Boolean(),
-  },
-  closed,
-);
-
-/**
  * Downloads an artifact from belayd (resuming where it was cut), checks size and SHA-256 while it streams, unpacks it
  * into `<versionsDir>/<version>` with no path or link leaving it, writes a manifest with the digest of every file, and
  * makes it visible only when whole. Already there and intact: `changed: false`. Touches nothing that runs.
@@ -61,6 +39,8 @@ export const FetchOp = Type.Object(
     /** Leading path components to drop while unpacking (`teleport/` is one). */
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+    /** Bytes that download and unpacked files are expected to take together: looked for before the first byte. */
+    roomBytes: Type.Optional(Type.Integer({ minimum: 1, since: 2, spare: true })),
     /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
     below: Type.Optional(marked(Below, { since: 2, default: "" })),
   },
@@ -80,6 +60,35 @@ export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
+
+/**
+ * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
+ * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
+ */
+export const PreflightOp = Type.Object(
+  {
+    kind: Type.Literal("preflight"),
+    probe: FactProbe,
+    /** Installed version that the plan assumed; null: any. */
+    expect: Type.Union([Version, Type.Null()]),
+    needs: Type.Array(
+      Type.Object(
+        {
+          path: Path,
+          bytes: Type.Number({ minimum: 0 }),
+          inodes: Type.Integer({ minimum: 0 }),
+          /** What will be copied to `path`: the agent measures it and adds that. */
+          copies: Type.Optional(Type.Array(BackupItem, { maxItems: 64, since: 2, spare: true })),
+        },
+        closed,
+      ),
+      { maxItems: 16 },
+    ),
+    /** False for hosts whose service may rightly be down (shrunk auth, a rollback out of trouble). */
+    healthy: Type.Boolean(),
+  },
+  closed,
+);
 
 /** A public key that age encrypts to: its own, or an SSH key. */
 const AgeRecipient = Type.String({ pattern: "^(age1[0-9a-z]{10,200}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]{16,2000})$" });
@@ -122,7 +131,15 @@ export type BackupSpec = Static<typeof BackupSpec>;
  * Makes a backup while the service runs; with `copy`, also sends it away and reads that back (I4). Result: BackupResult. A
  * whole backup of this id already there: `changed: false`.
  */
-export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: BackupSpec }, closed);
+export const BackupOp = Type.Object(
+  {
+    kind: Type.Literal("backup"),
+    spec: BackupSpec,
+    /** For the host's own hooks; absent: none is run. An older agent has none. */
+    hooks: Type.Optional(Type.Object({ service: Name, timeoutMs: Millis }, { ...closed, since: 2, spare: true })),
+  },
+  closed,
+);
 
 /** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
 export const StoredCopy = Type.Object(
@@ -163,7 +180,7 @@ export const BackupResult = Type.Object(
           },
           closed,
         ),
-        { maxItems: 4 },
+        { maxItems: 4, since: 2, spare: true },
       ),
     ),
   },
@@ -186,9 +203,10 @@ export const SwapOp = Type.Object(
     link: Path,
     /**
      * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
-     * version's folder and links; when that swap is undone they are put back as they were.
+     * version's folder and links; when that swap is undone they are put back as they were. An older agent swaps where
+     * they lead through `link` already, and finds drift or goes back elsewhere.
      */
-    entry: Type.Optional(marked(Entry, { since: 2 })),
+    entry: Type.Optional(marked(Entry, { since: 2, spare: true })),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -203,10 +221,24 @@ export const SwapOp = Type.Object(
     stopTimeoutMs: Millis,
     snapshot: Type.Union([BackupSpec, Type.Null()]),
     revertTo: Type.Union([Type.Literal("running"), Type.Literal("stopped")]),
+    /** How long each of the host's own hooks may take; absent: none is run. An older agent has none. */
+    hookTimeoutMs: Type.Optional(marked(Millis, { since: 2, spare: true })),
   },
   closed,
 );
 export type SwapOp = Static<typeof SwapOp>;
+
+/** One executable of a host's own hook, and what it said. */
+export const HookRun = Type.Object(
+  {
+    hook: Type.String({ maxLength: 300 }),
+    /** Null: a signal ended it. */
+    exit: Type.Union([Type.Integer(), Type.Null()]),
+    output: Type.String(),
+  },
+  closed,
+);
+export type HookRun = Static<typeof HookRun>;
 
 export const SwapResult = Type.Object(
   {
@@ -217,6 +249,7 @@ export const SwapResult = Type.Object(
     /** From the first touch of the service to the first moment it was healthy again, milliseconds. */
     downMs: Type.Number({ minimum: 0 }),
     snapshot: Type.Union([BackupResult, Type.Null()]),
+    hooks: Type.Optional(Type.Array(HookRun)),
   },
   closed,
 );

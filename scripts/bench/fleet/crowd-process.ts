@@ -75,6 +75,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       commands: new Map(),
       backends: new Map(),
       identityFile: null,
+      hooksDir: "/etc/belay/hooks.d",
     },
     token,
     ca: null,

@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { baseImage } from "./base-image.js";
+import { claim, keep, type Standing, standingOf } from "./claim.js";
 import { must } from "./command.js";
 import { childOf, Machine, type MachineOptions, nspawns } from "./machine.js";
 import { makeNetwork, type Network, removeNetwork } from "./network.js";
@@ -50,9 +51,23 @@ export class Hosts {
   /** Makes the network. What an earlier life of this name left behind is cleared first. */
   static async open(name: string, say: (line: string) => void): Promise<Hosts> {
     const base = await baseImage(say);
+    const standing = await Hosts.standing(name);
+    if (standing === "at work") throw new Error(`another process works with the hosts called ${name}`);
+    if (standing === "left behind") say(`clearing what an earlier ${name} left behind`);
     await clear(name);
     await mkdir(dirOf(name), { recursive: true });
+    await claim(dirOf(name));
     return new Hosts(name, await makeNetwork(name), base);
+  }
+
+  /** What there is of this name. */
+  static standing(name: string): Promise<Standing> {
+    return standingOf(dirOf(name));
+  }
+
+  /** What there is of this name outlives this process, and is not cleared by the next: somebody wants a look. */
+  static async keep(name: string): Promise<void> {
+    if ((await Hosts.standing(name)) !== "none") await keep(dirOf(name));
   }
 
   /** The hosts of this name that another process made and left running; null: there are none. */
@@ -88,12 +103,7 @@ export class Hosts {
       join(this.dir, RECORD),
       JSON.stringify({ network: this.network, names: [...this.machines.keys()] }),
     );
-    const waiting = [...made];
-    await Promise.all(
-      Array.from({ length: BOOT_TOGETHER }, async () => {
-        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next.boot();
-      }),
-    );
+    await bootSome([...made]);
     return made;
   }
 
@@ -108,6 +118,19 @@ export class Hosts {
     for (const machine of this.machines.values()) await machine.powerOff();
     await clear(this.name);
   }
+}
+
+/** Boots so many at a time. When one fails no other is begun, and none is under way any more when this throws. */
+async function bootSome(waiting: Machine[]): Promise<void> {
+  const booting = Array.from({ length: BOOT_TOGETHER }, async () => {
+    try {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next.boot();
+    } finally {
+      waiting.length = 0;
+    }
+  });
+  await Promise.allSettled(booting);
+  await Promise.all(booting);
 }
 
 function dirOf(name: string): string {

@@ -49,6 +49,7 @@ export class SystemdWorld extends World {
 host: host-1
 tokenFile: ${join(this.dir, "token")}
 stateDir: ${this.stateDir}
+hooksDir: ${join(this.dir, "hooks.d")}
 directories: ${JSON.stringify([this.dir, ...this.directories])}
 commands: ${this.commands}
 services:

@@ -121,6 +121,7 @@ export class World {
 host: host-1
 tokenFile: ${join(this.dir, "token")}
 stateDir: ${this.stateDir}
+hooksDir: ${join(this.dir, "hooks.d")}
 directories: [${this.dir}]
 commands: ${this.commands}
 ${this.more}

@@ -62,20 +62,28 @@ export interface ReadBackup {
   sha256: string;
 }
 
-/** Null if there is no whole backup of this id. Throws `backup-corrupt` if its manifest can't be read as one. */
-export async function readBackup(dir: string, id: string): Promise<ReadBackup | null> {
-  const folder = join(dir, id);
+/**
+ * Null if there is no whole backup of this id in the folder of that name, or another. Throws `backup-corrupt` if its
+ * manifest can't be read as one.
+ */
+export async function readBackup(dir: string, name: string, id = name): Promise<ReadBackup | null> {
+  const folder = join(dir, name);
   const text = await orMissing(readFile(join(folder, BACKUP_MANIFEST)));
   if (text === null) return null;
   try {
     const manifest = JSON.parse(text.toString("utf8")) as BackupManifest;
-    if (manifest.id === id && Array.isArray(manifest.items)) {
+    if (manifest.id === id && Array.isArray(manifest.items) && manifest.items.every(isInside)) {
       return { dir: folder, manifest, sha256: createHash("sha256").update(text).digest("hex") };
     }
   } catch {
     // Not JSON: the same complaint as below.
   }
   throw backupCorrupt(folder, BACKUP_MANIFEST, "is not the manifest of this backup");
+}
+
+/** A name that leads out of the backup's folder is in no manifest that Belay has written. */
+function isInside(item: BackupRecord): boolean {
+  return item.kind === "absent" || (item.file !== ".." && /^[^/\0]+$/.test(item.file));
 }
 
 /** The same, but it must be there: throws `backup-missing`. */

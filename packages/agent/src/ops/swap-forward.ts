@@ -11,6 +11,7 @@ import type { Service } from "../service/service.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { settle } from "./settle.js";
+import { hooksRun, swapHook } from "./swap-hooks.js";
 
 type Swap = OpOf<"swap">;
 
@@ -26,6 +27,9 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const service = host.allowed.service(op.service);
   const reloads = op.how === "reload" && op.snapshot === null;
   if (attempt.passed("switching") === undefined) {
+    await swapHook("pre-drain", op, host, attempt, attempt.signal);
+    await swapHook("drain", op, host, attempt, attempt.signal);
+    if (op.hookTimeoutMs !== undefined) await attempt.pass("drained", { at: Math.round(host.clock.now()) });
     await adopt(op, host, attempt);
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
@@ -38,7 +42,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   }
   if (attempt.passed("started") === undefined) await startNew(op, service, reloads, host, attempt);
 
-  const begunAt = Number(attempt.passed("begun")?.at);
+  const begunAt = Number((attempt.passed("drained") ?? attempt.passed("begun"))?.at);
   const healthy = async () => {
     if (attempt.passed("healthy") !== undefined) return;
     // The wall clock, because the first half may have been in another life of the agent; never below zero.
@@ -53,8 +57,11 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     { service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
     host,
   );
+  await swapHook("post-health", op, host, attempt, attempt.signal);
+  await swapHook("undrain", op, host, attempt, attempt.signal);
+  const hooks = hooksRun(attempt);
   const downMs = Number(attempt.passed("healthy")?.downMs ?? 0);
-  return { from: op.from, to: op.to, running: op.to, downMs, snapshot };
+  return { from: op.from, to: op.to, running: op.to, downMs, snapshot, ...(hooks.length > 0 ? { hooks } : {}) };
 }
 
 async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promise<void> {

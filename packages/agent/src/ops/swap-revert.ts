@@ -13,6 +13,7 @@ import { restoreBackup } from "../backups/restore.js";
 import { present, switchLink } from "../durable.js";
 import { disown } from "../entry/adopt.js";
 import type { Adoption } from "../entry/record.js";
+import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
@@ -26,19 +27,66 @@ import { settle } from "./settle.js";
  */
 export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thrown: unknown): Promise<Outcome> {
   const error = await noteReason(attempt, host, thrown);
-  if (!touched(attempt)) return failed(error, isRetryable(error.code));
   try {
+    if (!touched(attempt)) {
+      await undrain(op, host, attempt);
+      return failed(error, isRetryable(error.code));
+    }
     await undo(op, host, attempt);
-    return reverted(error);
+    await undrain(op, host, attempt);
+    return reverted(await afterwards(error, op, host, attempt));
   } catch (again) {
     attempt.halt.throwIfAborted();
     const why = errorInfo(again);
+    if (why.code === "undrain-failed") return failed({ ...why, context: { ...why.context, swap: error } });
     return failed(
       new BelayError("revert-failed", `${op.service} could not be brought back to ${op.from}: ${why.message}`, {
         hint: "this host needs a person: the old version, or its data, is not back",
         context: { swap: error, revert: why },
       }).toJSON(),
     );
+  }
+}
+
+/** A host that was drained, if only perhaps, gets its work back. One whose service is left stopped has nobody to do it. */
+async function undrain(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
+  if (attempt.passed("drain") === undefined || (touched(attempt) && op.revertTo === "stopped")) return;
+  if (op.hookTimeoutMs === undefined || attempt.passed("back-undrained") !== undefined) return;
+  const { service, from, to, hookTimeoutMs } = op;
+  try {
+    await runHook("undrain", { service, from, to, timeoutMs: hookTimeoutMs }, host, attempt, attempt.halt);
+  } catch (thrown) {
+    attempt.halt.throwIfAborted();
+    throw new BelayError(
+      "undrain-failed",
+      `${op.service} runs ${from}, but stays drained: ${errorInfo(thrown).message}`,
+      {
+        hint: "give this host its work back by hand; its version is the old one, and whole",
+        context: { undrain: errorInfo(thrown) },
+      },
+    );
+  }
+  await note("back-undrained", {}, attempt, host);
+}
+
+/** The host is as it was; what its own post-revert hook makes of that is told, and changes nothing about it. */
+async function afterwards(error: ErrorInfo, op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo> {
+  if (op.hookTimeoutMs === undefined) return error;
+  const { service, from, to, hookTimeoutMs } = op;
+  try {
+    const runs = await runHook(
+      "post-revert",
+      { service, from, to, timeoutMs: hookTimeoutMs },
+      host,
+      attempt,
+      attempt.halt,
+    );
+    return runs.length === 0 ? error : { ...error, context: { ...error.context, hooks: runs } };
+  } catch (thrown) {
+    attempt.halt.throwIfAborted();
+    const why = errorInfo(thrown);
+    host.log.warn({ step: attempt.step, error: why }, "the post-revert hook failed");
+    return { ...error, context: { ...error.context, postRevert: why } };
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
+import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
@@ -26,7 +26,7 @@ export interface UnpackLimits {
  * `artifact-unreadable`.
  */
 export async function unpack(
-  tarball: string,
+  tarball: AsyncIterable<Uint8Array>,
   into: string,
   limits: UnpackLimits,
   signal: AbortSignal,
@@ -40,10 +40,11 @@ export async function unpack(
   const broken = new AbortController();
   unpacking.failed = (error) => broken.abort(error);
   try {
-    const source = createReadStream(tarball);
     // The parser is a stream in all but its type declarations.
     const sink = parser as unknown as NodeJS.WritableStream;
-    await pipeline(source, sink, { signal: AbortSignal.any([signal, broken.signal]) });
+    await pipeline(Readable.from(tarball, { objectMode: false }), sink, {
+      signal: AbortSignal.any([signal, broken.signal]),
+    });
   } catch (error) {
     await unpacking.abandon(error);
     signal.throwIfAborted();

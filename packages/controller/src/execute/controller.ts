@@ -228,7 +228,9 @@ export class Controller implements AgentEvents {
 }
 
 function startedBy(start: RunRequest, run: string, plan: Plan, fence: number, at: number) {
-  return { type: "run-started", at, run, plan: plan.id, check: start.check ?? false, by: start.by, fence } as const;
+  const { check = false, by, reason } = start;
+  const why = reason === undefined ? {} : { reason };
+  return { type: "run-started", at, run, plan: plan.id, check, by, ...why, fence } as const;
 }
 
 /**

@@ -89,6 +89,7 @@ export class Planning {
         arch: facts?.arch ?? "amd64",
         edition: facts?.edition ?? "oss",
         fips: facts?.fips ?? false,
+        ...(facts === null ? {} : { kept: facts.kept }),
       };
     }
     // A declared host that never called is known by its absence.

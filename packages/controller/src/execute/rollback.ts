@@ -13,6 +13,7 @@ import type { Planning } from "./planning.js";
 import type { Hosts } from "./ports.js";
 import { readBack } from "./read-back.js";
 import { standingOf } from "./standing.js";
+import { wholeCopy } from "./whole-copy.js";
 
 /** Between looks whether the hosts that a rollback needs have come back. */
 const LOOK_AGAIN_MS = 5_000;
@@ -219,11 +220,12 @@ export class Rollbacks {
       plan,
       run: row.id,
       scope: wanted.scope,
-      backups: backups.map(({ host, hop, backup, verifiedAt }) => ({
+      backups: backups.map(({ host, hop, backup, verifiedAt, copies }) => ({
         host,
         hop,
         backup,
         verified: verifiedAt !== null,
+        copy: wholeCopy(copies),
       })),
       fleet,
       profile,

@@ -44,4 +44,6 @@ export interface HostFact {
   readonly fips: boolean;
   /** The host's agent, as far as it is known; absent: nobody says. */
   readonly agent?: { readonly version: string | null; readonly protocol: number | null };
+  /** Every whole version that lies on the host; absent: nobody knows. */
+  readonly kept?: readonly string[];
 }

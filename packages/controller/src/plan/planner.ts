@@ -3,6 +3,7 @@ import type { Cluster } from "../inventory/fleet.js";
 import type { Release } from "../releases/catalogue.js";
 import { checkAgents, checkSkew } from "./agents.js";
 import { chooseArtifacts } from "./artifacts.js";
+import { planBackups } from "./backups.js";
 import { amountOf } from "./batches.js";
 import { checkAgainstFixed, reportSkew } from "./compat.js";
 import type { PlanInput } from "./input.js";
@@ -136,6 +137,7 @@ function assemble(
     budgetRun: amountOf(fleet.rollout.budgetRun, survey.movers.length),
     vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
     programs: programsOf(profile.programs, hops),
+    backups: planBackups(fleet),
   });
 }
 

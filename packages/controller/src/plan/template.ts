@@ -4,7 +4,7 @@ import { parseDuration } from "../inventory/duration.js";
 /** What a template may name: declared variables (strings, which may name others in turn) under computed values. */
 export interface Scope {
   readonly vars: Readonly<Record<string, string>>;
-  /** Win over variables. `null` and objects are values too. */
+  /** Win over variables. `null` and objects are values too; a member that comes out undefined is left out. */
   readonly values: Readonly<Record<string, unknown>>;
   /** For `only`. */
   readonly roles: readonly string[];
@@ -27,7 +27,8 @@ export function fill(template: unknown, scope: Scope): unknown {
   return Object.fromEntries(
     Object.entries(template)
       .filter(([key, value]) => !CONDITIONS.has(key) && isWanted(value, scope))
-      .map(([key, value]) => [key, fill(value, scope)]),
+      .map(([key, value]) => [key, fill(value, scope)])
+      .filter(([, value]) => value !== undefined),
   );
 }
 

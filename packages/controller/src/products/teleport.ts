@@ -61,6 +61,7 @@ const items = [
   { kind: "file", path: "{tlsCert}", optional: true },
 ];
 
+/** A snapshot that is taken while the service stands still does not leave the host: nobody waits for a network then. */
 const backupOf = (id: string) => ({ id, dir: "{backups}", items, version: "{from}" });
 
 const swap = (more: object): OpTemplate => ({
@@ -80,6 +81,7 @@ const swap = (more: object): OpTemplate => ({
   stopTimeoutMs: "{stopTimeoutMs}",
   snapshot: null,
   revertTo: "running",
+  hookTimeoutMs: "{hookTimeoutMs}",
   ...more,
 });
 
@@ -95,21 +97,24 @@ const health: OpTemplate = {
   timeoutMs: "{startTimeoutMs}",
 };
 
-const MIB = 1024 * 1024;
+/** What is copied is measured on the host itself; the manifest and a database's growth meanwhile come on top. */
+const BACKUP_MARGIN_BYTES = 16 * 1024 * 1024;
+const backupRoom = { path: "{backups}", bytes: BACKUP_MARGIN_BYTES, inodes: 100, copies: items };
 
 const preflight: OpTemplate = {
   kind: "preflight",
   probe,
   expect: "{from}",
-  needs: [
-    { path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 },
-    { path: "{backups}", bytes: 64 * MIB, inodes: 100 },
-  ],
+  needs: [{ path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 }, backupRoom],
   healthy: true,
 };
 
 const backUp: OpTemplate[] = [
-  { kind: "backup", spec: backupOf("{backup}") },
+  {
+    kind: "backup",
+    spec: { ...backupOf("{backup}"), copy: "{copyTo}" },
+    hooks: { service: "{service}", timeoutMs: "{hookTimeoutMs}" },
+  },
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
@@ -119,6 +124,18 @@ const start: OpTemplate = {
   checks: [...alive, aliveProxy],
   settleMs: "{settleMs}",
   timeoutMs: "{authStartTimeoutMs}",
+};
+
+const startServing: OpTemplate = { ...start, timeoutMs: "{startTimeoutMs}" };
+const stop: OpTemplate = { kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" };
+
+/** From the host's own backup, or from its copy where that is gone. */
+const restore: OpTemplate = {
+  kind: "restore",
+  id: "{restore}",
+  dir: "{backups}",
+  service: "{service}",
+  copy: "{restoreCopy}",
 };
 
 export const teleport: Profile = {
@@ -151,6 +168,7 @@ export const teleport: Profile = {
     // Auth migrates its backend before it is ready.
     authStartTimeout: "20m",
     stopTimeout: "1m",
+    hookTimeout: "5m",
   },
   probe: { auth: probe, proxy: probe, node: probe },
   managed: { path: "/webapi/ping", pointer: "/server_version" },
@@ -168,10 +186,11 @@ export const teleport: Profile = {
         strip: 1,
         maxUnpackedBytes: "{maxUnpackedBytes}",
         below: "{below}",
+        roomBytes: "{fetchBytes}",
       },
     ],
     backup: backUp,
-    stop: [{ kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" }],
+    stop: [stop],
 
     // Crossing a major alone. A reload would let two majors share the backend while the old process drains; the cold
     // snapshot lets the agent undo a failed migration with nothing lost.
@@ -193,12 +212,13 @@ export const teleport: Profile = {
         link: "{link}",
         keep: "{keptVersions}",
         backupsDir: "{backups}",
-        keepBackups: 3,
+        keepBackups: "{keepBackups}",
+        maxBackupAgeMs: "{maxBackupAgeMs}",
       },
     ],
 
     // Out of trouble a host need not be healthy, and nothing is downloaded.
-    "back-preflight": [{ ...preflight, needs: [{ path: "{backups}", bytes: 64 * MIB, inodes: 100 }], healthy: false }],
+    "back-preflight": [{ ...preflight, needs: [backupRoom], healthy: false }],
     // A version that is left behind may not obey a reload.
     "back-proxy": [swapBack({})],
     "back-node": [swapBack({})],
@@ -206,17 +226,23 @@ export const teleport: Profile = {
     // What was written since the restored backup is lost to Teleport, but kept aside first.
     "back-auth-first": [
       ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
+      restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     // The one that crossed has its old binary already.
-    "back-auth-restore": [
-      ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
-      start,
-    ],
+    "back-auth-restore": [...backUp, restore, start],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],
+
+    // A backup put back outside of any rollback. Where nothing is left that could be kept aside, the bare ones.
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
+    "restore-auth-first-bare": [
+      restore,
+      swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
+    ],
+    "restore-auth-bare": [restore, start],
+    "restore-serving": [...backUp, stop, restore, startServing],
+    "restore-serving-bare": [stop, restore, startServing],
   },
 };

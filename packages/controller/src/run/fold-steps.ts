@@ -152,5 +152,9 @@ function wouldOf(flight: Flight, { result }: Done): string {
 }
 
 function keepBackup(state: RunState, { host }: Flight, { hop }: StageRecord, result: BackupResult): void {
-  state.backups.set(host, { hop: hop.id, result });
+  // Reading a backup back on its host says nothing of its copies: what was said of them before still holds.
+  const before = state.backups.get(host)?.result;
+  const same = before?.backup === result.backup && before.sha256 === result.sha256;
+  const copies = result.copies ?? (same ? before.copies : undefined);
+  state.backups.set(host, { hop: hop.id, result: copies === undefined ? result : { ...result, copies } });
 }

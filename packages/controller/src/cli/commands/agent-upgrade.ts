@@ -1,20 +1,19 @@
 import { BelayError } from "@belay/shared";
 import type { PlanRequest } from "../../api/contract.js";
 import type { Amount } from "../../inventory/fleet.js";
+import { acceptedRisks, RISK_OPTIONS, type RiskOptions } from "../accept-risk.js";
 import type { CommandSpec } from "../command.js";
 import { type WatchOptions, watchRun } from "../watch/watch.js";
-import { acceptedRisks, showPlanAnswer } from "./plan.js";
+import { showPlanAnswer } from "./plan.js";
 import { WATCH_OPTIONS, wantsWatching } from "./run-watch.js";
 
-interface UpgradeOptions extends WatchOptions {
+interface UpgradeOptions extends WatchOptions, RiskOptions {
   readonly to: string;
   readonly cluster?: readonly string[];
   readonly limit?: readonly string[];
   readonly quarantine?: readonly string[];
   readonly canary?: number;
   readonly batch?: readonly string[];
-  readonly acceptRisk?: readonly string[];
-  readonly why?: string;
   readonly watch?: true;
 }
 
@@ -36,8 +35,7 @@ export const agentUpgrade: CommandSpec<UpgradeOptions> = {
       about: "batch sizes after the canary, such as 5 or 20%; the last repeats",
       list: true,
     },
-    { flags: "--accept-risk <code:subject...>", about: "accept this risk by name (with --why)", list: true },
-    { flags: "--why <text>", about: "why the risks are accepted; the plan records it" },
+    ...RISK_OPTIONS,
     { flags: "--watch", about: "start the run and follow it to its end" },
     ...WATCH_OPTIONS,
   ],

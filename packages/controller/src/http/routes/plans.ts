@@ -1,6 +1,6 @@
 import Type from "typebox";
 import type { RolloutPolicy } from "../../inventory/fleet.js";
-import { DEFAULT_LIMIT, LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
+import { AcceptRisks, DEFAULT_LIMIT, LimitQuery, Name, Person, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
@@ -20,11 +20,7 @@ const PlanBody = Type.Object(
   {
     to: VersionText,
     via: Type.Optional(Type.Array(VersionText, { maxItems: 64 })),
-    acceptRisks: Type.Optional(
-      Type.Array(Type.Object({ code: Name, subject: Name, why: Reason }, { additionalProperties: false }), {
-        maxItems: 10_000,
-      }),
-    ),
+    acceptRisks: Type.Optional(AcceptRisks),
     quarantine: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
     clusters: Type.Optional(Type.Array(Name, { maxItems: 10_000 })),
     limit: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),

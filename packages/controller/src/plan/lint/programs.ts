@@ -14,8 +14,14 @@ export function swapsService(plan: Plan, { program }: Stage, role: Role): boolea
   return programNamed(plan, program, role).includes("swap");
 }
 
+/** Does a role's program put a backup back? */
+export function restoresIn(plan: Plan, { program, role }: Stage): boolean {
+  return role !== null && programNamed(plan, program, role).includes("restore");
+}
+
 /** Starting again what ran before changes no version and is no new decision: it needs no gate of its own. */
 export function onlyStarts(plan: Plan, { program, role }: Stage): boolean {
   const kinds = role === null ? [] : programNamed(plan, program, role);
-  return plan.kind === "rollback" && kinds.length > 0 && !kinds.some((kind) => MOVES.includes(kind));
+  const changing = [...MOVES, "restore"];
+  return plan.kind !== "upgrade" && kinds.length > 0 && !kinds.some((kind) => changing.includes(kind));
 }
