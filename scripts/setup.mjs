@@ -14,6 +14,8 @@ const SYSTEM = [
   { program: "python3", pkg: "python3", why: "building the one native addon" },
   { program: "make", pkg: "make", why: "building the one native addon" },
   { program: "g++", pkg: "g++", why: "building the one native addon" },
+  { program: "mkfs.ext4", pkg: "e2fsprogs", why: "tests that cut the power of file systems" },
+  { program: "mkfs.xfs", pkg: "xfsprogs", why: "tests that cut the power of file systems" },
 ];
 
 /** Carries out all of it; idempotent, and quick when there is nothing to do. Ends the process with a reason if it can't. */

@@ -36,6 +36,8 @@ export interface AgentOptions {
   env: Readonly<Record<string, string>>;
   redial?: RedialPolicy;
   downloadIdleMs?: number;
+  /** Who supervises this host's services; by default whoever agent.yaml says. */
+  openServices?: typeof openServices;
 }
 
 export interface Agent {
@@ -54,7 +56,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
   // A service may change by itself before there is anybody to tell it to.
   let serviceChanged = () => {};
-  const services = await openServices(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
+  const open = options.openServices ?? openServices;
+  const services = await open(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
   const host: Host = {
     name: config.host,
     machine: options.machine,
