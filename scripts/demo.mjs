@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { root, setUp } from "./setup.mjs";
 
-setUp();
+setUp("demo");
 const demo = spawn(process.execPath, ["--import=tsx", "scripts/demo/main.ts", ...process.argv.slice(2)], {
   cwd: root,
   stdio: "inherit",

@@ -2,26 +2,46 @@
 // Plain JavaScript, with Node's own modules only, because nothing is installed yet when it runs.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** What the build and the run need of the system: the program to look for, and Debian's package for it. */
+/** The shell finds it: off the path, and in a folder of its version. */
+const POSTGRES = "/usr/lib/postgresql/*/bin/postgres";
+/** While this stands and says 101, Debian's packages start no service. */
+const NO_STARTS = "/usr/sbin/policy-rc.d";
+
+/**
+ * What the build and the run need of the system: the program to look for, and Debian's package for it. What is only `for`
+ * some purposes is left out for others, and is no must: the tests concerned skip, and the lab says itself why it can't.
+ * Tests run servers of their own, so the `service` that comes with a package is not started.
+ */
 const SYSTEM = [
   { program: "sqlite3", pkg: "sqlite3", why: "consistent online backups of SQLite backends" },
   { program: "python3", pkg: "python3", why: "building the one native addon" },
   { program: "make", pkg: "make", why: "building the one native addon" },
   { program: "g++", pkg: "g++", why: "building the one native addon" },
-  { program: "mkfs.ext4", pkg: "e2fsprogs", why: "tests that cut the power of file systems" },
-  { program: "mkfs.xfs", pkg: "xfsprogs", why: "tests that cut the power of file systems" },
+  { program: "mkfs.ext4", pkg: "e2fsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
+  { program: "mkfs.xfs", pkg: "xfsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
+  { program: "openssl", pkg: "openssl", why: "certificates for tests and the lab", for: ["tests", "lab"] },
+  { program: "systemd-nspawn", pkg: "systemd-container", why: "booting the lab's hosts", for: ["tests", "lab"] },
+  { program: "debootstrap", pkg: "debootstrap", why: "the system of the lab's hosts", for: ["tests", "lab"] },
+  { program: "nft", pkg: "nftables", why: "cutting the lab's network", for: ["tests", "lab"] },
+  { program: "etcd", pkg: "etcd-server", why: "backends in etcd", for: ["tests"], service: "etcd" },
+  { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },
+  { program: POSTGRES, pkg: "postgresql", why: "backends in PostgreSQL", for: ["tests"], service: "postgresql" },
+  { program: "pg_dump", pkg: "postgresql-client", why: "backends in PostgreSQL", for: ["tests"] },
 ];
 
-/** Carries out all of it; idempotent, and quick when there is nothing to do. Ends the process with a reason if it can't. */
-export function setUp() {
+/**
+ * Carries out all of it, or what one purpose needs: `tests`, `lab`, `demo` ... Idempotent, and quick when there is nothing to
+ * do. Ends the process with a reason if it can't.
+ */
+export function setUp(purpose = "all") {
   checkNode();
-  installSystemPackages();
+  installSystemPackages(SYSTEM.filter((each) => purpose === "all" || (each.for ?? [purpose]).includes(purpose)));
   installNpmPackages();
   run("npx", ["tsc", "-b"], "the build");
 }
@@ -32,17 +52,35 @@ function checkNode() {
   fail(`Node ${process.versions.node} is too old.`, "Belay needs Node 20.19 or newer.");
 }
 
-function installSystemPackages() {
-  const missing = SYSTEM.filter(({ program }) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
+function installSystemPackages(wanted) {
+  const missing = wanted.filter(({ program }) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
   if (missing.length === 0) return;
   const names = missing.map(({ pkg }) => pkg);
   for (const { pkg, why } of missing) say(`missing: ${pkg} (${why})`);
   const byHand = `Install by hand: apt-get install ${names.join(" ")}`;
-  if (process.getuid?.() !== 0) fail("Not root, so nothing is installed on the system.", byHand);
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && missing.every((each) => each.for !== undefined)) return;
+  if (!isRoot) fail("Not root, so nothing is installed on the system.", byHand);
   if (!existsSync("/usr/bin/apt-get")) fail("No apt-get here.", byHand);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   run("apt-get", ["update", "-qq"], "apt-get update", env);
+  const allowStarts = forbidStarts();
   run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], "apt-get install", env);
+  allowStarts();
+  for (const { service } of missing)
+    if (service) run("systemctl", ["--quiet", "disable", service], "disabling it", env);
+}
+
+/** Until the function it returns is called, or this process ends. A policy of the host's own stays as it is. */
+function forbidStarts() {
+  if (existsSync(NO_STARTS)) return () => undefined;
+  const allowStarts = () => rmSync(NO_STARTS, { force: true });
+  process.once("exit", allowStarts);
+  writeFileSync(NO_STARTS, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+  return () => {
+    process.off("exit", allowStarts);
+    allowStarts();
+  };
 }
 
 /** `npm ci` when what is installed is not what the lockfile says. */

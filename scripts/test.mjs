@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 
-setUp();
+setUp("tests");
 
 const part = process.argv.slice(2);
 const output = join(root, ".tap", "output.tap");

@@ -1,9 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BackupItem, BackupResult, Op } from "@belay/shared";
+import type { BackupItem, BackupResult, Op, Outcome } from "@belay/shared";
 import t, { type Test } from "tap";
 import { DatabaseSync } from "./support/database.js";
 import { World } from "./support/world.js";
@@ -173,6 +184,143 @@ t.test("prune keeps what is linked, named or new, and frees the rest", async (t)
   t.same(readdirSync(versionsDir).sort(), ["5.0.0", "6.0.0"]);
   t.same(readdirSync(dir).sort(), ["b2", "b3"]);
   t.match(await world.controller.step(op), { status: "done", changed: false });
+});
+
+t.test("prune by age, too, but never the newest that reads back whole", async (t) => {
+  const { world, dir, items } = await host(t);
+  const age = (id: string, days: number) => {
+    const file = join(dir, id, "manifest.json");
+    const told = JSON.parse(readFileSync(file, "utf8")) as { takenAt: number };
+    writeFileSync(file, JSON.stringify({ ...told, takenAt: Date.now() - days * 86_400_000 }));
+  };
+  for (const id of ["b1", "b2", "b3", "b4"])
+    await world.controller.step({ kind: "backup", spec: { id, dir, items, version: null } });
+  for (const [id, days] of [
+    ["b1", 40],
+    ["b2", 30],
+    ["b3", 20],
+    ["b4", 10],
+  ] as const)
+    age(id, days);
+  mkdirSync(join(dir, ".b9.partial"));
+  const { versionsDir, link } = world;
+  const prune = (days: number, keepBackups = 10): Promise<Outcome> => {
+    const maxBackupAgeMs = days * 86_400_000;
+    return world.controller.step({
+      kind: "prune",
+      versionsDir,
+      link,
+      keep: [],
+      backupsDir: dir,
+      keepBackups,
+      maxBackupAgeMs,
+    });
+  };
+  t.match(await prune(35), { status: "done", result: { backups: ["b1"] } });
+  t.same(readdirSync(dir).sort(), ["b2", "b3", "b4"], "and what a killed agent left is gone");
+  writeFileSync(join(dir, "b4", "0-svc.yaml"), "spoilt");
+  t.match(await prune(5), { status: "done", changed: true });
+  t.same(readdirSync(dir), ["b3"], "all are too old, and b4 is damaged: b3 is what is left to go back to");
+  writeFileSync(join(dir, "b3", "0-svc.yaml"), "spoilt");
+  t.match(await prune(5), { status: "done", changed: false }, "nothing is sound: a person must look");
+  t.same(readdirSync(dir), ["b3"]);
+});
+
+t.test("500 writes a second: the restored copy is sound and has all that was committed before (I4)", async (t) => {
+  const { world, database, backup, restore } = await host(t);
+  const writer: ChildProcess = spawn(process.execPath, ["--import=tsx", WRITER, database, "500"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.teardown(() => void writer.kill("SIGKILL"));
+  if (writer.stdout) await once(writer.stdout, "data");
+  const reader = new DatabaseSync(database);
+  const committed = reader.rows("SELECT id FROM a ORDER BY id") as { id: number }[];
+  t.match(await world.controller.step(backup), { status: "done" });
+  const count = () => (reader.rows("SELECT count(*) AS n FROM a")[0] as { n: number }).n;
+  const after = count();
+  t.ok(after > committed.length, `${after - committed.length} rows were written meanwhile`);
+  t.equal(writer.exitCode, null, "and on it goes");
+  reader.close();
+  writer.kill("SIGKILL");
+  await once(writer, "exit");
+  t.match(await world.controller.step(restore), { status: "done" });
+  const restored = new DatabaseSync(database);
+  t.same(restored.rows("PRAGMA integrity_check"), [{ integrity_check: "ok" }]);
+  const ids = new Set((restored.rows("SELECT id FROM a") as { id: number }[]).map(({ id }) => id));
+  t.same(
+    committed.filter(({ id }) => !ids.has(id)),
+    [],
+    "every row that was committed before",
+  );
+  t.same(restored.rows("SELECT (SELECT count(*) FROM a) - (SELECT count(*) FROM b) AS torn"), [{ torn: 0 }]);
+  restored.close();
+});
+
+t.test("no room is said before anything is written: where, how much, and how much there is", async (t) => {
+  const { world, dir } = await host(t);
+  const huge = join(world.home, "huge");
+  writeFileSync(huge, "");
+  truncateSync(huge, 2 ** 43);
+  const items: BackupItem[] = [{ kind: "file", path: huge, optional: false }];
+  t.match(await world.controller.step({ kind: "backup", spec: { id: "b1", dir, items, version: null } }), {
+    status: "failed",
+    retryable: true,
+    error: {
+      code: "backup-no-room",
+      message: new RegExp(`8796093022208 bytes at ${dir}: \\d+ are free`),
+      context: { path: dir, of: "bytes", needed: 2 ** 43, free: Number },
+    },
+  });
+  t.notOk(existsSync(dir));
+});
+
+t.test("a backend of the owner's own programs: kept, read back by them, put back", async (t) => {
+  const { world, dir } = await host(t);
+  const script = join(world.dir, "dynamo");
+  const state = join(world.dir, "table");
+  writeFileSync(
+    script,
+    `#!/bin/sh\ncase $1 in save) cp ${state} "$2";; load) cp "$2" ${state};; check) grep -q "^whole" "$2" || { echo torn >&2; exit 3; };; esac\n`,
+  );
+  chmodSync(script, 0o755);
+  await world.stop();
+  world.more = `backends: { dynamo: { kind: command, backup: [${script}, save], restore: [${script}, load], verify: [${script}, check] } }`;
+  await world.start();
+  const items: BackupItem[] = [{ kind: "backend", backend: "dynamo" }];
+  const backupOf = (id: string): Op => ({ kind: "backup", spec: { id, dir, items, version: null } });
+  writeFileSync(state, "whole table");
+  t.match(await world.controller.step(backupOf("b1")), { status: "done", result: { verified: true } });
+  writeFileSync(state, "newer table");
+  t.match(await world.controller.step({ kind: "restore", id: "b1", dir, service: "svc" }), { status: "done" });
+  t.equal(readFileSync(state, "utf8"), "whole table");
+  writeFileSync(state, "half a ta");
+  t.match(await world.controller.step(backupOf("b2")), {
+    status: "failed",
+    retryable: false,
+    error: { code: "backup-corrupt", message: /torn/ },
+  });
+  const other: Op = {
+    kind: "backup",
+    spec: { id: "b3", dir, items: [{ kind: "backend", backend: "other" }], version: null },
+  };
+  t.match(await world.controller.step(other), {
+    status: "failed",
+    retryable: false,
+    error: { code: "backend-refused" },
+  });
+});
+
+t.test("a backup of the first agents, whose manifest says less, is still read and put back", async (t) => {
+  const { world, dir, config, verify, restore } = await host(t);
+  mkdirSync(join(dir, "b1"), { recursive: true });
+  writeFileSync(join(dir, "b1", "0-svc.yaml"), "kept long ago");
+  const sha256 = createHash("sha256").update("kept long ago").digest("hex");
+  const item = { kind: "file", path: config, file: "0-svc.yaml", uid: 0, gid: 0, mode: 0o640, size: 13, sha256 };
+  const manifest = { id: "b1", takenAt: 1_700_000_000_000, version: "5.0.0", items: [item] };
+  writeFileSync(join(dir, "b1", "manifest.json"), JSON.stringify(manifest));
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true, version: "5.0.0" } });
+  t.match(await world.controller.step(restore), { status: "done" });
+  t.equal(readFileSync(config, "utf8"), "kept long ago");
 });
 
 function makeDatabase(file: string): void {

@@ -36,12 +36,31 @@ t.test("a whole file, with its defaults", async (t) => {
   });
 });
 
+t.test("who supervises the agent", async (t) => {
+  const selfOf = (text: string) => parseConfig(`${GOOD}${text}`, "agent.yaml").self;
+  t.equal(selfOf(""), null);
+  const systemd = { manager: "systemd", unit: "belay-agent.service", rescue: "belay-agent-rescue.service" };
+  t.same(selfOf("self: { manager: systemd }"), systemd);
+  t.same(selfOf("self: { manager: systemd, unit: a.service, rescue: b.service }"), {
+    manager: "systemd",
+    unit: "a.service",
+    rescue: "b.service",
+  });
+  t.same(selfOf("self: { manager: process }"), { manager: "process", program: "/opt/belay/agent/current/belay-agent" });
+  t.throws(() => selfOf("self: { manager: process, unit: a.service }"), { message: /:12: self\.unit is not a known/ });
+  t.throws(() => selfOf("self: { manager: cron }"), { message: /:12: self\.manager must be one of systemd, process/ });
+  const taken = GOOD.replace("  demo:", "  belay-agent:");
+  t.throws(() => parseConfig(taken, "agent.yaml"), { message: /services\.belay-agent is the agent itself/ });
+});
+
 t.test("every complaint names file, line and field", async (t) => {
   const cases: [string, string, RegExp][] = [
     ["host: auth-1", "host: Auth_1", /^agent\.yaml:2: host must be a host name/],
     ["host: auth-1\n", "", /^agent\.yaml:1: host is missing/],
     ["host: auth-1", "hots: auth-1", /^agent\.yaml:2: hots is not a known field/],
     ["http://127.0.0.1:7440/", "127.0.0.1:7440", /^agent\.yaml:1: controller must be an address/],
+    ["http://127.0.0.1:7440/", "http://10.0.0.5:7440", /^agent\.yaml:1: controller must be https/],
+    ["host: auth-1", "host: auth-1\nca: ca.pem", /^agent\.yaml:3: ca must be an absolute path/],
     ["/etc/belay/token", "token", /^agent\.yaml:3: tokenFile must be an absolute path/],
     [
       "manager: systemd,",

@@ -1,5 +1,5 @@
 import { backoffMs, systemClock } from "@belay/agent";
-import type { Op } from "@belay/shared";
+import { type Op, PROTOCOL } from "@belay/shared";
 import t, { type Test } from "tap";
 import { FakeController } from "./support/controller.js";
 import { MemoryDisk } from "./support/memory-disk.js";
@@ -101,7 +101,7 @@ t.test("malformed, unknown and early messages close the connection with a code; 
     "{",
     '{"type":"dance"}',
     '{"type":"ack","step":7}',
-    '{"type":"welcome","protocol":1,"pingEveryMs":1000,"factsEveryMs":1000,"probe":null}',
+    '{"type":"welcome","protocol":2,"pingEveryMs":1000,"factsEveryMs":1000,"probe":null}',
   ]) {
     const closes = controller.closes.length;
     const socket = await controller.connected();
@@ -118,6 +118,29 @@ t.test("malformed, unknown and early messages close the connection with a code; 
   });
 });
 
+t.test("a controller of protocol 1 is spoken to in protocol 1", async (t) => {
+  const world = await World.make(t);
+  const { controller } = world;
+  controller.protocol = 1;
+  world.install("5.0.0");
+  world.linkTo("5.0.0");
+  await world.start();
+  t.match(await controller.step(world.startOp()), { status: "done" });
+  t.match(controller.all("hello"), [{ protocol: 1 }]);
+  t.match(controller.all("facts").at(-1), { facts: { running: "5.0.0" } });
+  controller.socket?.send('{"type":"welcome","protocol":2,"pingEveryMs":1000,"factsEveryMs":1000,"probe":null}');
+  t.match(await controller.until(() => controller.closes[0]), { code: 4400 });
+});
+
+t.test("a welcome in another protocol than was agreed on is none", async (t) => {
+  const world = await World.make(t);
+  const { controller } = world;
+  controller.greeting = (socket) =>
+    socket.send(JSON.stringify({ type: "welcome", protocol: 1, pingEveryMs: 1000, factsEveryMs: 1000, probe: null }));
+  await world.start();
+  t.match(await controller.until(() => controller.closes[0]), { code: 4406, reason: /2 was agreed on/ });
+});
+
 t.test("a controller that falls silent is given up", async (t) => {
   const world = await World.make(t);
   const { controller } = world;
@@ -125,7 +148,15 @@ t.test("a controller that falls silent is given up", async (t) => {
   controller.greeting = (socket) => {
     controller.socket = socket;
     // Promises pings every 100 ms, and sends one a second.
-    socket.send(JSON.stringify({ type: "welcome", protocol: 1, pingEveryMs: 100, factsEveryMs: 60_000, probe: null }));
+    socket.send(
+      JSON.stringify({
+        type: "welcome",
+        protocol: PROTOCOL.newest,
+        pingEveryMs: 100,
+        factsEveryMs: 60_000,
+        probe: null,
+      }),
+    );
   };
   await world.start();
   await controller.until(() => controller.all("hello").length >= 3);

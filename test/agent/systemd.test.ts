@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SystemdService, systemExec } from "@belay/agent";
+import { SystemdService, systemClock, systemExec } from "@belay/agent";
 import t from "tap";
 
 /** A systemctl that answers as the real one does, from a file, and writes down how it was called. */
@@ -43,7 +43,13 @@ function fake(t: { teardown: (work: () => void) => void }) {
     const lines = existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
     return lines.map((line) => line.replace("--no-ask-password ", "")).filter((line) => !line.startsWith("show"));
   };
-  const service = new SystemdService({ name: "svc", unit: "svc.service", exec: systemExec, systemctl });
+  const service = new SystemdService({
+    name: "svc",
+    unit: "svc.service",
+    exec: systemExec,
+    clock: systemClock,
+    systemctl,
+  });
   return { dir, show, calls, service };
 }
 

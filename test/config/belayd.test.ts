@@ -25,6 +25,20 @@ t.test("belayd refuses to listen beyond loopback", async (t) => {
     t.doesNotThrow(() => read(`listen: "${listen}"`));
 });
 
+t.test("the door over TLS is for any address, and needs a certificate", async (t) => {
+  t.equal(read("").tls, null);
+  t.same(read('tls: { listen: "0.0.0.0:7443", certificate: tls/cert.pem, key: /etc/ssl/key.pem }').tls, {
+    listen: { host: "0.0.0.0", port: 7443 },
+    certificate: "/etc/belay/tls/cert.pem",
+    key: "/etc/ssl/key.pem",
+  });
+  t.throws(() => read('tls: { listen: "0.0.0.0:7443" }'), { code: "config-invalid", message: /certificate/ });
+  t.throws(() => read('tls: { listen: "0.0.0.0:70000", certificate: a, key: b }'), {
+    code: "config-invalid",
+    message: /tls\.listen.*70000/,
+  });
+});
+
 t.test("errors name the file, and the field or the line", async (t) => {
   t.throws(() => read("listen: [1"), { code: "config-invalid", message: /^\/etc\/belay\/belayd\.yaml:1: / });
   t.throws(() => read("logLevel: loud"), { code: "config-invalid", message: /belayd\.yaml: .*\/logLevel/ });

@@ -9,17 +9,20 @@ import {
   type ClusterOnDisk,
   type HostOnDisk,
   hostOf,
+  type StateServer,
   startsOf,
   waitUntilReady,
 } from "../support/fleet-on-disk/index.js";
 import type { Api, Program } from "../support/real-fleet/index.js";
-import { RealFleet, until } from "../support/real-fleet/index.js";
+import { isAtFailure, lead, RealFleet, see, until } from "../support/real-fleet/index.js";
 import { type BuiltRelease, buildRelease, type ReleaseOptions } from "../support/standin/build-release.js";
 
 /** Longer than any of these stories takes on a busy machine; it only ends what hangs. */
 export const PATIENCE_MS = 5 * 60_000;
 /** Longer than one stage takes on a busy machine: whoever waits this long for it has found a defect. */
 const STAGE_MS = 90_000;
+
+export { isAtFailure } from "../support/real-fleet/index.js";
 
 export type PastEvent = { readonly type: string; readonly [field: string]: unknown };
 
@@ -33,6 +36,8 @@ export interface SceneOptions {
   readonly rollout?: Readonly<Record<string, unknown>>;
   readonly gates?: Readonly<Record<string, unknown>>;
   readonly vars?: Readonly<Record<string, string>>;
+  /** Null, or left out: auth's state is a SQLite file. */
+  readonly state?: StateServer | null;
   /** Called with the new folder before anything is laid out in it. */
   readonly prepare?: (dir: string) => Promise<void>;
 }
@@ -57,6 +62,7 @@ export class Scene {
     const cluster: ClusterOnDisk = {
       name: "main",
       ha: options.ha ?? "shrink",
+      ...(options.state == null ? {} : { state: options.state }),
       hosts: Object.entries(options.hosts).map(([name, roles]) => ({ name, roles })),
     };
     const fleet = await RealFleet.start({
@@ -101,12 +107,12 @@ export class Scene {
 
   /** Waits until the run looks as asked for, and approves nothing meanwhile. */
   async see(run: string, what: string, found: (view: RunView) => boolean): Promise<RunView> {
-    return this.#look(run, what, found, null);
+    return see(this.api, run, { what, found, patienceMs: STAGE_MS });
   }
 
   /** Approves every gate that opens until the run looks as asked for. An unforeseen failure gate or end is an error. */
   async lead(run: string, what: string, found: (view: RunView) => boolean): Promise<RunView> {
-    return this.#look(run, what, found, "tester");
+    return lead(this.api, run, { what, found, patienceMs: STAGE_MS });
   }
 
   /** Leads the run to its end, or up to a gate that it must not pass. */
@@ -180,37 +186,6 @@ export class Scene {
       STAGE_MS,
     );
   }
-
-  async #look(run: string, what: string, found: (view: RunView) => boolean, by: string | null): Promise<RunView> {
-    let last: RunView | null = null;
-    await until(
-      async () => {
-        const view = await this.api.run(run);
-        last = view;
-        if (found(view)) return true;
-        if (view.status === "ended" || (by !== null && isAtFailure(view))) throw new Error(`no ${what}: ${tell(view)}`);
-        if (by !== null && view.status === "waiting" && view.gate?.status === "open") {
-          await this.#approve(run, view.gate.gate, by);
-        }
-        return tell(view);
-      },
-      `${run}: ${what}`,
-      STAGE_MS,
-    );
-    if (last === null) throw new TypeError("looked at least once");
-    return last;
-  }
-
-  /** The gate may have moved on between the look and the word. */
-  async #approve(run: string, gate: string, by: string): Promise<void> {
-    await this.api.approve(run, gate, by).catch((error: { code?: string }) => {
-      if (error.code !== "gate-passed" && error.code !== "already-decided") throw error;
-    });
-  }
-}
-
-export function isAtFailure(view: RunView): boolean {
-  return view.gate?.kind === "failure" && view.gate.status === "open";
 }
 
 /** The code of what a promise is rejected with; null when it isn't. */
@@ -223,8 +198,4 @@ export async function refusalOf(promise: Promise<unknown>): Promise<string | nul
     if (code === undefined) throw error;
     return code;
   }
-}
-
-function tell({ status, result, waits, failures }: RunView): string {
-  return JSON.stringify({ status, result, waits, failures });
 }

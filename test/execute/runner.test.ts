@@ -1,5 +1,5 @@
 import { Runner } from "@belay/controller/execute/runner";
-import { done, failed } from "@belay/shared";
+import { BelayError, done, failed } from "@belay/shared";
 import t from "tap";
 import { eventually, noopPlan, RUN, Scene } from "./scene.js";
 
@@ -179,6 +179,35 @@ t.test("a late result that makes no sense leaves the step unknown and belayd ali
   await eventually(() => scene.hosts.acknowledged.length === 1);
   t.match(scene.log.ofType("step-ended"), [{ outcome: { status: "unknown", error: { code: "journal-lost" } } }]);
   t.equal(scene.log.ofType("step-ended").length, 1);
+  await runner.stop();
+});
+
+t.test("what an agent is too old to be told has failed, and was never sent", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  scene.hosts.send = () => {
+    throw new BelayError("agent-too-old", "no words for it");
+  };
+  const runner = await scene.runner();
+  await eventually(() => scene.log.ofType("step-ended").length === 1);
+  t.match(scene.log.ofType("step-ended"), [
+    { outcome: { status: "failed", retryable: false, error: { code: "agent-too-old" } } },
+  ]);
+  await runner.stop();
+});
+
+t.test("I7: a step that may have begun before its agent became too old is nobody's failure yet", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  let tried = 0;
+  scene.hosts.send = () => {
+    tried += 1;
+    throw new BelayError("agent-too-old", "no words for it");
+  };
+  await runner.connected("node-1", false);
+  await eventually(() => tried === 1);
+  t.same(scene.log.ofType("step-ended"), []);
+  t.equal(runner.state.inFlight.size, 1, "its own word, or the deadline, ends it");
   await runner.stop();
 });
 

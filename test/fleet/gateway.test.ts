@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type AgentEvents, Gateway, type GatewayOptions, hashToken } from "@belay/controller/fleet/gateway";
@@ -10,12 +11,27 @@ import {
   encode,
   type Hello,
   MAX_FRAME_BYTES,
+  type Op,
+  offerProtocols,
+  protocolNamed,
 } from "@belay/shared";
 import { pino } from "pino";
 import t, { type Test } from "tap";
 import { WebSocket } from "ws";
 
 const TOKEN = "a-token-of-node-1";
+
+/** An op that came with protocol 2. */
+const later: Op = {
+  kind: "upgrade-agent",
+  versionsDir: "/opt/belay/agent/versions",
+  link: "/opt/belay/agent/current",
+  from: "0.1.0",
+  to: "0.2.0",
+  sha256: "0".repeat(64),
+  settleMs: 1000,
+  returnMs: 30_000,
+};
 
 /** A gateway on a real port, with one known host, and a record of all it passed on. */
 async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
@@ -73,12 +89,13 @@ class Peer {
   readonly #messages: ControllerMessage[] = [];
   #wake: () => void = () => {};
 
-  constructor(url: string, token = TOKEN) {
-    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
+  /** Offers the protocols that it is given; an agent of protocol 1 offers none. */
+  constructor(url: string, token = TOKEN, protocols: readonly string[] = []) {
+    this.socket = new WebSocket(url, [...protocols], { headers: { authorization: `Bearer ${token}` } });
     this.closed = new Promise((resolve) => this.socket.once("close", resolve));
     this.socket.on("error", () => {});
     this.socket.on("message", (data) => {
-      this.#messages.push(decodeControllerMessage(data.toString()));
+      this.#messages.push(decodeControllerMessage(data.toString(), protocolNamed(this.socket.protocol) ?? 1));
       this.#wake();
     });
   }
@@ -179,12 +196,51 @@ t.test("a connection that says nothing is closed", async (t) => {
   t.equal(gateway.refused.get("hello-timeout"), 1);
 });
 
-t.test("an older protocol is told so", async (t) => {
+t.test("a protocol that was not agreed on, or that nobody here speaks, is told so", async (t) => {
   const { url } = await openGateway(t);
-  const peer = new Peer(url);
-  await peer.say({ ...hello, protocol: 99 });
-  t.match(await peer.hear(), { type: "refused", error: { code: "protocol-unsupported" } });
-  t.equal(await peer.closed, CloseCode.protocol);
+  for (const [protocols, protocol] of [
+    [[], 99],
+    [[], 2],
+    [["belay.1", "belay.2"], 1],
+    [["belay.98", "belay.99"], 98],
+    [["chat"], 1],
+  ] as const) {
+    const peer = new Peer(url, TOKEN, protocols);
+    await peer.say({ ...hello, protocol });
+    const refused = JSON.stringify(await peer.hear());
+    t.match(refused, /"refused".*"protocol-unsupported"/, `offered ${protocols.join()}, said ${protocol}`);
+    t.equal(await peer.closed, CloseCode.protocol);
+  }
+});
+
+t.test("the newest protocol that both speak is agreed on", async (t) => {
+  const { url, presence } = await openGateway(t);
+  const peer = new Peer(url, TOKEN, [...offerProtocols(), "belay.99"]);
+  await peer.say({ ...hello, protocol: 2 });
+  t.match(await peer.hear(), { type: "welcome", protocol: 2 });
+  t.equal(presence.sightOf("node-1")?.protocol, 2);
+});
+
+t.test("an agent of protocol 1 is sent and may say what protocol 1 has, and nothing else", async (t) => {
+  const { url, gateway, heard, presence } = await openGateway(t);
+  const agent = new Peer(url);
+  await agent.say(hello);
+  t.match(await agent.hear(), { type: "welcome", protocol: 1 });
+  t.equal(presence.sightOf("node-1")?.protocol, 1);
+  const { told, asked } = recorded();
+  for (const frame of asked) {
+    t.ok(gateway.send("node-1", JSON.parse(frame)));
+    t.same(await agent.hear(), JSON.parse(frame));
+  }
+  for (const frame of told) await agent.say(frame);
+  await agent.say({ type: "progress", step: "r/s/node-1/0/1", note: "all said" });
+  while (!heard.includes("progress node-1 all said")) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(heard.filter((line) => line.startsWith("outcome")).length, told.length, "nobody was cut off");
+
+  const step = { type: "step", step: "r/s/node-1/9/1", fence: 1, check: false, deadlineMs: 1000, op: later } as const;
+  t.throws(() => gateway.send("node-1", step), { code: "agent-too-old", hint: /belay agent upgrade/ });
+  t.ok(gateway.send("node-1", { type: "ack", step: step.step }));
+  t.match(await agent.hear(), { type: "ack" }, "of that step it never heard");
 });
 
 t.test("a newer connection replaces an older one, and the host never counts as gone", async (t) => {
@@ -248,6 +304,18 @@ t.test("an agent that does not read is cut off before it costs memory", async (t
   while (!heard.includes("disconnected node-1")) await new Promise((resolve) => setTimeout(resolve, 5));
   peer.socket.terminate();
 });
+
+/** Steps and outcomes as builds of protocol 1 sent them. */
+function recorded(): { asked: string[]; told: string[] } {
+  const framesOf = (side: string) =>
+    readFileSync(new URL(`../protocol/frames/v1/${side}.jsonl`, import.meta.url), "utf8")
+      .trimEnd()
+      .split("\n");
+  return {
+    asked: framesOf("controller").filter((frame) => frame.startsWith('{"type":"step"')),
+    told: framesOf("agent").filter((frame) => frame.startsWith('{"type":"outcome"')),
+  };
+}
 
 function encodeFacts(host: string): string {
   return encode({

@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { HttpScene } from "./scene.js";
+import { digest, HttpScene } from "./scene.js";
 
 /** Every route that the contract lists, so that one that is added there is walked here too. */
 const CONTRACT = fileURLToPath(new URL("../../packages/controller/src/api/contract.ts", import.meta.url));
@@ -38,6 +40,56 @@ t.test("an artifact is for agents alone", async (t) => {
   t.match(await scene.call("GET", path, { token: await scene.tokenOf("node-1") }), {
     status: 404,
     body: { error: { code: "artifact-unknown" } },
+  });
+});
+
+t.test("a copy of a backup is for people and for the host it is of, and only that host sends it", async (t) => {
+  const scene = await HttpScene.open(t);
+  const [own, other] = [await scene.tokenOf("node-1"), await scene.tokenOf("auth-1")];
+  const path = "/v1/backups/node-1/run.hop-1.node-1/copy";
+  const body = new TextEncoder().encode("age-encryption.org/v1\n-> X25519 ...");
+  for (const token of [null, scene.token, other]) {
+    t.match(await scene.call("PUT", path, { token, body }), { status: 401, body: { error: { code: "unauthorized" } } });
+    t.match(await scene.call("GET", path), { status: 404, body: { error: { code: "copy-unknown" } } });
+  }
+  t.match(await scene.call("PUT", path, { token: own, body: { not: "bytes" } }), { status: 400 });
+  t.match(await scene.call("PUT", path.replace("run.", "..%2Frun."), { token: own, body }), { status: 400 });
+  t.match(await scene.call("PUT", path, { token: own, body: new Uint8Array(0) }), { status: 400 });
+  const sent = await scene.call("PUT", path, { token: own, body });
+  t.same([sent.status, sent.body], [200, { sha256: digest(body), bytes: body.length }]);
+  for (const token of [scene.token, own]) {
+    const { status, body: back, headers } = await scene.call("GET", path, { token });
+    t.same([status, back.text, headers.get("etag")], [200, Buffer.from(body).toString(), `"${digest(body)}"`]);
+  }
+  for (const token of [null, other, "wrong-token-wrong-token"])
+    t.match(await scene.call("GET", path, { token }), { status: 401 });
+
+  // Encrypted once more, the same archive has other bytes: nothing that is on record is overwritten.
+  const again = new TextEncoder().encode("age-encryption.org/v1\n-> X25519 !!!");
+  t.match(await scene.call("PUT", path, { token: own, body: again }), { status: 200 });
+  t.match(await scene.call("PUT", path, { token: own, body }), { status: 200 });
+  const bySha = (bytes: Uint8Array) => scene.call("GET", `${path}?sha256=${digest(bytes)}`, { token: own });
+  t.equal((await bySha(body)).body.text, Buffer.from(body).toString());
+  t.equal((await bySha(again)).body.text, Buffer.from(again).toString());
+  t.same((await readdir(join(scene.dir, "data", "backups", "node-1"))).sort(), [
+    "run.hop-1.node-1.2.tar.age",
+    "run.hop-1.node-1.tar.age",
+  ]);
+});
+
+t.test("a copy that is larger than allowed, or would fill the disk, is refused whole", async (t) => {
+  const scene = await HttpScene.open(t, "backupStore: { kind: folder, maxBytes: 1048576 }\n");
+  const token = await scene.tokenOf("node-1");
+  const body = new Uint8Array(1024 * 1024 + 1).fill(7);
+  t.match(await scene.call("PUT", "/v1/backups/node-1/a/copy", { token, body }), {
+    status: 413,
+    body: { error: { code: "copy-too-large" } },
+  });
+  t.match(await scene.call("PUT", "/v1/backups/node-1/a/copy", { token, body: body.subarray(1) }), { status: 200 });
+  const full = await HttpScene.open(t, "backupStore: { kind: folder, minFreeBytes: 9007199254740991 }\n");
+  t.match(await full.call("PUT", "/v1/backups/node-1/a/copy", { token: await full.tokenOf("node-1"), body }), {
+    status: 507,
+    body: { error: { code: "copy-store-full" } },
   });
 });
 

@@ -98,7 +98,7 @@ t.test("I7: an agent judges before the controller gives its step up", async (t) 
 t.test("what is backed up and checked follows from all roles of a host", async (t) => {
   const paths = (host: string) => {
     const [backup] = opsFor(index, at("hop-1.main.backup", host)) as [OpOf<"backup">];
-    return backup.spec.items.map((item) => ("path" in item ? item.path : item.command));
+    return backup.spec.items.map((item) => ("path" in item ? item.path : item.kind));
   };
   t.ok(paths("auth-1").includes("/srv/cluster/backend/sqlite.db"));
   t.notOk(paths("proxy-1").includes("/srv/cluster/backend/sqlite.db"));
@@ -118,6 +118,18 @@ t.test("a backend that is no local file is backed up by the host's own commands"
   const [backup] = opsFor(indexPlan(plan), at("hop-1.main.backup", "auth-1")) as [OpOf<"backup">];
   t.same(backup.spec.items[0], { kind: "command", command: "etcd-save", restore: "etcd-load" });
   t.notMatch(JSON.stringify(backup.spec.items), /backend\/sqlite/);
+});
+
+t.test("a backend that the host's owner named wins, and the sqlite file is out of it", async (t) => {
+  const vars = "vars: { backendName: teleport-state, backendBackup: etcd-save, backendRestore: etcd-load }\n";
+  const plan = planned(inputFor(FLEET.replace(/vars: .*\n/, vars), "6.2.31"));
+  const items = (host: string) => {
+    const [backup] = opsFor(indexPlan(plan), at("hop-1.main.backup", host)) as [OpOf<"backup">];
+    return backup.spec.items;
+  };
+  t.same(items("auth-1")[0], { kind: "backend", backend: "teleport-state" });
+  t.notMatch(JSON.stringify(items("auth-1")), /backend\/sqlite|etcd-save/);
+  t.notMatch(JSON.stringify(items("node-2")), /teleport-state/, "only auth has a state of its own");
 });
 
 t.test("the probe of a declared host; nobody else has one", async (t) => {

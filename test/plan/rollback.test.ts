@@ -41,9 +41,9 @@ function stoppedAfter(done: number, to = "7.1.0", others: Record<string, string>
       const crosses = majorOf(before) !== majorOf(hop.to);
       const first = !crossed.some((one) => one.hop === hop.id && one.cluster === stage.cluster);
       if (stage.kind === "auth" && crosses && first) crossed.push({ hop: hop.id, cluster: stage.cluster, host });
-      backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}`, verified: true });
+      backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}`, verified: true, copy: null });
       if (stage.program === "auth-first") {
-        backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}.cold`, verified: true });
+        backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}.cold`, verified: true, copy: null });
       }
       progress[host] = { version: hop.to, hop: hop.id };
       stopped.delete(host);

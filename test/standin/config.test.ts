@@ -50,7 +50,7 @@ t.test("a config is checked, and errors name file and field", async (t) => {
     ],
     auth: {
       clusterName: "main",
-      storage: "/var/lib/teleport/backend",
+      storage: { type: "sqlite", folder: "/var/lib/teleport/backend" },
       trustedRoot: [{ host: "127.0.0.1", port: 4025 }],
     },
     web: null,
@@ -62,4 +62,34 @@ t.test("a config is checked, and errors name file and field", async (t) => {
     /auth_servers is missing/,
   );
   t.throws(() => read(SOURCE.replace("listen_addr: 127.0.0.1:3025", "listen_addr: here")), /"here" is not host:port/);
+});
+
+t.test("a state elsewhere is configured in Teleport's own words", async (t) => {
+  const file = join(t.testdir(), "teleport.yaml");
+  const storageOf = (storage: string) => {
+    const lines = storage.split("; ").map((line) => `    ${line}\n`);
+    writeFileSync(file, SOURCE.replace("  empty:\n", `  storage:\n${lines.join("")}`));
+    return readConfig(file).auth?.storage;
+  };
+  t.same(storageOf('type: etcd; peers: ["http://10.0.0.1:2379", "http://10.0.0.2:2379"]; prefix: /here'), {
+    type: "etcd",
+    peers: ["http://10.0.0.1:2379", "http://10.0.0.2:2379"],
+    prefix: "/here",
+    tls: null,
+  });
+  const tls = "; tls_ca_file: /ca.pem; tls_cert_file: /cert.pem; tls_key_file: /key.pem";
+  t.same(storageOf(`type: etcd; peers: [https://etcd:2379]${tls}`), {
+    type: "etcd",
+    peers: ["https://etcd:2379"],
+    prefix: "/teleport",
+    tls: { ca: "/ca.pem", cert: "/cert.pem", key: "/key.pem" },
+  });
+  t.same(storageOf("type: postgresql; conn_string: postgresql://teleport@10.0.0.1/state"), {
+    type: "postgresql",
+    connString: "postgresql://teleport@10.0.0.1/state",
+  });
+  t.throws(() => storageOf("type: etcd"), /peers is missing/);
+  t.throws(() => storageOf("type: etcd; peers: [https://etcd:2379]"), /tls_ca_file is missing/);
+  t.throws(() => storageOf("type: postgresql"), /conn_string is missing/);
+  t.throws(() => storageOf("type: dynamodb"), /"dynamodb" is unknown/);
 });

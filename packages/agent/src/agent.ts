@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
-import { type AgentMessage, errorInfo, PROTOCOL_VERSION } from "@belay/shared";
+import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
 import type { Clock } from "./clock.js";
-import type { AgentConfig } from "./config.js";
+import type { AgentConfig, SelfConfig } from "./config.js";
 import type { Exec } from "./exec.js";
 import { Banner } from "./facts/banner.js";
 import { roomAt } from "./facts/disk.js";
@@ -16,6 +16,9 @@ import { Journal } from "./journal/journal.js";
 import type { Dial } from "./link/socket.js";
 import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
 import type { Logger } from "./log.js";
+import { openSelf, type Self } from "./self/self.js";
+import { SELF_SERVICE, SelfService } from "./self/self-service.js";
+import { UpgradeFiles } from "./self/upgrade-files.js";
 import { openServices } from "./service/services.js";
 import { Steps } from "./steps.js";
 
@@ -23,6 +26,8 @@ import { Steps } from "./steps.js";
 export interface AgentOptions {
   config: AgentConfig;
   token: string;
+  /** PEM certificates that may vouch for belayd; null: those that Node itself trusts. */
+  ca: Buffer | null;
   clock: Clock;
   /** In [0, 1): spreads redials. */
   random: () => number;
@@ -34,6 +39,8 @@ export interface AgentOptions {
   journalDisk: JournalDisk;
   /** What supervised services inherit. */
   env: Readonly<Record<string, string>>;
+  /** Ends this process soon, so that whoever supervises it starts what is installed then. */
+  leave: () => void;
   redial?: RedialPolicy;
   downloadIdleMs?: number;
   /** Who supervises this host's services; by default whoever agent.yaml says. */
@@ -41,6 +48,8 @@ export interface AgentOptions {
 }
 
 export interface Agent {
+  /** Settles as long as the journal, without which nothing is done, can be written. */
+  alive(): Promise<void>;
   /** Stops cleanly: services go on, open steps stay in the journal. */
   stop(): Promise<void>;
 }
@@ -58,6 +67,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let serviceChanged = () => {};
   const open = options.openServices ?? openServices;
   const services = await open(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
+  if (config.self !== null) services.set(SELF_SERVICE, new SelfService(process.pid));
   const host: Host = {
     name: config.host,
     machine: options.machine,
@@ -67,9 +77,24 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     exec,
     log,
     banner: new Banner(),
-    controller: { base: config.controller, token: options.token },
+    controller: { base: config.controller, token: options.token, ca: options.ca },
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
+    stateDir: config.stateDir,
+    hooksDir: config.hooksDir,
+    identityFile: config.identityFile,
+    self: config.self === null ? null : selfOf(config.self),
   };
+  function selfOf(supervised: SelfConfig): Self {
+    const files = new UpgradeFiles(config.stateDir);
+    const { leave } = options;
+    const parts = {
+      configFile: config.file,
+      leave,
+      servedMs: () => link.servedMs,
+      lastTrouble: () => link.lastTrouble,
+    };
+    return openSelf(supervised, { exec, clock, files }, parts);
+  }
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
@@ -81,9 +106,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     random: options.random,
     log,
     policy: options.redial ?? DEFAULT_REDIAL,
-    hello: () => ({
+    hello: (protocol) => ({
       type: "hello",
-      protocol: PROTOCOL_VERSION,
+      protocol,
       host: config.host,
       agentVersion: AGENT_VERSION,
       journal: journal.id,
@@ -105,6 +130,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   steps.resume();
   link.start();
   return {
+    alive: () => journal.settled(),
     async stop() {
       await link.halt();
       await steps.halt();

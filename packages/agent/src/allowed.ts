@@ -2,7 +2,9 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
+import type { BackendConfig } from "./config-backend.js";
 import { orMissing } from "./durable.js";
+import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
 
 /** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
@@ -15,6 +17,8 @@ export interface Allowed {
   service(name: string): Service;
   /** The argument list of a command that agent.yaml lists. Throws `command-refused`. */
   command(name: string): readonly string[];
+  /** The state backend that agent.yaml lists. Throws `backend-refused`. */
+  backend(name: string): BackendConfig;
 }
 
 export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Service>): Allowed {
@@ -38,6 +42,7 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     service(name) {
       const service = services.get(name);
       if (service !== undefined) return service;
+      if (name === SELF_SERVICE) throw unsupervised();
       throw new BelayError("service-refused", `agent.yaml lists no service ${name}`, {
         hint: "add it to `services` in agent.yaml, if Belay may start and stop it",
         context: { service: name },
@@ -49,6 +54,14 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
       throw new BelayError("command-refused", `agent.yaml lists no command ${name}`, {
         hint: "add it to `commands` in agent.yaml, if Belay may run it",
         context: { command: name },
+      });
+    },
+    backend(name) {
+      const backend = config.backends.get(name);
+      if (backend !== undefined) return backend;
+      throw new BelayError("backend-refused", `agent.yaml lists no backend ${name}`, {
+        hint: "add it to `backends` in agent.yaml, if Belay may back it up and put it back",
+        context: { backend: name },
       });
     },
   };

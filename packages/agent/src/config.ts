@@ -1,11 +1,18 @@
 import { BelayError } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
+import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
+import { isLoopback } from "./http.js";
+import { SELF_SERVICE } from "./self/self-service.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
 export interface AgentConfig {
+  /** Where it was read from: what an agent of another version will have to read, too. */
+  file: string;
   /** Base address of belayd, with no trailing slash. */
   controller: string;
+  /** PEM file of the authorities that may vouch for belayd; null: those that Node itself trusts. */
+  caFile: string | null;
   /** This host's name, as fleet.yaml declares it. */
   host: string;
   tokenFile: string;
@@ -15,7 +22,20 @@ export interface AgentConfig {
   directories: readonly string[];
   /** What health and backup commands may run, by name. */
   commands: ReadonlyMap<string, readonly string[]>;
+  /** State backends that backups may keep and put back, by name. */
+  backends: ReadonlyMap<string, BackendConfig>;
+  /** The age identity that encrypted copies are read back with; null: this host can't read its own. */
+  identityFile: string | null;
+  /** Executables for certain moments of a step: drain, undrain ... */
+  hooksDir: string;
+  /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
+  self: SelfConfig | null;
 }
+
+export type SelfConfig =
+  | { manager: "systemd"; unit: string; rescue: string }
+  /** `belay-agent supervise` runs `program`, which leads over the link to the current version. */
+  | { manager: "process"; program: string };
 
 export type ServiceConfig = SystemdConfig | ProcessConfig;
 
@@ -43,8 +63,22 @@ const SERVICE_FIELDS = {
   systemd: ["manager", "unit"],
   process: ["manager", "argv", "env", "cwd", "pidFile", "logFile", "reloadSignal", "restartDelayMs", "initially"],
 } as const;
+const DEFAULT_PROGRAM = "/opt/belay/agent/current/belay-agent";
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
-const FIELDS = ["controller", "host", "tokenFile", "stateDir", "services", "directories", "commands"];
+const FIELDS = [
+  "controller",
+  "ca",
+  "host",
+  "tokenFile",
+  "stateDir",
+  "services",
+  "directories",
+  "commands",
+  "backends",
+  "identityFile",
+  "hooksDir",
+  "self",
+];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
 /** Reads agent.yaml's text. Throws `config-invalid`, naming file, line and field. */
@@ -65,12 +99,19 @@ export function parseConfig(text: string, file: string): AgentConfig {
   const services = [...root.member("services").members()].map(
     ([name, field]) => [name, service(name, field, stateDir)] as const,
   );
+  const backends = [...root.member("backends").members()].map(([name, field]) => {
+    if (!NAME.test(name)) throw field.bad("is not a name for a backend");
+    return [name, backend(field)] as const;
+  });
+  const identityFile = root.member("identityFile");
   const commands = [...root.member("commands").members()].map(([name, field]) => {
     if (!NAME.test(name)) throw field.bad("is not a name for a command");
-    return [name, argv(field)] as const;
+    return [name, field.argv()] as const;
   });
   return {
+    file,
     controller: address(root.member("controller")),
+    caFile: root.member("ca").absent ? null : root.member("ca").path(),
     host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
     tokenFile: root.member("tokenFile").path(),
     stateDir,
@@ -80,11 +121,31 @@ export function parseConfig(text: string, file: string): AgentConfig {
       .list()
       .map((each) => each.path()),
     commands: new Map(commands),
+    backends: new Map(backends),
+    hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
+    identityFile: identityFile.absent ? null : identityFile.path(),
+    self: root.member("self").absent ? null : self(root.member("self")),
+  };
+}
+
+const SELF_FIELDS = { systemd: ["manager", "unit", "rescue"], process: ["manager", "program"] } as const;
+
+function self(field: Field): SelfConfig {
+  const manager = field.member("manager").oneOf(["systemd", "process"] as const);
+  field.members(SELF_FIELDS[manager]);
+  if (manager === "process") return { manager, program: field.member("program").path(DEFAULT_PROGRAM) };
+  const unitOf = (name: string, fallback: string) =>
+    field.member(name).absent ? fallback : field.member(name).matching(NAME, "a unit's name");
+  return {
+    manager,
+    unit: unitOf("unit", "belay-agent.service"),
+    rescue: unitOf("rescue", "belay-agent-rescue.service"),
   };
 }
 
 function service(name: string, field: Field, stateDir: string): ServiceConfig {
   if (!/^[A-Za-z0-9@_.-]{1,128}$/.test(name)) throw field.bad("is not a name for a service");
+  if (name === SELF_SERVICE) throw field.bad("is the agent itself", "describe it under `self`");
   const manager = field.member("manager").oneOf(["systemd", "process"] as const);
   field.members(SERVICE_FIELDS[manager]);
   if (manager === "systemd") return { manager, unit: field.member("unit").matching(NAME, "a unit's name") };
@@ -92,7 +153,7 @@ function service(name: string, field: Field, stateDir: string): ServiceConfig {
   const pidFile = field.member("pidFile");
   return {
     manager,
-    argv: argv(field.member("argv")),
+    argv: field.member("argv").argv(),
     env: Object.fromEntries(env),
     cwd: field.member("cwd").path("/"),
     pidFile: pidFile.absent ? null : pidFile.path(),
@@ -103,14 +164,10 @@ function service(name: string, field: Field, stateDir: string): ServiceConfig {
   };
 }
 
-function argv(field: Field): string[] {
-  const words = field.list().map((word) => word.text());
-  if (words.length === 0) throw field.bad("must be a list of at least one word, the program first");
-  if (!words[0]?.startsWith("/")) throw field.bad("must begin with the program's absolute path");
-  return words;
-}
-
 function address(field: Field): string {
-  const text = field.matching(/^https?:\/\/[^/?#\s]+\/?$/, "an address like http://127.0.0.1:7440");
+  const text = field.matching(/^https?:\/\/[^/?#\s]+\/?$/, "an address like https://belay.internal:7443");
+  if (text.startsWith("http:") && !isLoopback(new URL(text).hostname)) {
+    throw field.bad("must be https: this host's token would travel in the clear");
+  }
   return text.replace(/\/$/, "");
 }

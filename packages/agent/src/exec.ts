@@ -1,6 +1,8 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
+import type { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
 
 /** How a command ended. Both outputs are cut at `maxOutputBytes`. */
@@ -15,6 +17,9 @@ export interface CommandOptions {
   timeoutMs: number;
   signal?: AbortSignal;
   maxOutputBytes?: number;
+  /** Added to the agent's own environment. For secrets, too: everybody on a host can read argument lists. */
+  env?: Readonly<Record<string, string>>;
+  cwd?: string;
 }
 
 export interface LaunchOptions {
@@ -28,6 +33,12 @@ export interface LaunchOptions {
 export interface Exec {
   /** Runs a command to its end. Throws `command-not-started`, `command-timeout`, or the signal's reason. */
   run(argv: readonly string[], options: CommandOptions): Promise<CommandResult>;
+  /**
+   * Runs a command between two streams: what `input` gives goes in, what is yielded comes out, and neither is ever in memory
+   * as a whole. Ends only after the command has ended well: else throws `command-failed`, so that an output cut short is
+   * never taken for a whole one. Throws also what `input` throws, and what `run` throws.
+   */
+  filter(argv: readonly string[], input: AsyncIterable<Uint8Array>, options: CommandOptions): AsyncGenerator<Buffer>;
   /** Starts a process that outlives the agent, in a session of its own. Returns its pid; throws `command-not-started`. */
   launch(argv: readonly string[], options: LaunchOptions): Promise<number>;
 }
@@ -38,40 +49,46 @@ export const systemExec: Exec = {
   async run(argv, options) {
     options.signal?.throwIfAborted();
     const [file, ...args] = argv as [string, ...string[]];
-    // Its own process group, so that a timeout also ends what the command itself started.
-    const child = spawn(file, args, { detached: true, stdio: ["ignore", "pipe", "pipe"], shell: false });
-    const end = () => {
-      if (child.pid === undefined) return;
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // ESRCH: it ended by itself in this very moment, which is all we want.
-      }
-    };
-    let timedOut = false;
-    const timer = setTimeout(() => {
-      timedOut = true;
-      end();
-    }, options.timeoutMs);
-    options.signal?.addEventListener("abort", end, { once: true });
+    const child = spawn(file, args, { ...surroundings(options), stdio: ["ignore", "pipe", "pipe"] });
+    const leash = hold(child, options);
     const limit = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
     const stdout = collect(child.stdout, limit);
     const stderr = collect(child.stderr, limit);
     try {
       const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
-      options.signal?.throwIfAborted();
-      if (timedOut) {
-        throw new BelayError("command-timeout", `${file} took longer than ${options.timeoutMs} ms`, {
-          hint: "see what the command waits for, or allow it more time",
-          context: { argv },
-        });
-      }
+      leash.judge(argv);
       return { code, signal, stdout: stdout(), stderr: stderr() };
     } catch (error) {
       throw notStarted(file, error);
     } finally {
-      clearTimeout(timer);
-      options.signal?.removeEventListener("abort", end);
+      leash.release();
+    }
+  },
+
+  async *filter(argv, input, options) {
+    options.signal?.throwIfAborted();
+    const [file, ...args] = argv as [string, ...string[]];
+    const child = spawn(file, args, { ...surroundings(options), stdio: ["pipe", "pipe", "pipe"] });
+    const leash = hold(child, options);
+    const stderr = collect(child.stderr, options.maxOutputBytes ?? MAX_OUTPUT_BYTES);
+    const closed = once(child, "close");
+    const fed = feed(input, child.stdin);
+    // Judged below, in an order that names the cause and not its echo.
+    closed.catch(() => {});
+    try {
+      for await (const chunk of child.stdout) yield chunk as Buffer;
+      const [code, signal] = (await closed) as [number | null, NodeJS.Signals | null];
+      leash.judge(argv);
+      const fault = await fed;
+      if (fault !== null && !fault.pipe) throw fault.error;
+      if (code !== 0 || fault !== null) throw commandFailed(file, code ?? signal, stderr());
+    } catch (error) {
+      throw notStarted(file, error);
+    } finally {
+      // Also when whoever reads this gave up: nobody is left to wait for the command.
+      leash.end();
+      await closed.catch(() => {});
+      leash.release();
     }
   },
 
@@ -96,6 +113,105 @@ export const systemExec: Exec = {
     }
   },
 };
+
+function surroundings({ env, cwd }: CommandOptions) {
+  return {
+    // Its own process group, so that a timeout also ends what the command itself started.
+    detached: true,
+    shell: false,
+    ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+    ...(cwd === undefined ? {} : { cwd }),
+  } as const;
+}
+
+/** Ends a command, and all it started, when its time is up or its signal says so. */
+function hold(child: ChildProcess, options: CommandOptions) {
+  const end = () => {
+    if (child.pid === undefined) return;
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // ESRCH: it ended by itself in this very moment, which is all we want.
+    }
+  };
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    end();
+  }, options.timeoutMs);
+  options.signal?.addEventListener("abort", end, { once: true });
+  return {
+    end,
+    /** Throws if it was ended from here. */
+    judge(argv: readonly string[]) {
+      options.signal?.throwIfAborted();
+      if (!timedOut) return;
+      throw new BelayError("command-timeout", `${argv[0]} took longer than ${options.timeoutMs} ms`, {
+        hint: "see what the command waits for, or allow it more time",
+        context: { argv },
+      });
+    },
+    release() {
+      clearTimeout(timer);
+      options.signal?.removeEventListener("abort", end);
+    },
+  };
+}
+
+interface FeedFault {
+  error: unknown;
+  /** The command didn't want the rest: its own words say why, if anything does. */
+  pipe: boolean;
+}
+
+/** Never rejects: what went wrong is weighed against how the command ended. */
+async function feed(input: AsyncIterable<Uint8Array>, into: Writable): Promise<FeedFault | null> {
+  let inputFailed = false;
+  async function* watched() {
+    try {
+      yield* input;
+    } catch (error) {
+      inputFailed = true;
+      throw error;
+    }
+  }
+  try {
+    await pipeline(watched, into);
+    return null;
+  } catch (error) {
+    return { error, pipe: !inputFailed };
+  }
+}
+
+function commandFailed(file: string, how: number | string | null, stderr: string): BelayError {
+  return new BelayError("command-failed", `${file} ends with ${how}: ${stderr.trim().slice(0, 2000)}`, {
+    hint: "see what the command says",
+    context: { exit: how },
+  });
+}
+
+/** A process that goes on beside this one. */
+export interface Child {
+  readonly pid: number;
+  /** `exit 0`, `SIGKILL`. */
+  readonly ended: Promise<string>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Starts a program that shares this process's terminal, or journal, and its environment. Throws `command-not-started`. */
+export async function startChild(argv: readonly string[]): Promise<Child> {
+  const [file, ...args] = argv as [string, ...string[]];
+  const child = spawn(file, args, { stdio: "inherit", shell: false });
+  const ended = once(child, "exit").then(([code, signal]) => (signal === null ? `exit ${code}` : String(signal)));
+  // A program that was never started has its error told below.
+  ended.catch(() => {});
+  try {
+    await once(child, "spawn");
+  } catch (error) {
+    throw notStarted(file, error);
+  }
+  return { pid: child.pid as number, ended, kill: (signal) => void child.kill(signal) };
+}
 
 function notStarted(file: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;

@@ -79,6 +79,14 @@ export class Field {
     return path;
   }
 
+  /** A program, by its absolute path, and its arguments. */
+  argv(): string[] {
+    const words = this.list().map((word) => word.text());
+    if (words.length === 0) throw this.bad("must be a list of at least one word, the program first");
+    if (!words[0]?.startsWith("/")) throw this.bad("must begin with the program's absolute path");
+    return words;
+  }
+
   oneOf<T extends string>(choices: readonly T[], fallback?: T): T {
     const text = this.text(fallback);
     const choice = choices.find((each) => each === text);

@@ -1,11 +1,24 @@
-import { type IncomingMessage, get as insecureGet } from "node:http";
-import { get as secureGet } from "node:https";
+import { type ClientRequest, type IncomingMessage, request as insecure } from "node:http";
+import { request as secure } from "node:https";
+import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
 
 export interface HttpOptions {
   /** Until the first byte of the answer's body may be read. */
   timeoutMs: number;
   headers?: Record<string, string>;
+  /** PEM certificates of the authorities to trust in place of Node's own. */
+  ca?: Buffer;
+  /** PEM, for who wants to know who asks. */
+  cert?: Buffer;
+  key?: Buffer;
+  /** Believe no one whom no certificate names, not even on loopback. */
+  strict?: boolean;
+  /** A Unix socket to go through; the address's own host is then but a name. */
+  socketPath?: string;
+  method?: "GET" | "POST" | "PUT";
+  /** Sent whole, or as it comes: then what the stream throws is thrown. */
+  body?: string | AsyncIterable<Uint8Array>;
   signal?: AbortSignal;
 }
 
@@ -14,7 +27,7 @@ export interface Http {
   /** Opens an answer for streaming. The caller reads or destroys its body. Throws `http-unreachable` or `http-timeout`. */
   open(url: string, options: HttpOptions): Promise<IncomingMessage>;
   /** Reads a small answer whole, within the same timeout. Throws also `http-too-large`. */
-  text(url: string, options: HttpOptions): Promise<{ status: number; text: string }>;
+  text(url: string, options: HttpOptions & { maxBytes?: number }): Promise<{ status: number; text: string }>;
 }
 
 /** A probe or health answer beyond this is no answer. Teleport's /metrics is below 200 KiB. */
@@ -26,6 +39,7 @@ export const systemHttp: Http = {
     const timeout = AbortSignal.timeout(options.timeoutMs);
     const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
     const answer = await open(url, { ...options, signal });
+    const limit = options.maxBytes ?? MAX_TEXT_BYTES;
     const chunks: Buffer[] = [];
     let size = 0;
     const give = () => answer.destroy();
@@ -33,8 +47,7 @@ export const systemHttp: Http = {
     try {
       for await (const chunk of answer) {
         size += (chunk as Buffer).length;
-        if (size > MAX_TEXT_BYTES)
-          throw new BelayError("http-too-large", `${url} answers more than ${MAX_TEXT_BYTES} bytes`);
+        if (size > limit) throw new BelayError("http-too-large", `${url} answers more than ${limit} bytes`);
         chunks.push(chunk as Buffer);
       }
     } catch (error) {
@@ -51,11 +64,17 @@ export const systemHttp: Http = {
 function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     options.signal?.throwIfAborted();
-    const get = url.startsWith("https:") ? secureGet : insecureGet;
-    const request = get(url, {
+    const { ca, cert, key, socketPath, strict = ca !== undefined } = options;
+    const begin = url.startsWith("https:") ? secure : insecure;
+    const request = begin(url, {
       agent: false,
+      method: options.method ?? "GET",
       // Nobody but this very host answers on loopback, and no certificate names it: a service's own port can be asked.
-      ...(isLoopback(new URL(url).hostname) ? { rejectUnauthorized: false } : {}),
+      ...(!strict && isLoopback(new URL(url).hostname) ? { rejectUnauthorized: false } : {}),
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...(socketPath === undefined ? {} : { socketPath }),
       headers: options.headers,
       timeout: options.timeoutMs,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -66,11 +85,22 @@ function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
         new BelayError("http-timeout", `${url} does not answer within ${options.timeoutMs} ms`, { context: { url } }),
       );
     });
-    request.once("error", (error) => reject(asHttpError(url, error, options.signal, options)));
+    // Not once: what is still being sent when the answer is there may fail a second time.
+    request.on("error", (error) => reject(asHttpError(url, error, options.signal, options)));
+    void send(request, options.body).catch((error: unknown) => {
+      request.destroy();
+      reject(asHttpError(url, error, options.signal, options));
+    });
   });
 }
 
-function isLoopback(name: string): boolean {
+async function send(request: ClientRequest, body: HttpOptions["body"]): Promise<void> {
+  if (body === undefined || typeof body === "string") request.end(body);
+  else await pipeline(body, request);
+}
+
+/** True for names and addresses that never leave this machine. */
+export function isLoopback(name: string): boolean {
   return name === "localhost" || name === "[::1]" || /^127(\.[0-9]{1,3}){3}$/.test(name);
 }
 

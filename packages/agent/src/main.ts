@@ -1,22 +1,32 @@
+import { writeSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { BelayError, errorInfo } from "@belay/shared";
+import { BelayError, errorInfo, openNotices } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { startAgent } from "./agent.js";
 import { systemClock } from "./clock.js";
 import { type AgentConfig, parseConfig } from "./config.js";
-import { systemExec } from "./exec.js";
+import { unmanage } from "./entry/unmanage.js";
+import { startChild, systemExec } from "./exec.js";
 import { systemHttp } from "./http.js";
 import { openJournalDisk } from "./journal/disk.js";
 import { webSocketDial } from "./link/socket.js";
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from "./log.js";
+import { systemdRestart } from "./self/rescue.js";
+import { supervise } from "./self/supervise.js";
+import { UpgradeFiles } from "./self/upgrade-files.js";
+import { watchUpgrade } from "./self/watch.js";
 
 const HELP = `belay-agent: looks, fetches, backs up, swaps, checks and reverts on one host.
 
 Usage:
   belay-agent [--config FILE] [--log-level LEVEL]   run until SIGTERM or SIGINT
   belay-agent check-config [--config FILE]          check the file, say what it allows, and end
+  belay-agent supervise [--config FILE]             keep an agent running, where there is no systemd to do it
+  belay-agent rescue [--config FILE]                watch an upgrade of the agent, and go back if it does not hold
+  belay-agent unmanage SERVICE [--config FILE]      make plain files of the links that Belay made for a service's programs, of
+                                                    the version that is installed now; to be done with the agent stopped
   belay-agent --version | --help
 
 Options:
@@ -24,36 +34,81 @@ Options:
   --log-level LEVEL   ${LOG_LEVELS.join(", ")}; default info. Log lines are JSON, on stderr.
 `;
 
+const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "rescue", "unmanage"]);
+/** Not zero: a unit that restarts on failure alone restarts this too. */
+const EXIT_TO_BE_STARTED_AGAIN = 75;
+const LEAVE_TIMEOUT_MS = 5_000;
+
 /** The only place that constructs time, disk and network. Resolves to an exit code; null: running until a signal. */
 async function main(argv: string[]): Promise<number | null> {
   const { values, positionals } = parseArguments(argv);
   if (values.help) return say(HELP);
   if (values.version) return say(`${AGENT_VERSION}\n`);
-  const [command, ...extra] = positionals;
-  if (extra.length > 0 || (command !== undefined && command !== "check-config")) {
+  const [command, ...words] = positionals;
+  const [service, ...extra] = command === "unmanage" ? words : [undefined, ...words];
+  if (command === "unmanage" && service === undefined) {
+    throw new BelayError("usage", "unmanage takes the name of a service", { hint: "see belay-agent --help" });
+  }
+  if (extra.length > 0 || (command !== undefined && !COMMANDS.has(command))) {
     throw new BelayError("usage", `there is no command ${positionals.join(" ")}`, { hint: "see belay-agent --help" });
   }
   const config = parseConfig(await readText(values.config), values.config);
   if (command === "check-config") {
     await readToken(config.tokenFile);
+    await readAuthorities(config.caFile);
     return say(describe(config));
+  }
+  if (service !== undefined) {
+    const { stateDir } = config;
+    return say(`${await unmanage(service, { stateDir, exec: systemExec, signal: new AbortController().signal })}\n`);
   }
   const level = LOG_LEVELS.find((each) => each === values["log-level"]);
   if (level === undefined) throw new BelayError("usage", `--log-level is one of ${LOG_LEVELS.join(", ")}`);
+  if (command === "supervise" || command === "rescue") return standBy(command, config, level);
   await run(config, level);
   return null;
 }
 
+/** What stands beside an agent, and under its upgrades. */
+async function standBy(command: "supervise" | "rescue", config: AgentConfig, level: LogLevel): Promise<number> {
+  const log = logTo(config, level);
+  const stopping = new AbortController();
+  const stop = () => stopping.abort(new BelayError("agent-halted", `${command} stops`));
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+  const { signal } = stopping;
+  const files = new UpgradeFiles(config.stateDir);
+  const world = { files, clock: systemClock, log, signal };
+  const { self } = config;
+  if (command === "supervise" && self?.manager === "process") {
+    const argv = [self.program, "--config", config.file, "--log-level", level];
+    await supervise({ ...world, start: () => startChild(argv) });
+  } else if (command === "rescue" && self?.manager === "systemd") {
+    const watched = watchUpgrade({ ...world, restartAgent: systemdRestart(self, systemExec) });
+    await watched.catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
+  } else {
+    throw new BelayError("usage", `${config.file} asks for no ${command}: self is ${self?.manager ?? "not declared"}`, {
+      hint: "`supervise` goes with `self: { manager: process }`, `rescue` with `self: { manager: systemd }`",
+    });
+  }
+  return 0;
+}
+
 async function run(config: AgentConfig, level: LogLevel): Promise<void> {
-  const write = (line: string) => void process.stderr.write(line);
-  const log = createLogger({ level, write, now: Date.now, fields: { pid: process.pid, host: config.host } });
+  const log = logTo(config, level);
   const token = await readToken(config.tokenFile, log);
+  const ca = await readAuthorities(config.caFile);
+  let leave = () => {};
   const agent = await startAgent({
     config,
+    leave: () => leave(),
     token,
+    ca,
     clock: systemClock,
     random: Math.random,
-    dial: webSocketDial(config.controller, token),
+    dial: webSocketDial({ base: config.controller, token, ca }),
     http: systemHttp,
     exec: systemExec,
     log,
@@ -62,15 +117,35 @@ async function run(config: AgentConfig, level: LogLevel): Promise<void> {
     env: { PATH: process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
   });
   log.info({ version: AGENT_VERSION, controller: config.controller, services: [...config.services.keys()] }, "started");
+  const notices = openNotices({ env: process.env, write: writeSync, every, alive: () => agent.alive() });
+  notices.ready();
   const stop = (signal: NodeJS.Signals) => {
+    notices.stopping();
     log.info({ signal }, "stopping; services go on");
     agent.stop().then(
       () => process.exit(0),
       (error: unknown) => process.exit(complain(error)),
     );
   };
+  leave = () => {
+    log.info({}, "ending, to be started again");
+    // The step under way is in the journal: whatever can't be closed in time is not needed any more.
+    setTimeout(() => process.exit(EXIT_TO_BE_STARTED_AGAIN), LEAVE_TIMEOUT_MS);
+    const end = () => process.exit(EXIT_TO_BE_STARTED_AGAIN);
+    agent.stop().then(end, end);
+  };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
+}
+
+function every(ms: number, fire: () => void): () => void {
+  const handle = setInterval(fire, ms);
+  return () => clearInterval(handle);
+}
+
+function logTo(config: AgentConfig, level: LogLevel): Logger {
+  const write = (line: string) => void process.stderr.write(line);
+  return createLogger({ level, write, now: Date.now, fields: { pid: process.pid, host: config.host } });
 }
 
 function parseArguments(argv: string[]) {
@@ -114,6 +189,16 @@ async function readToken(file: string, log?: Logger): Promise<string> {
   return token;
 }
 
+async function readAuthorities(file: string | null): Promise<Buffer | null> {
+  if (file === null) return null;
+  const pem = await readText(file);
+  if (pem.includes("-----BEGIN CERTIFICATE-----")) return Buffer.from(pem);
+  throw new BelayError("config-invalid", `${file} holds no PEM certificate`, {
+    hint: "put the certificate of the authority that signed belayd's into it",
+    context: { file },
+  });
+}
+
 function describe(config: AgentConfig): string {
   const services = [...config.services].map(([name, service]) => `${name} (${service.manager})`);
   return [
@@ -123,6 +208,7 @@ function describe(config: AgentConfig): string {
     `services    ${services.join(", ") || "none"}`,
     `directories ${config.directories.join(", ") || "none"}`,
     `commands    ${[...config.commands.keys()].join(", ") || "none"}`,
+    `supervisor  ${config.self?.manager ?? "not known: can't be upgraded through belayd"}`,
     "",
   ].join("\n");
 }
@@ -138,10 +224,11 @@ function complain(error: unknown): number {
   return code === "usage" ? 2 : 1;
 }
 
-try {
-  const exit = await main(process.argv.slice(2));
-  if (exit !== null) process.exitCode = exit;
-} catch (error) {
+// A promise's end rather than `await`: as one executable, this file is a CommonJS script, which has no await of its own.
+main(process.argv.slice(2)).then(
+  (exit) => {
+    if (exit !== null) process.exitCode = exit;
+  },
   // Whatever a half-started agent still holds must not keep the process alive.
-  process.exit(complain(error));
-}
+  (error: unknown) => process.exit(complain(error)),
+);

@@ -11,7 +11,7 @@ const PROGRESS_EVERY_MS = 500;
 const JOURNAL_RETRY_MS = 2_000;
 
 /** Ops that change what the service runs. */
-const MOVES: ReadonlySet<string> = new Set(["swap", "start", "stop", "restore"]);
+const MOVES: ReadonlySet<string> = new Set(["swap", "start", "stop", "restore", "upgrade-agent"]);
 
 /** Many times what the longest op writes down, and little enough not to be missed. */
 const RESERVE_BYTES = 1024 * 1024;

@@ -3,14 +3,23 @@ import { dirname, isAbsolute, join } from "node:path";
 import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
+import { type BackupStoreConfig, BackupStoreFile, readBackupStore } from "./config-store.js";
 
+const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
 const Seconds = Type.Number({ minimum: 0.1, maximum: 3_600 });
 
 /** belayd.yaml. Paths may be relative to the file's own folder. */
 const ConfigFile = Type.Object(
   {
-    /** `host:port`; only loopback, until agents and people are known by certificates. Port 0: any free one. */
-    listen: Type.Optional(Type.String({ pattern: "^.+:[0-9]{1,5}$" })),
+    /** `host:port`; only loopback. Port 0: any free one. */
+    listen: Type.Optional(Address),
+    /** A second door, for agents on other hosts (and people with a certificate authority in common): the same API over TLS. */
+    tls: Type.Optional(
+      Type.Object(
+        { listen: Address, certificate: Type.String({ minLength: 1 }), key: Type.String({ minLength: 1 }) },
+        { additionalProperties: false },
+      ),
+    ),
     dataDir: Type.Optional(Type.String({ minLength: 1 })),
     fleet: Type.Optional(Type.String({ minLength: 1 })),
     releases: Type.Optional(Type.String({ minLength: 1 })),
@@ -27,14 +36,30 @@ const ConfigFile = Type.Object(
     ),
     /** Who belongs to which group, for gates that ask for approvals of one. */
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
+    /** Where copies of backups go, where fleet.yaml wants any. */
+    backupStore: Type.Optional(BackupStoreFile),
     /** How managed clusters are asked; `http` is for tests. */
     managedScheme: Type.Optional(Type.Union([Type.Literal("https"), Type.Literal("http")])),
   },
   { additionalProperties: false },
 );
 
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface TlsConfig {
+  readonly listen: ListenAddress;
+  /** Paths of PEM files. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
 export interface Config {
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: ListenAddress;
+  /** Null: loopback only. */
+  readonly tls: TlsConfig | null;
   readonly dataDir: string;
   readonly fleet: string;
   readonly releases: string | null;
@@ -43,6 +68,7 @@ export interface Config {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly backupStore: BackupStoreConfig;
   readonly managedScheme: "https" | "http";
 }
 
@@ -75,7 +101,15 @@ export function parseConfig(text: string, path: string): Config {
   const at = (name: string) => (isAbsolute(name) ? name : join(folder, name));
   const dataDir = at(file.dataDir ?? "/var/lib/belay");
   return {
-    listen: readListen(file.listen ?? "127.0.0.1:7440", path),
+    listen: readLoopback(file.listen ?? "127.0.0.1:7440", path),
+    tls:
+      file.tls === undefined
+        ? null
+        : {
+            listen: readAddress(file.tls.listen, "tls.listen", path),
+            certificate: at(file.tls.certificate),
+            key: at(file.tls.key),
+          },
     dataDir,
     fleet: at(file.fleet ?? "/etc/belay/fleet.yaml"),
     releases: file.releases === undefined ? null : at(file.releases),
@@ -84,6 +118,7 @@ export function parseConfig(text: string, path: string): Config {
     pingEveryMs: (file.agents?.pingEverySeconds ?? 10) * 1000,
     factsEveryMs: (file.agents?.factsEverySeconds ?? 60) * 1000,
     groups: file.groups ?? {},
+    backupStore: readBackupStore(file.backupStore, dataDir, path, at),
     managedScheme: file.managedScheme ?? "https",
   };
 }
@@ -101,15 +136,19 @@ function decodeAt(path: string, value: unknown): Static<typeof ConfigFile> {
 }
 
 /** Throws `listen-refused` for anything but loopback: tokens in the clear have no business on a network. */
-function readListen(text: string, path: string): Config["listen"] {
-  const colon = text.lastIndexOf(":");
-  const host = text.slice(0, colon).replace(/^\[|\]$/g, "");
-  const port = Number(text.slice(colon + 1));
+function readLoopback(text: string, path: string): ListenAddress {
+  const { host, port } = readAddress(text, "listen", path);
   if (!/^127(?:\.\d{1,3}){3}$/.test(host) && host !== "::1" && host !== "localhost") {
     throw new BelayError("listen-refused", `${path}: listen: ${text} is not a loopback address`, {
-      hint: "Listen on 127.0.0.1 and reach it through an SSH tunnel: without TLS, tokens would travel in the clear.",
+      hint: "Listen on 127.0.0.1 here, and open a door for other hosts with `tls`: without TLS, tokens would travel in the clear.",
     });
   }
-  if (port > 65_535) throw new BelayError("config-invalid", `${path}: listen: there is no port ${port}`);
   return { host, port };
+}
+
+function readAddress(text: string, field: string, path: string): ListenAddress {
+  const colon = text.lastIndexOf(":");
+  const port = Number(text.slice(colon + 1));
+  if (port > 65_535) throw new BelayError("config-invalid", `${path}: ${field}: there is no port ${port}`);
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port };
 }

@@ -5,25 +5,33 @@ import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
+import { Copies } from "./copies/copies.js";
+import { Keeping } from "./copies/keeping.js";
+import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
+import { neededBackups } from "./execute/needed-backups.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
+import { Restores } from "./execute/restores.js";
 import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
+import { openTlsDoor, readDoorPlate } from "./http/tls.js";
 import { parseFleet } from "./inventory/parse.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
+import { factsSeenBy } from "./products/viewpoint.js";
 import { ArtifactStore } from "./releases/artifacts.js";
 import type { Catalogue } from "./releases/catalogue.js";
 import { parseCatalogue } from "./releases/parse.js";
 import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
+import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
@@ -34,6 +42,8 @@ import { openSqlite } from "./store/sqlite.js";
 export interface Daemon {
   /** `http://127.0.0.1:7440` */
   readonly address: string;
+  /** `https://10.0.0.5:7443`; null: loopback only. */
+  readonly tlsAddress: string | null;
   /** Leaves runs where they are, closes connections and the database. Idempotent. */
   stop(): Promise<void>;
 }
@@ -44,6 +54,8 @@ const NO_RELEASES: Catalogue = { releases: [] };
 
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
 export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+  // What can be wrong with the files is said before anything is begun.
+  const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
   const agents = new AgentStore(store);
@@ -65,6 +77,16 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     declared: async () => (await releasesFile?.read()) ?? NO_RELEASES,
   });
 
+  const copyStore = await openCopyStore(config.backupStore);
+  await copyStore.sweep();
+  const copyRecords = new CopyRecords(store);
+  const copies = new Copies({
+    store: copyStore,
+    records: copyRecords,
+    maxBytes: config.backupStore.maxBytes,
+    now,
+  });
+
   const presence = new Presence();
   for (const row of await agents.all()) presence.remember(row.host, row);
 
@@ -78,6 +100,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
       gateway.send(host, { type: "ack", step });
     },
   };
+  const hostsSeenBy = (product: string): Hosts => {
+    const profile = profileOf(product);
+    return { ...hosts, factsOf: (host) => factsSeenBy(profile, presence.factsOf(host)) };
+  };
   const errands = new Errands(
     hosts,
     async (host) => controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence()),
@@ -87,6 +113,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     runs,
     leases,
     hosts,
+    hostsSeenBy,
     errands,
     now,
     log,
@@ -95,6 +122,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     advisoriesOf: (release) => shelf.advisoriesOf(release),
     ended: async (run, result) => {
       await rollbacks.runEnded(run, result);
+      await keeping.tidy();
     },
   });
   const gateway = new Gateway({
@@ -109,7 +137,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const planning = new Planning({
     fleet: () => fleetFile.read(),
     profileOf,
-    catalogue: () => shelf.catalogue(),
+    catalogue: (product) => shelf.catalogue(product),
     sightOf: (host) => presence.sightOf(host),
     seenHosts: () => presence.hosts(),
     quarantined: () => records.quarantined(),
@@ -117,6 +145,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     save: (plan, by, at) => plans.save(plan, by, at),
     now,
     log,
+    version,
   });
 
   const rollbacks = new Rollbacks({
@@ -125,10 +154,21 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     plans,
     runs,
     records,
-    hosts,
+    hostsSeenBy,
     suspect: (release, by, reason) => shelf.suspect(release, by, reason),
     log,
   });
+
+  const keeping = new Keeping({
+    copies,
+    copyRecords,
+    records,
+    policy: async () => (await fleetFile.read()).backups,
+    needed: () => neededBackups(runs, plans, () => records.allPending()),
+    now,
+    log,
+  });
+  const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
   const server = makeServer({
     log,
@@ -141,6 +181,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     controller,
     planning,
     rollbacks,
+    restores,
     errands,
     gateway,
     presence,
@@ -150,6 +191,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     agents,
     artifacts,
     shelf,
+    copies,
     fleet: () => fleetFile.read(),
     groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,
@@ -157,10 +199,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
 
   await server.listen({ host: config.listen.host, port: config.listen.port });
+  const door = doorPlate === null ? null : await openTlsDoor(server, doorPlate);
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
+  keeping.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
@@ -168,13 +212,16 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     clearInterval(saving);
     rollbacks.stop();
     await controller.stop();
+    await keeping.stop();
     await gateway.close();
+    await door?.close();
     await server.close();
     await saveSights(presence, agents, log);
     await store.close();
   };
   return {
     address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    tlsAddress: door?.address ?? null,
     stop() {
       stopping ??= stop();
       return stopping;

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { errorInfo } from "@belay/shared";
+import { readFileSync, writeSync } from "node:fs";
+import { errorInfo, openNotices } from "@belay/shared";
 import { Command } from "commander";
 import { pino } from "pino";
 import { readConfig } from "./config.js";
@@ -21,9 +21,21 @@ const program = new Command("belayd")
     const config = await readConfig(options.config);
     const log = pino({ level: config.logLevel, base: {} }, pino.destination({ dest: 2, sync: true }));
     const daemon = await startDaemon(config, log, Date.now, version);
-    log.info({ address: daemon.address, version }, "belayd is up");
+    log.info({ address: daemon.address, tlsAddress: daemon.tlsAddress, version }, "belayd is up");
+    const notices = openNotices({
+      env: process.env,
+      write: writeSync,
+      every: (ms, fire) => {
+        const handle = setInterval(fire, ms);
+        return () => clearInterval(handle);
+      },
+      // That its event loop turns is all there is to say: what a hung disk holds up, runs and requests show.
+      alive: async () => {},
+    });
+    notices.ready();
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.once(signal, () => {
+        notices.stopping();
         log.info({ signal }, "stopping; runs stay where they are and go on at the next start");
         daemon.stop().then(
           () => process.exit(0),

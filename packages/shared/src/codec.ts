@@ -3,6 +3,8 @@ import { Compile, type Validator } from "typebox/compile";
 import { BelayError } from "./error.js";
 import { AgentMessage, ControllerMessage, MAX_FRAME_BYTES } from "./message.js";
 import { Op } from "./op.js";
+import { PROTOCOL } from "./protocol.js";
+import { schemaAt, valueAt } from "./since.js";
 
 /** Turns unknown input into a typed value, or throws a BelayError that names the field. The only way in from outside. */
 export type Decoder<T> = (input: unknown) => T;
@@ -49,21 +51,72 @@ export function taggedDecoder<S extends TUnion<TObject[]>>(
 }
 
 export const decodeOp: Decoder<Op> = taggedDecoder(Op, "kind", "op", "op-malformed");
-const agentMessage = taggedDecoder(AgentMessage, "type", "agent message", "message-malformed");
-const controllerMessage = taggedDecoder(ControllerMessage, "type", "controller message", "message-malformed");
 
-/** Decodes one text frame from an agent. Throws `message-malformed` or `message-too-large`. */
-export function decodeAgentMessage(frame: string): AgentMessage {
-  return agentMessage(parseFrame(frame));
+/** Everything that goes over the wire, as one version of the protocol has it. */
+interface Codec {
+  agent: Decoder<AgentMessage>;
+  controller: Decoder<ControllerMessage>;
+  op: Decoder<Op>;
 }
 
-/** Decodes one text frame from the controller. Throws `message-malformed` or `message-too-large`. */
-export function decodeControllerMessage(frame: string): ControllerMessage {
-  return controllerMessage(parseFrame(frame));
+const codecs = new Map<number, Codec>();
+
+function codecOf(protocol: number): Codec {
+  const known = codecs.get(protocol);
+  if (known !== undefined) return known;
+  const codec: Codec = {
+    agent: taggedDecoder(schemaAt(AgentMessage, protocol), "type", "agent message", "message-malformed"),
+    controller: taggedDecoder(schemaAt(ControllerMessage, protocol), "type", "controller message", "message-malformed"),
+    op: taggedDecoder(schemaAt(Op, protocol), "kind", "op", "op-malformed"),
+  };
+  codecs.set(protocol, codec);
+  return codec;
 }
 
-export function encode(message: AgentMessage | ControllerMessage): string {
-  return JSON.stringify(message);
+/**
+ * Decodes one text frame from an agent, strictly as the agreed version of the protocol has it: whoever agreed on an older
+ * one must not send what came later. Throws `message-malformed` or `message-too-large`.
+ */
+export function decodeAgentMessage(frame: string, protocol: number = PROTOCOL.newest): AgentMessage {
+  return codecOf(protocol).agent(parseFrame(frame));
+}
+
+/** Decodes one text frame from the controller, as `decodeAgentMessage` does. */
+export function decodeControllerMessage(frame: string, protocol: number = PROTOCOL.newest): ControllerMessage {
+  return codecOf(protocol).controller(parseFrame(frame));
+}
+
+/**
+ * A message as the agreed version of the protocol says it. What an older peer does right without is left out; throws
+ * `beyond-protocol` where something else came later, because half of a message must not be taken for the whole.
+ */
+export function encode(message: AgentMessage | ControllerMessage, protocol: number = PROTOCOL.newest): string {
+  if (protocol === PROTOCOL.newest) return JSON.stringify(message);
+  const isOfAgent = AgentMessage.anyOf.some(({ properties }) => properties.type.const === message.type);
+  const { agent, controller } = codecOf(protocol);
+  const said = valueAt(isOfAgent ? AgentMessage : ControllerMessage, message, protocol);
+  return JSON.stringify(within(isOfAgent ? agent : controller, said, message.type, protocol));
+}
+
+/** Throws `beyond-protocol` if an op can't be put to an agent that speaks this version of the protocol. */
+export function mustBeSayable(op: Op, protocol: number): void {
+  if (protocol !== PROTOCOL.newest) within(codecOf(protocol).op, valueAt(Op, op, protocol), op.kind, protocol);
+}
+
+function within(decode: Decoder<unknown>, said: unknown, what: string, protocol: number): unknown {
+  try {
+    return decode(said);
+  } catch (cause) {
+    throw new BelayError(
+      "beyond-protocol",
+      `protocol ${protocol} can't say this ${what}: ${(cause as Error).message}`,
+      {
+        hint: "Upgrade the older of the two.",
+        context: { protocol },
+        cause,
+      },
+    );
+  }
 }
 
 function parseFrame(frame: string): unknown {

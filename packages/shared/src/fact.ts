@@ -1,5 +1,6 @@
 import Type, { type Static } from "typebox";
 import { HostName } from "./ids.js";
+import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 1, maximum: 86_400_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
@@ -23,6 +24,8 @@ export const VersionProbe = Type.Union([
   ),
   /** The version directory that /proc/<main pid>/exe was started from: true even after the link has moved on. */
   Type.Object({ kind: Type.Literal("process-exe") }, { additionalProperties: false }),
+  /** The agent itself, which knows its own. */
+  Type.Object({ kind: Type.Literal("agent") }, { additionalProperties: false, since: 2 }),
 ]);
 export type VersionProbe = Static<typeof VersionProbe>;
 
@@ -71,6 +74,27 @@ export const Check = Type.Union([
 ]);
 export type Check = Static<typeof Check>;
 
+/** A path inside a folder, or nothing: no `..`, no `/` at either end. */
+export const Below = Type.String({
+  pattern: "^$|^(?!\\.\\.?(/|$))[^/\\0]+(/(?!\\.\\.?(/|$))[^/\\0]+)*$",
+  maxLength: 256,
+});
+
+/**
+ * The names by which programs are started: `<dir>/<program>`. Once Belay has adopted a host they are symbolic links to
+ * `<link>/<below>/<program>`, so that the one link decides for all of them; before, they are plain files, or links straight
+ * into a version's folder.
+ */
+export const Entry = Type.Object(
+  {
+    dir: Path,
+    programs: Type.Array(Type.String({ pattern: "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$" }), { minItems: 1, maxItems: 16 }),
+    below: Below,
+  },
+  { additionalProperties: false },
+);
+export type Entry = Static<typeof Entry>;
+
 /**
  * What an agent must look at to describe its host. It comes from the product profile, because the agent knows no
  * product. `link` is the one symbolic link whose target (`<versionsDir>/<version>`) says what is installed.
@@ -80,6 +104,8 @@ export const FactProbe = Type.Object(
     service: ServiceName,
     versionsDir: Path,
     link: Path,
+    /** Absent: the service is started through `link` itself. An older agent looks there, and sees less. */
+    entry: Type.Optional(marked(Entry, { since: 2, spare: true })),
     version: Type.Array(VersionProbe, { maxItems: 8 }),
     checks: Type.Array(Check, { maxItems: 32 }),
     disks: Type.Array(Path, { maxItems: 16 }),
@@ -127,7 +153,7 @@ export const HostFacts = Type.Object(
     arch: Type.String({ maxLength: 32 }),
     edition: Type.String({ maxLength: 32 }),
     fips: Type.Boolean(),
-    /** The version the link leads to; null: no link, or it leads nowhere. */
+    /** The version the link leads to; without a link, what the entry's programs say; null: nothing, or they disagree. */
     installed: Type.Union([Type.String({ maxLength: 64 }), Type.Null()]),
     /** The version the live process itself reports (I8); null: nothing runs, or it does not say. */
     running: Type.Union([Type.String({ maxLength: 64 }), Type.Null()]),

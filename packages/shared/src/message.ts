@@ -9,9 +9,9 @@ const closed = { additionalProperties: false } as const;
 
 /**
  * What travels over an agent's WebSocket, as JSON text frames, one message a frame.
- * Order of a connection: hello -> welcome -> any of the rest, or refused -> close.
+ * Order of a connection: hello -> welcome -> any of the rest, or refused -> close. Which version of the protocol they
+ * speak is agreed on before, in the WebSocket's own handshake (see protocol.ts); hello and welcome repeat it.
  */
-export const PROTOCOL_VERSION = 1;
 /** Larger frames close the connection (1009). A step or an outcome is a few KiB; facts stay below 64 KiB. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
@@ -22,6 +22,7 @@ export const MAX_FRAME_BYTES = 1024 * 1024;
 export const Hello = Type.Object(
   {
     type: Type.Literal("hello"),
+    /** The agreed version. */
     protocol: Type.Integer({ minimum: 1 }),
     host: HostName,
     agentVersion: Type.String({ maxLength: 64 }),

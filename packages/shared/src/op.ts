@@ -1,10 +1,13 @@
 import Type, { type Static } from "typebox";
-import { Check, FactProbe, VersionProbe } from "./fact.js";
+import { Below, Check, Entry, FactProbe, VersionProbe } from "./fact.js";
 import { Sha256, Version } from "./ids.js";
+import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 0, maximum: 172_800_000 });
 const Path = Type.String({ pattern: "^/", maxLength: 4096 });
 const Name = Type.String({ pattern: "^[A-Za-z0-9@_.:-]{1,256}$" });
+/** Ten years: beyond that, say nothing about age. */
+const MAX_AGE_MS = 3650 * 24 * 3_600_000;
 const closed = { additionalProperties: false } as const;
 
 /**
@@ -18,28 +21,6 @@ export const FactsOp = Type.Object({ kind: Type.Literal("facts"), probe: FactPro
 
 /** Goes through journal and wire and does nothing: for benchmarks and for trying a connection out. */
 export const NoopOp = Type.Object({ kind: Type.Literal("noop") }, closed);
-
-/**
- * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
- * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
- */
-export const PreflightOp = Type.Object(
-  {
-    kind: Type.Literal("preflight"),
-    probe: FactProbe,
-    /** Installed version that the plan assumed; null: any. */
-    expect: Type.Union([Version, Type.Null()]),
-    needs: Type.Array(
-      Type.Object({ path: Path, bytes: Type.Number({ minimum: 0 }), inodes: Type.Integer({ minimum: 0 }) }, closed),
-      {
-        maxItems: 16,
-      },
-    ),
-    /** False for hosts whose service may rightly be down (shrunk auth, a rollback out of trouble). */
-    healthy: Type.Boolean(),
-  },
-  closed,
-);
 
 /**
  * Downloads an artifact from belayd (resuming where it was cut), checks size and SHA-256 while it streams, unpacks it
@@ -58,36 +39,123 @@ export const FetchOp = Type.Object(
     /** Leading path components to drop while unpacking (`teleport/` is one). */
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
+    /** Bytes that download and unpacked files are expected to take together: looked for before the first byte. */
+    roomBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
+    below: Type.Optional(marked(Below, { since: 2, default: "" })),
   },
   closed,
 );
 
 /**
  * One thing to keep. `optional`: its absence is not an error. `sqlite` is copied online and consistently, never with cp.
- * `command` names an entry of the host's agent.yaml that writes the backup to the path given as its last argument.
+ * `backend` names a state backend of the host's agent.yaml (etcd, PostgreSQL, or the owner's own programs): where it is
+ * and by which secrets it is reached never travels. `command` names an entry of the host's agent.yaml that writes the
+ * backup to the path given as its last argument.
  */
 export const BackupItem = Type.Union([
   Type.Object({ kind: Type.Literal("file"), path: Path, optional: Type.Boolean() }, closed),
   Type.Object({ kind: Type.Literal("sqlite"), path: Path, optional: Type.Boolean() }, closed),
+  Type.Object({ kind: Type.Literal("backend"), backend: Name }, { ...closed, since: 2 }),
   Type.Object({ kind: Type.Literal("command"), command: Name, restore: Name }, closed),
 ]);
 export type BackupItem = Static<typeof BackupItem>;
+
+/**
+ * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
+ * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
+ */
+export const PreflightOp = Type.Object(
+  {
+    kind: Type.Literal("preflight"),
+    probe: FactProbe,
+    /** Installed version that the plan assumed; null: any. */
+    expect: Type.Union([Version, Type.Null()]),
+    needs: Type.Array(
+      Type.Object(
+        {
+          path: Path,
+          bytes: Type.Number({ minimum: 0 }),
+          inodes: Type.Integer({ minimum: 0 }),
+          /** What will be copied to `path`: the agent measures it and adds that. */
+          copies: Type.Optional(Type.Array(BackupItem, { maxItems: 64 })),
+        },
+        closed,
+      ),
+      { maxItems: 16 },
+    ),
+    /** False for hosts whose service may rightly be down (shrunk auth, a rollback out of trouble). */
+    healthy: Type.Boolean(),
+  },
+  closed,
+);
+
+/** A public key that age encrypts to: its own, or an SSH key. */
+const AgeRecipient = Type.String({ pattern: "^(age1[0-9a-z]{10,200}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]{16,2000})$" });
+
+/** How long copies are kept where they are kept. Advice to whoever holds them: the agent deletes none. */
+export const BackupKeep = Type.Object(
+  {
+    count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    maxAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS })),
+  },
+  { ...closed, since: 2, spare: true },
+);
+export type BackupKeep = Static<typeof BackupKeep>;
+
+/** That a backup leaves its host. With recipients it leaves encrypted to them, else as it is. */
+export const BackupCopySpec = Type.Object(
+  { to: Type.Literal("belayd"), recipients: Type.Array(AgeRecipient, { maxItems: 16 }) },
+  { ...closed, since: 2 },
+);
+export type BackupCopySpec = Static<typeof BackupCopySpec>;
 
 /**
  * A backup: where it goes and what it holds. The folder `<dir>/<id>` appears only when whole: a manifest (item, source
  * path, size, SHA-256, owner, mode) beside the items.
  */
 export const BackupSpec = Type.Object(
-  { id: Name, dir: Path, items: Type.Array(BackupItem, { maxItems: 64 }), version: Type.Union([Version, Type.Null()]) },
+  {
+    id: Name,
+    dir: Path,
+    items: Type.Array(BackupItem, { maxItems: 64 }),
+    version: Type.Union([Version, Type.Null()]),
+    copy: Type.Optional(BackupCopySpec),
+    keep: Type.Optional(BackupKeep),
+  },
   closed,
 );
 export type BackupSpec = Static<typeof BackupSpec>;
 
-/** Makes a backup while the service runs. Result: BackupResult. A whole backup of this id already there: `changed: false`. */
-export const BackupOp = Type.Object({ kind: Type.Literal("backup"), spec: BackupSpec }, closed);
+/**
+ * Makes a backup while the service runs; with `copy`, also sends it away and reads that back (I4). Result: BackupResult. A
+ * whole backup of this id already there: `changed: false`.
+ */
+export const BackupOp = Type.Object(
+  {
+    kind: Type.Literal("backup"),
+    spec: BackupSpec,
+    /** For the host's own hooks; absent: none is run. */
+    hooks: Type.Optional(Type.Object({ service: Name, timeoutMs: Millis }, closed)),
+  },
+  closed,
+);
 
-/** Reads a backup back: every digest, and the integrity of every database (I4). Result: BackupResult. */
-export const VerifyBackupOp = Type.Object({ kind: Type.Literal("verify-backup"), id: Name, dir: Path }, closed);
+/** One archive of a backup's folder, as belayd holds it: what it must be when it comes back. */
+export const StoredCopy = Type.Object(
+  { sha256: Sha256, bytes: Type.Integer({ minimum: 1 }), encrypted: Type.Boolean() },
+  { ...closed, since: 2 },
+);
+export type StoredCopy = Static<typeof StoredCopy>;
+
+/**
+ * Reads a backup back: every digest, and the integrity of every database (I4). With `copy`, reads that back instead, from
+ * belayd, and leaves what is on the host alone. Result: BackupResult.
+ */
+export const VerifyBackupOp = Type.Object(
+  { kind: Type.Literal("verify-backup"), id: Name, dir: Path, copy: Type.Optional(StoredCopy) },
+  closed,
+);
 
 export const BackupResult = Type.Object(
   {
@@ -100,6 +168,21 @@ export const BackupResult = Type.Object(
     takenAt: Type.Integer(),
     version: Type.Union([Version, Type.Null()]),
     verified: Type.Boolean(),
+    /** Copies that left the host and were read back from where they are. */
+    copies: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            to: Type.Literal("belayd"),
+            sha256: Sha256,
+            bytes: Type.Integer({ minimum: 1 }),
+            encrypted: Type.Boolean(),
+          },
+          closed,
+        ),
+        { maxItems: 4, since: 2, spare: true },
+      ),
+    ),
   },
   closed,
 );
@@ -118,6 +201,11 @@ export const SwapOp = Type.Object(
     service: Name,
     versionsDir: Path,
     link: Path,
+    /**
+     * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
+     * version's folder and links; when that swap is undone they are put back as they were.
+     */
+    entry: Type.Optional(marked(Entry, { since: 2 })),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -132,10 +220,24 @@ export const SwapOp = Type.Object(
     stopTimeoutMs: Millis,
     snapshot: Type.Union([BackupSpec, Type.Null()]),
     revertTo: Type.Union([Type.Literal("running"), Type.Literal("stopped")]),
+    /** How long each of the host's own hooks may take; absent: none is run. */
+    hookTimeoutMs: Type.Optional(Millis),
   },
   closed,
 );
 export type SwapOp = Static<typeof SwapOp>;
+
+/** One executable of a host's own hook, and what it said. */
+export const HookRun = Type.Object(
+  {
+    hook: Type.String({ maxLength: 300 }),
+    /** Null: a signal ended it. */
+    exit: Type.Union([Type.Integer(), Type.Null()]),
+    output: Type.String(),
+  },
+  closed,
+);
+export type HookRun = Static<typeof HookRun>;
 
 export const SwapResult = Type.Object(
   {
@@ -146,6 +248,7 @@ export const SwapResult = Type.Object(
     /** From the first touch of the service to the first moment it was healthy again, milliseconds. */
     downMs: Type.Number({ minimum: 0 }),
     snapshot: Type.Union([BackupResult, Type.Null()]),
+    hooks: Type.Optional(Type.Array(HookRun)),
   },
   closed,
 );
@@ -178,10 +281,19 @@ export const HealthOp = Type.Object(
   closed,
 );
 
-/** Puts a verified backup back in place. The service must be stopped, else `service-running`. */
-export const RestoreOp = Type.Object({ kind: Type.Literal("restore"), id: Name, dir: Path, service: Name }, closed);
+/**
+ * Puts a verified backup back in place. The service must be stopped, else `service-running`. With `copy`, a backup that
+ * the host no longer has, or that is damaged there, is brought back from belayd first.
+ */
+export const RestoreOp = Type.Object(
+  { kind: Type.Literal("restore"), id: Name, dir: Path, service: Name, copy: Type.Optional(StoredCopy) },
+  closed,
+);
 
-/** Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups. */
+/**
+ * Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups: what is
+ * beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back whole.
+ */
 export const PruneOp = Type.Object(
   {
     kind: Type.Literal("prune"),
@@ -190,9 +302,38 @@ export const PruneOp = Type.Object(
     keep: Type.Array(Version, { maxItems: 64 }),
     backupsDir: Path,
     keepBackups: Type.Integer({ minimum: 1 }),
+    /** An older agent keeps more. */
+    maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
   },
   closed,
 );
+
+/**
+ * The agent's own upgrade, as one local transaction: `from` is what the link leads to and what runs (else `drift`), the
+ * target's folder is checked against its manifest. The old version stays ready to take over again before the link is
+ * switched; then this process ends, and whoever supervises the agent starts the new one. The new one itself ends the step:
+ * done {AgentUpgradeResult} when it has been welcomed and stayed connected for `settleMs` (I8). Where that hasn't happened
+ * `returnMs` after the switch, or it ends by itself, the old version returns, whatever became of the new one: reverted.
+ */
+export const UpgradeAgentOp = Type.Object(
+  {
+    kind: Type.Literal("upgrade-agent"),
+    versionsDir: Path,
+    link: Path,
+    from: Version,
+    to: Version,
+    /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
+    sha256: Type.Union([Sha256, Type.Null()]),
+    settleMs: Millis,
+    returnMs: Type.Integer({ minimum: 5_000, maximum: 45_000 }),
+  },
+  { ...closed, since: 2 },
+);
+export type UpgradeAgentOp = Static<typeof UpgradeAgentOp>;
+
+/** What the new version says of itself. */
+export const AgentUpgradeResult = Type.Object({ from: Version, to: Version, running: Version }, closed);
+export type AgentUpgradeResult = Static<typeof AgentUpgradeResult>;
 
 export const Op = Type.Union([
   FactsOp,
@@ -207,6 +348,7 @@ export const Op = Type.Union([
   HealthOp,
   RestoreOp,
   PruneOp,
+  UpgradeAgentOp,
 ]);
 export type Op = Static<typeof Op>;
 export type OpKind = Op["kind"];

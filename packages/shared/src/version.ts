@@ -20,6 +20,13 @@ export function compareVersions(a: string, b: string): number {
   return semver.compare(a, b);
 }
 
+/** How many minor versions lie between two; Infinity between majors, where minors say nothing, and for what is no version. */
+export function minorsApart(a: string, b: string): number {
+  const [one, other] = [semver.parse(a), semver.parse(b)];
+  if (one === null || other === null || one.major !== other.major) return Number.POSITIVE_INFINITY;
+  return Math.abs(one.minor - other.minor);
+}
+
 export function isOlder(a: string, b: string): boolean {
   return semver.lt(a, b);
 }

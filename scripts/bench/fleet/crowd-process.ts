@@ -22,6 +22,10 @@ import type { Answer, Order, Start } from "./talk.js";
 /** Dials at once: what waits for its welcome has a limit at belayd, as it should. */
 const TOGETHER = 50;
 
+async function startsNothing(): Promise<never> {
+  throw new BelayError("command-not-started", "these hosts start nothing");
+}
+
 const nothingRuns: Exec = {
   run: async () => ({
     code: 0,
@@ -29,9 +33,10 @@ const nothingRuns: Exec = {
     stdout: "LoadState=loaded\nActiveState=inactive\nMainPID=0\nNRestarts=0\n",
     stderr: "",
   }),
-  launch: async () => {
-    throw new BelayError("command-not-started", "these hosts start nothing");
+  async *filter() {
+    yield await startsNothing();
   },
+  launch: startsNothing,
 };
 const unreachable = async () => {
   throw new BelayError("http-unreachable", "there is nobody");
@@ -56,19 +61,27 @@ async function startOne(controller: string, dir: string, host: string, token: st
   const stateDir = join(dir, host);
   await mkdir(stateDir, { recursive: true });
   return startAgent({
+    leave: () => {},
     config: {
+      file: join(stateDir, "agent.yaml"),
+      self: null,
       controller,
+      caFile: null,
       host,
       tokenFile: join(stateDir, "token"),
       stateDir,
       services: new Map([["teleport", { manager: "systemd", unit: "teleport.service" }]]),
       directories: [dir],
       commands: new Map(),
+      backends: new Map(),
+      identityFile: null,
+      hooksDir: "/etc/belay/hooks.d",
     },
     token,
+    ca: null,
     clock: systemClock,
     random: Math.random,
-    dial: overheard(webSocketDial(controller, token)),
+    dial: overheard(webSocketDial({ base: controller, token, ca: null })),
     http: nobodyAnswers,
     exec: nothingRuns,
     log: silentLogger,

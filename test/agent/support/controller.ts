@@ -8,6 +8,7 @@ import {
   type Hello,
   type Op,
   type Outcome,
+  PROTOCOL,
   type StepOutcome,
 } from "@belay/shared";
 import { type WebSocket, WebSocketServer } from "ws";
@@ -23,8 +24,16 @@ export class FakeController {
   readonly told: AgentMessage[] = [];
   readonly authorizations: (string | undefined)[] = [];
   readonly closes: { code: number; reason: string }[] = [];
+  /** The version it speaks; a controller of protocol 1 answers as its WebSocket library does, with the first one offered. */
+  protocol: number = PROTOCOL.newest;
+  /** Answers no dial, until it is open again. */
+  closedDoor = false;
+  /** Dials that met a closed door. */
+  knocks = 0;
   probe: FactProbe | null = null;
   ack = true;
+  /** How long a test waits for anything. */
+  patienceMs = 30_000;
   pingEveryMs = 1000;
   factsEveryMs = 60_000;
   /** What is said to a hello, instead of a welcome. */
@@ -39,7 +48,16 @@ export class FakeController {
 
   private constructor(http: Server) {
     this.#http = http;
-    this.#ws = new WebSocketServer({ server: http, path: "/v1/agent" });
+    this.#ws = new WebSocketServer({
+      server: http,
+      path: "/v1/agent",
+      handleProtocols: (offered) => this.#choose(offered),
+      verifyClient: (_info, answer) => {
+        if (this.closedDoor) this.knocks += 1;
+        answer(!this.closedDoor, 503);
+        this.#tick();
+      },
+    });
     this.#ws.on("connection", (socket, request) => this.#connected(socket, request));
     http.on("request", (request, response) => {
       this.authorizations.push(request.headers.authorization);
@@ -102,7 +120,7 @@ export class FakeController {
       const limit = setTimeout(() => {
         this.#waiting.delete(tick);
         reject(new Error(`the agent never did it; it told: ${JSON.stringify(this.told.slice(-5))}`));
-      }, 30_000);
+      }, this.patienceMs);
       const tick = () => {
         const found = look();
         if (found === undefined || found === false) return;
@@ -130,7 +148,7 @@ export class FakeController {
       this.#tick();
     });
     socket.on("message", (data) => {
-      const message = decodeAgentMessage(data.toString());
+      const message = decodeAgentMessage(data.toString(), this.protocol);
       this.told.push(message);
       if (message.type === "hello") this.#greet(socket, message);
       if (message.type === "outcome" && this.ack) socket.send(JSON.stringify({ type: "ack", step: message.step }));
@@ -138,13 +156,25 @@ export class FakeController {
     });
   }
 
+  /** With nothing in common an agent is let in at its own version, to be told so, as belayd does. */
+  #choose(offered: Set<string>): string {
+    const wanted = `belay.${this.protocol}`;
+    return offered.has(wanted) ? wanted : ([...offered][0] ?? wanted);
+  }
+
   #greet(socket: WebSocket, hello: Hello): void {
+    if (hello.protocol !== this.protocol) {
+      const error = { code: "protocol-unsupported", message: `not ${hello.protocol}, but ${this.protocol}` };
+      socket.send(JSON.stringify({ type: "refused", error, retry: true }));
+      socket.close(4406);
+      return;
+    }
     if (this.greeting !== null) {
       this.greeting(socket, hello);
       return;
     }
     const { pingEveryMs, factsEveryMs, probe } = this;
-    socket.send(JSON.stringify({ type: "welcome", protocol: 1, pingEveryMs, factsEveryMs, probe }));
+    socket.send(JSON.stringify({ type: "welcome", protocol: hello.protocol, pingEveryMs, factsEveryMs, probe }));
     this.socket = socket;
   }
 

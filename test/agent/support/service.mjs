@@ -10,7 +10,17 @@ import { fileURLToPath } from "node:url";
 
 const home = process.env.HOME_DIR;
 const here = dirname(fileURLToPath(import.meta.url));
-const { version, mode = "ok", ms = 0, reports = version } = JSON.parse(readFileSync(join(here, "VERSION"), "utf8"));
+const {
+  version,
+  mode = "ok",
+  ms = 0,
+  drainMs = 300,
+  reports = version,
+} = JSON.parse(readFileSync(join(here, "VERSION"), "utf8"));
+if (process.argv[2] === "version") {
+  process.stdout.write(`Svc v${version} go1.16.2\n`);
+  process.exit(0);
+}
 appendFileSync(join(home, "starts"), `${version} ${process.pid}\n`);
 if (mode === "crash") process.exit(1);
 writeFileSync(join(home, "data"), `written by ${version}`);
@@ -37,5 +47,5 @@ process.on("SIGHUP", () => {
   spawn(process.argv[1], [], { stdio: "ignore", detached: true }).unref();
   server.close();
   server.closeAllConnections();
-  setTimeout(() => process.exit(0), 300);
+  setTimeout(() => process.exit(0), drainMs);
 });

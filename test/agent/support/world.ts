@@ -42,23 +42,31 @@ type Cleaner = { teardown: (work: () => Promise<void>) => void };
 
 /** One host with a folder, a service, versions and a controller of its own; gone with its test. */
 export class World {
-  readonly dir = mkdtempSync(join(tmpdir(), "belay-agent-"));
-  readonly versionsDir = join(this.dir, "versions");
-  readonly link = join(this.dir, "current");
-  readonly home = join(this.dir, "home");
-  readonly stateDir = join(this.dir, "state");
-  readonly configFile = join(this.dir, "agent.yaml");
+  readonly dir: string;
+  readonly versionsDir: string;
+  readonly link: string;
+  readonly home: string;
+  readonly stateDir: string;
+  readonly configFile: string;
   readonly controller: FakeController;
   readonly port: number;
   restartDelayMs = 150;
   commands = "{}";
+  /** More lines of agent.yaml. */
+  more = "";
   initially = "stopped";
   agent: Agent | null = null;
-  readonly #children: ChildProcess[] = [];
+  protected readonly children: ChildProcess[] = [];
 
-  private constructor(controller: FakeController, port: number) {
+  protected constructor(controller: FakeController, port: number, below: string = tmpdir()) {
     this.controller = controller;
     this.port = port;
+    this.dir = mkdtempSync(join(below, "belay-agent-"));
+    this.versionsDir = join(this.dir, "versions");
+    this.link = join(this.dir, "current");
+    this.home = join(this.dir, "home");
+    this.stateDir = join(this.dir, "state");
+    this.configFile = join(this.dir, "agent.yaml");
     for (const dir of [this.versionsDir, this.home]) mkdirSync(dir, { recursive: true });
     writeFileSync(join(this.dir, "token"), `${TOKEN}\n`, { mode: 0o600 });
   }
@@ -66,7 +74,7 @@ export class World {
   static async make(t: Cleaner): Promise<World> {
     const world = new World(await FakeController.listen(), await freePort());
     world.controller.probe = world.probe();
-    t.teardown(() => world.#end());
+    t.teardown(() => world.end());
     return world;
   }
 
@@ -113,8 +121,10 @@ export class World {
 host: host-1
 tokenFile: ${join(this.dir, "token")}
 stateDir: ${this.stateDir}
+hooksDir: ${join(this.dir, "hooks.d")}
 directories: [${this.dir}]
 commands: ${this.commands}
+${this.more}
 services:
   svc:
     manager: process
@@ -131,10 +141,12 @@ services:
     const config = parseConfig(this.config(), this.configFile);
     this.agent = await startAgent({
       config,
+      leave: () => {},
       token: TOKEN,
+      ca: null,
       clock: systemClock,
       random: () => 0.5,
-      dial: webSocketDial(config.controller, TOKEN),
+      dial: webSocketDial({ base: config.controller, token: TOKEN, ca: null }),
       http: systemHttp,
       exec: systemExec,
       log: silentLogger,
@@ -164,7 +176,7 @@ services:
         env: { ...process.env, ...env },
       },
     );
-    this.#children.push(child);
+    this.children.push(child);
     return child;
   }
 
@@ -246,9 +258,9 @@ services:
       });
   }
 
-  async #end(): Promise<void> {
+  protected async end(): Promise<void> {
     await this.stop();
-    for (const child of this.#children) {
+    for (const child of this.children) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       child.kill("SIGKILL");
       await once(child, "exit");
@@ -262,7 +274,7 @@ services:
   }
 }
 
-function layOut(dir: string, version: string, mode: Mode, more: object): void {
+export function layOut(dir: string, version: string, mode: Mode, more: object): void {
   mkdirSync(dir, { recursive: true });
   cpSync(SERVICE, join(dir, "svc"));
   chmodSync(join(dir, "svc"), 0o755);
@@ -282,7 +294,7 @@ function serveRange(bytes: Buffer, range: string | undefined, response: import("
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };

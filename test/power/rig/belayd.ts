@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import type { Dial, Http } from "@belay/agent";
-import { decodeAgentMessage, type Op, type Outcome } from "@belay/shared";
+import { decodeAgentMessage, type Op, type Outcome, PROTOCOL } from "@belay/shared";
 import type { Release } from "./releases.js";
 import type { RigService } from "./service.js";
 
@@ -42,7 +42,7 @@ export class RigBelayd {
       setImmediate(() => events.closed({ kind: "closed", code: 1000, reason: "" }));
     };
     const say = (frame: object) => setImmediate(() => over || events.text(JSON.stringify(frame)));
-    setImmediate(() => over || events.opened());
+    setImmediate(() => over || events.opened(`belay.${PROTOCOL.newest}`));
     return {
       send: (frame) => {
         if (!this.deaf) this.#heard(frame, say);

@@ -132,6 +132,7 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     this.#agent = await startAgent({
       config,
       token: "",
+      ca: null,
       clock,
       random: this.#random,
       dial: this.belayd.dial,
@@ -141,6 +142,7 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
       machine: { os: "linux", arch: "x64" },
       journalDisk: disk,
       env: {},
+      leave: () => this.#complain("the agent wants to leave"),
       openServices: async () => new Map([["svc", this.#service]]),
     });
     this.#journal.opened();

@@ -32,8 +32,8 @@ export class RigService implements Service {
   }
 
   async status(): Promise<ServiceStatus> {
-    if (this.running === null) return { state: "stopped", pid: null, restarts: 0 };
-    return { state: "running", pid: this.#pid, restarts: 0 };
+    if (this.running === null) return { state: "stopped", pid: null, restarts: 0, ailments: [] };
+    return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
   async start(): Promise<void> {

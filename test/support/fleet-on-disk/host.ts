@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Role } from "@belay/shared";
-import type { HostOnDisk } from "./layout.js";
+import type { HostOnDisk, StateServer } from "./layout.js";
 
 /** Ports of one host; null where it needs none. */
 export interface Addresses {
@@ -14,11 +14,15 @@ export interface Place {
   readonly fleetDir: string;
   readonly cluster: string;
   readonly backendDir: string;
+  readonly state: StateServer | null;
 }
+
+/** What agent.yaml calls the state of a cluster that a server keeps, and fleet.yaml by `backendName`. */
+export const STATE = "teleport-state";
 
 /** A host with all its paths and addresses, which follow from its name, its place and its ports. Writes nothing. */
 export function describeHost(
-  { fleetDir, cluster, backendDir }: Place,
+  { fleetDir, cluster, backendDir, state }: Place,
   { name, roles, token }: { readonly name: string; readonly roles: readonly Role[]; readonly token: string },
   { diag, proxy }: Addresses,
 ): HostOnDisk {
@@ -31,7 +35,8 @@ export function describeHost(
   const stateDir = join(dir, "var", "lib", "belay-agent");
   const pidFile = join(dir, "run", "teleport.pid");
   const urls = { diag: `http://127.0.0.1:${diag}`, proxy: proxy === null ? null : `http://127.0.0.1:${proxy}` };
-  const backend = roles.includes("auth") ? join(backendDir, "sqlite.db") : null;
+  const kept = roles.includes("auth") ? state : null;
+  const backend = roles.includes("auth") && state === null ? join(backendDir, "sqlite.db") : null;
   const program = join(install, "current", "teleport");
   return {
     name,
@@ -47,6 +52,7 @@ export function describeHost(
     backend,
     service: {
       argv: [program, "start", "--config", config, "--pid-file", pidFile, "--diag-addr", `127.0.0.1:${diag}`],
+      env: kept?.type === "postgresql" ? { PGPASSFILE: kept.passFile } : {},
       pidFile,
       logFile: join(dir, "var", "log", "teleport.log"),
       marker: join(stateDir, "teleport"),
@@ -59,9 +65,12 @@ export function describeHost(
     },
     vars: {
       install,
+      // Its service is started through the link itself.
+      binDir: "",
       config,
       data,
       ...(backend === null ? {} : { backend }),
+      ...(kept === null ? {} : { backendName: STATE }),
       diag: urls.diag,
       ...(urls.proxy === null ? {} : { proxy: urls.proxy }),
       backups: join(stateDir, "backups"),

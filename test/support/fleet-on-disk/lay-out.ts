@@ -40,11 +40,13 @@ export async function layOutFleet(options: LayOutOptions): Promise<Layout & { re
       auths: authAddresses(options.clusters, cluster.name, addresses),
       roots: cluster.trusts === undefined ? [] : authAddresses(options.clusters, cluster.trusts, addresses),
       backendDir: join(dir, "backends", cluster.name),
+      state: cluster.state ?? null,
     };
     await mkdir(surroundings.backendDir, { recursive: true });
     for (const { name, roles } of cluster.hosts) {
       const token = options.tokens?.[name] ?? randomBytes(24).toString("base64url");
-      const place = { fleetDir: dir, cluster: cluster.name, backendDir: surroundings.backendDir };
+      const { backendDir, state } = surroundings;
+      const place = { fleetDir: dir, cluster: cluster.name, backendDir, state };
       const host = describeHost(place, { name, roles, token }, addressOf(addresses, name));
       await installRelease(host.install, options.version, release);
       await writeConfigs(host, addressOf(addresses, name), surroundings, options.controllerUrl);
@@ -74,7 +76,7 @@ async function writeConfigs(
     [host.config, teleportYaml(host, addresses, surroundings), 0o600],
     [host.unit, unitFile(host), 0o644],
     [host.environment, "# Environment of the teleport service.\n", 0o644],
-    [host.agent.config, agentYaml(host, controllerUrl, surroundings.backendDir), 0o600],
+    [host.agent.config, agentYaml(host, controllerUrl, surroundings), 0o600],
     [host.agent.tokenFile, `${host.agent.token}\n`, 0o600],
   ]);
   const folders = [host.data, host.agent.stateDir, dirname(host.service.pidFile), dirname(host.service.logFile)];

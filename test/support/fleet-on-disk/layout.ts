@@ -1,11 +1,31 @@
 import type { Role } from "@belay/shared";
 
+/** A server that keeps a cluster's state, in place of a SQLite file. */
+export type StateServer =
+  | { readonly type: "etcd"; readonly endpoint: string; readonly prefix: string; readonly tls: PemFiles | null }
+  | {
+      readonly type: "postgresql";
+      readonly host: string;
+      readonly port: number;
+      readonly role: string;
+      readonly database: string;
+      readonly passFile: string;
+    };
+
+export interface PemFiles {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** A cluster as asked for. */
 export interface ClusterOnDisk {
   readonly name: string;
   /** The root cluster that it trusts. */
   readonly trusts?: string;
   readonly ha?: "shrink" | "rolling";
+  /** Left out: a SQLite file below the layout's folder. */
+  readonly state?: StateServer;
   readonly hosts: readonly { readonly name: string; readonly roles: readonly Role[] }[];
 }
 
@@ -35,10 +55,11 @@ export interface HostOnDisk {
   readonly diag: string;
   /** `/webapi/ping` below it; null: no proxy here. */
   readonly proxy: string | null;
-  /** The shared backend's file; null: no auth here. */
+  /** The shared backend's file; null: no auth here, or a server keeps its state. */
   readonly backend: string | null;
   readonly service: {
     readonly argv: readonly [string, ...string[]];
+    readonly env: Readonly<Record<string, string>>;
     readonly pidFile: string;
     readonly logFile: string;
     /** What the agent puts into BELAY_SERVICE of every process of this service, and finds them by. */

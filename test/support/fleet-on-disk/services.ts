@@ -28,7 +28,7 @@ export function startService(host: HostOnDisk, env: Readonly<Record<string, stri
   const child = spawn(...unhooked(host.service.argv), {
     detached: true,
     stdio: ["ignore", log, log],
-    env: { ...process.env, ...env, BELAY_SERVICE: host.service.marker },
+    env: { ...process.env, ...host.service.env, ...env, BELAY_SERVICE: host.service.marker },
   });
   // A program that isn't there shows as "nothing answers", like every other failure of a start.
   child.on("error", () => undefined);

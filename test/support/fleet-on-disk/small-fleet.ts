@@ -13,6 +13,7 @@ import {
   installRelease,
   type Layout,
   layOutFleet,
+  type StateServer,
   startService,
   stopEverything,
   stopServices,
@@ -90,12 +91,22 @@ export class SmallFleet {
 }
 
 /** One cluster with so many hosts of each role. */
-export function cluster(name: string, counts: Partial<Record<Role, number>>, trusts?: string): ClusterOnDisk {
+export function cluster(
+  name: string,
+  counts: Partial<Record<Role, number>>,
+  trusts?: string,
+  state?: StateServer,
+): ClusterOnDisk {
   const prefix = trusts === undefined ? "" : `${name}-`;
   const hosts = (["auth", "proxy", "node"] as const).flatMap((role) =>
     Array.from({ length: counts[role] ?? 0 }, (_, i) => ({ name: `${prefix}${role}-${i + 1}`, roles: [role] })),
   );
-  return trusts === undefined ? { name, hosts } : { name, trusts, hosts };
+  return {
+    name,
+    ...(trusts === undefined ? {} : { trusts }),
+    ...(state === undefined ? {} : { state }),
+    hosts,
+  };
 }
 
 /** Looks until `look` finds something (neither null nor false), and returns it. Throws after a long while. */

@@ -7,6 +7,8 @@ import type {
   PlanRequest,
   Recap,
   ReleaseView,
+  RestoreAnswer,
+  RestoreRequest,
   RollbackAnswer,
   RollbackRequest,
   RunView,
@@ -91,6 +93,15 @@ export class Api {
   /** Asks the host to read a backup back. */
   verifyBackup(host: string, backup: string): Promise<BackupView> {
     return this.#call("POST", `/v1/backups/${host}/${backup}/verify`);
+  }
+
+  /** The same of the copy that left the host. */
+  verifyCopy(host: string, backup: string): Promise<BackupView> {
+    return this.#call("POST", `/v1/backups/${host}/${backup}/verify?copy=1`);
+  }
+
+  restore(host: string, backup: string, more: Partial<RestoreRequest> = {}): Promise<RestoreAnswer> {
+    return this.#call("POST", `/v1/backups/${host}/${backup}/restore`, { by: "tester", reason: "test", ...more });
   }
 
   releases(): Promise<ReleaseView[]> {

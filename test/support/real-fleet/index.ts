@@ -1,6 +1,5 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import {
   type ClusterOnDisk,
@@ -14,9 +13,12 @@ import { PortClaim } from "../fleet-on-disk/ports.js";
 import type { BuiltRelease } from "../standin/build-release.js";
 import { Api } from "./api.js";
 import { Program } from "./process.js";
+import { until } from "./until.js";
 
 export { Api } from "./api.js";
+export * from "./lead.js";
 export { Program } from "./process.js";
+export { until } from "./until.js";
 
 export interface RealFleetOptions {
   /** A new or empty folder; everything of this fleet lies below it. */
@@ -169,15 +171,4 @@ async function untilUp(address: string, belayd: Program): Promise<void> {
     "belayd answers",
     20_000,
   );
-}
-
-/** Looks again and again until `look` answers true; what it answers instead is in the error. */
-export async function until(look: () => Promise<true | unknown>, what: string, timeoutMs: number): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const answer = await look();
-    if (answer === true) return;
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}: ${String(answer)}`);
-    await sleep(50);
-  }
 }

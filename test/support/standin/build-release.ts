@@ -16,6 +16,10 @@ export interface ReleaseOptions {
   readonly onlyRoles?: readonly ("auth" | "proxy" | "node")[];
   /** So many bytes that don't compress, to make a download or a disk feel its size. */
   readonly paddingBytes?: number;
+  /** Path of the Node that runs it, where that is not this one. */
+  readonly node?: string;
+  /** Path of the folder whose `node_modules` holds the drivers of its backends, where that is not this repository. */
+  readonly modulesFrom?: string;
 }
 
 export interface BuiltRelease {
@@ -31,22 +35,22 @@ const CRASH_AFTER_MS = 5_000;
 
 /** Everything that stands in a release, by its path below `teleport/`. The same options always give the same files. */
 export async function releaseFiles(options: ReleaseOptions): Promise<ArchiveFile[]> {
-  const { version, onlyRoles, paddingBytes = 0 } = options;
+  const { version, onlyRoles, paddingBytes = 0, node = process.execPath, modulesFrom = MODULES_FROM } = options;
   const release: Release = {
     version,
     commit: createHash("sha1").update(version).digest("hex").slice(0, 7),
     behaviour: particulars(options.behaviour ?? "good"),
     ...(onlyRoles === undefined ? {} : { onlyRoles }),
-    modulesFrom: MODULES_FROM,
+    modulesFrom,
   };
   const text = (path: string, content: string, mode = 0o644) => ({ path, mode, content: Buffer.from(content) });
   return [
     text("VERSION", `v${version}\n`),
     text("install", INSTALL, 0o755),
     text("examples/systemd/teleport.service", UNIT),
-    text("teleport", launcher("teleport"), 0o755),
-    text("tctl", launcher("tctl"), 0o755),
-    text("tsh", launcher("tsh"), 0o755),
+    text("teleport", launcher("teleport", node), 0o755),
+    text("tctl", launcher("tctl", node), 0o755),
+    text("tsh", launcher("tsh", node), 0o755),
     text("release.json", `${JSON.stringify(release, null, 2)}\n`),
     text("lib/package.json", `${JSON.stringify({ type: "module" })}\n`),
     ...(await compiledProgram()),
@@ -86,12 +90,12 @@ function noise(bytes: number, seed: string): Buffer {
 }
 
 /**
- * An executable that the kernel starts with this very Node: the native SQLite driver is built for it, and a service's
+ * An executable that the kernel starts with one certain Node: the native SQLite driver is built for it, and a service's
  * environment may have no PATH. One thread for V8's own work and a small young generation keep dozens of them small.
  * It is CommonJS, as a file with no extension must be, and `import` then finds the program beside its real place.
  */
-function launcher(program: string): string {
-  return `#!/usr/bin/env -S ${process.execPath} --v8-pool-size=1 --max-semi-space-size=1\nimport("./lib/${program}.js");\n`;
+function launcher(program: string, node: string): string {
+  return `#!/usr/bin/env -S ${node} --v8-pool-size=1 --max-semi-space-size=1\nimport("./lib/${program}.js");\n`;
 }
 
 const INSTALL = `#!/bin/sh

@@ -13,7 +13,7 @@ const REPOSITORY = join(HERE, "..", "..", "..");
 const COMPILER = join(REPOSITORY, "node_modules", "typescript", "bin", "tsc");
 const CACHE = join(REPOSITORY, "node_modules", ".cache", "belay-standin");
 
-/** Where the stand-in finds better-sqlite3. */
+/** Where the stand-in finds better-sqlite3 and pg, on this machine. */
 export const MODULES_FROM = REPOSITORY;
 
 /**

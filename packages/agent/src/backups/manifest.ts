@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type BackupResult, BelayError } from "@belay/shared";
 import { orMissing } from "../durable.js";
+import type { Backend, SavedState } from "./backends/backend.js";
 
 export const BACKUP_MANIFEST = "manifest.json";
 
@@ -12,15 +13,20 @@ export interface BackupManifest {
   /** Milliseconds since the epoch, the host's clock. */
   takenAt: number;
   version: string | null;
+  /** The host it was taken on, and by which agent. Missing in backups of the first agents. */
+  host?: string;
+  agentVersion?: string;
   items: BackupRecord[];
 }
 
-export type BackupRecord = KeptFile | KeptCommand | Absent;
+export type BackupRecord = KeptFile | KeptCommand | KeptBackend | Absent;
 interface Kept {
   /** Name within the backup's folder. */
   file: string;
   size: number;
   sha256: string;
+  /** The program that made it, and its version; missing where bytes were simply copied. */
+  tool?: string;
 }
 export interface KeptFile extends Kept {
   kind: "file" | "sqlite";
@@ -34,6 +40,16 @@ export interface KeptCommand extends Kept {
   command: string;
   restore: string;
 }
+export interface KeptBackend extends Kept {
+  kind: "backend";
+  /** Its name in agent.yaml: a restore goes by what that says then. */
+  backend: string;
+  engine: Backend["engine"];
+  /** Where it was, without a secret. */
+  from: string;
+  tool: string;
+  facts: SavedState["facts"];
+}
 /** An optional item that wasn't there: a restore leaves its path alone. */
 interface Absent {
   kind: "absent";
@@ -46,20 +62,28 @@ export interface ReadBackup {
   sha256: string;
 }
 
-/** Null if there is no whole backup of this id. Throws `backup-corrupt` if its manifest can't be read as one. */
-export async function readBackup(dir: string, id: string): Promise<ReadBackup | null> {
-  const folder = join(dir, id);
+/**
+ * Null if there is no whole backup of this id in the folder of that name, or another. Throws `backup-corrupt` if its
+ * manifest can't be read as one.
+ */
+export async function readBackup(dir: string, name: string, id = name): Promise<ReadBackup | null> {
+  const folder = join(dir, name);
   const text = await orMissing(readFile(join(folder, BACKUP_MANIFEST)));
   if (text === null) return null;
   try {
     const manifest = JSON.parse(text.toString("utf8")) as BackupManifest;
-    if (manifest.id === id && Array.isArray(manifest.items)) {
+    if (manifest.id === id && Array.isArray(manifest.items) && manifest.items.every(isInside)) {
       return { dir: folder, manifest, sha256: createHash("sha256").update(text).digest("hex") };
     }
   } catch {
     // Not JSON: the same complaint as below.
   }
   throw backupCorrupt(folder, BACKUP_MANIFEST, "is not the manifest of this backup");
+}
+
+/** A name that leads out of the backup's folder is in no manifest that Belay has written. */
+function isInside(item: BackupRecord): boolean {
+  return item.kind === "absent" || (item.file !== ".." && /^[^/\0]+$/.test(item.file));
 }
 
 /** The same, but it must be there: throws `backup-missing`. */

@@ -3,8 +3,9 @@ import { basename, dirname, join } from "node:path";
 import type { BackupResult } from "@belay/shared";
 import { makeDir, orMissing, syncDir, syncFile } from "../durable.js";
 import type { Host } from "../host.js";
+import { openBackend } from "./backends/backend.js";
+import { runWithPath } from "./command.js";
 import type { KeptFile, ReadBackup } from "./manifest.js";
-import { runWithPath } from "./take.js";
 import { verifyBackup } from "./verify.js";
 
 /** Throws unless this host allows every path and command that a restore would touch. */
@@ -12,6 +13,7 @@ export async function allowRestore(backup: ReadBackup, host: Host): Promise<void
   await host.allowed.path(backup.dir);
   for (const item of backup.manifest.items) {
     if (item.kind === "command") host.allowed.command(item.restore);
+    else if (item.kind === "backend") host.allowed.backend(item.backend);
     else await host.allowed.path(item.path);
   }
 }
@@ -28,6 +30,9 @@ export async function restoreBackup(backup: ReadBackup, host: Host, signal: Abor
     if (item.kind === "command") {
       const argv = host.allowed.command(item.restore);
       await runWithPath(argv, join(backup.dir, item.file), item.restore, host, signal);
+    } else if (item.kind === "backend") {
+      const saved = { ...item, takenAt: backup.manifest.takenAt };
+      await openBackend(item.backend, host).restore(join(backup.dir, item.file), saved, signal);
     } else await putBack(item, join(backup.dir, item.file));
   }
   return result;

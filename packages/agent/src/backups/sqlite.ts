@@ -1,8 +1,9 @@
 import { BelayError } from "@belay/shared";
 import type { Exec } from "../exec.js";
+import { runTool, type Tool, versionSaid } from "./tool.js";
 
-/** The command line tool, not a library: the agent has no native addon. Far above what a full copy of a large backend takes. */
-const TOOL_TIMEOUT_MS = 30 * 60_000;
+/** The command line tool, not a library: the agent has no native addon. */
+const SQLITE: Tool = { pkg: "sqlite3", why: "a database in use can't be copied safely without it" };
 /** How long the tool waits for a writer's lock before it says busy. */
 const BUSY_TIMEOUT_MS = 30_000;
 
@@ -29,7 +30,7 @@ export async function databaseAilment(exec: Exec, path: string, signal: AbortSig
 async function sqlite(exec: Exec, database: string, statements: string[], signal: AbortSignal): Promise<string> {
   // -init /dev/null: root's own ~/.sqliterc has no say here.
   const argv = ["sqlite3", "-init", "/dev/null", "-batch", "-bail", "-cmd", `.timeout ${BUSY_TIMEOUT_MS}`, database];
-  const result = await exec.run([...argv, ...statements], { timeoutMs: TOOL_TIMEOUT_MS, signal }).catch(notInstalled);
+  const result = await runTool(exec, SQLITE, [...argv, ...statements], { signal });
   const said = result.stderr.trim();
   if (result.code === 0 && said === "") return result.stdout;
   const busy = /database is locked|SQLITE_BUSY/.test(said);
@@ -43,10 +44,7 @@ async function sqlite(exec: Exec, database: string, statements: string[], signal
   );
 }
 
-function notInstalled(error: unknown): never {
-  if (!(error instanceof BelayError) || error.code !== "command-not-started") throw error;
-  throw new BelayError("sqlite-missing", "this host has no sqlite3 command", {
-    hint: "install the package `sqlite3`: a database in use can't be copied safely without it",
-    cause: error,
-  });
+/** `sqlite3 3.40.1`, for manifests. */
+export async function sqliteTool(exec: Exec, signal: AbortSignal): Promise<string> {
+  return `sqlite3 ${versionSaid((await runTool(exec, SQLITE, ["sqlite3", "--version"], { signal })).stdout)}`;
 }

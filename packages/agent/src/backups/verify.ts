@@ -3,15 +3,12 @@ import { join } from "node:path";
 import type { BackupResult } from "@belay/shared";
 import { digestOfFile, orMissing } from "../durable.js";
 import type { Host } from "../host.js";
+import { openBackend } from "./backends/backend.js";
 import { backupCorrupt, backupResult, type ReadBackup } from "./manifest.js";
 import { databaseAilment } from "./sqlite.js";
 
 /** Reads every byte of a backup back, and the structure of every database (I4). Throws `backup-corrupt`. */
-export async function verifyBackup(
-  backup: ReadBackup,
-  host: Pick<Host, "exec">,
-  signal: AbortSignal,
-): Promise<BackupResult> {
+export async function verifyBackup(backup: ReadBackup, host: Host, signal: AbortSignal): Promise<BackupResult> {
   for (const item of backup.manifest.items) {
     if (item.kind === "absent") continue;
     const path = join(backup.dir, item.file);
@@ -20,6 +17,10 @@ export async function verifyBackup(
     if (meta.size !== item.size) throw backupCorrupt(backup.dir, item.file, `has ${meta.size} bytes, not ${item.size}`);
     if ((await digestOfFile(path, signal)) !== item.sha256)
       throw backupCorrupt(backup.dir, item.file, "has another digest");
+    if (item.kind === "backend") {
+      const ailment = await openBackend(item.backend, host).ailment(path, item, signal);
+      if (ailment !== null) throw backupCorrupt(backup.dir, item.file, ailment);
+    }
     if (item.kind !== "sqlite") continue;
     const ailment = await databaseAilment(host.exec, path, signal);
     if (ailment !== null) throw backupCorrupt(backup.dir, item.file, `is no sound database: ${ailment}`);

@@ -1,4 +1,7 @@
-import { BelayError, errorInfo, type FactProbe } from "@belay/shared";
+import { stat } from "node:fs/promises";
+import { basename, join, normalize } from "node:path";
+import { BelayError, errorInfo, type FactProbe, parseVersion } from "@belay/shared";
+import { present } from "../durable.js";
 import type { Host } from "../host.js";
 
 /** Which build of a release a host has: it must get the same one when it is upgraded. */
@@ -16,18 +19,42 @@ const BANNER_TIMEOUT_MS = 10_000;
  * starting an 800 MB binary is not free. A binary that does not answer is noted, and counts as the open source build.
  */
 export class Banner {
+  /** What plain files said, by path; asked again when the file is another. */
+  readonly #files = new Map<string, { seen: string; version: string | null }>();
   #known: { version: string; build: Build } | null = null;
 
+  /** The version a program says it is, run with the one argument `version`. Null: it does not say. */
+  async versionOf(file: string, host: Pick<Host, "exec" | "log">): Promise<string | null> {
+    const { ino, size, mtimeMs } = await stat(file);
+    const seen = `${ino} ${size} ${mtimeMs}`;
+    const known = this.#files.get(file);
+    if (known?.seen === seen) return known.version;
+    try {
+      const { stdout } = await host.exec.run([file, "version"], { timeoutMs: BANNER_TIMEOUT_MS });
+      const words = stdout.split(/\s+/).map((word) => parseVersion(word));
+      const version = words.find((word) => word !== null) ?? null;
+      this.#files.set(file, { seen, version });
+      return version;
+    } catch (error) {
+      host.log.warn({ file, error: errorInfo(error) }, "an installed program does not say its version");
+      return null;
+    }
+  }
+
   async buildOf(probe: FactProbe, installed: string | null, host: Host): Promise<Build> {
-    const { banner, link } = probe;
+    const { banner, link, entry } = probe;
     if (banner === undefined || installed === null) return UNKNOWN_BUILD;
     if (this.#known?.version === installed) return this.#known.build;
     try {
-      if (!banner.program.startsWith(`${link}/`) || banner.program.includes("/../")) {
+      const behind = normalize(banner.program);
+      if (!behind.startsWith(`${link}/`)) {
         throw new BelayError("path-refused", `${banner.program} does not lie below ${link}`);
       }
-      const { code, stdout } = await host.exec.run([banner.program, "version"], { timeoutMs: BANNER_TIMEOUT_MS });
-      if (code !== 0) throw new BelayError("banner-failed", `${banner.program} version ends with ${code}`);
+      // Before its first swap a host may have no link: then what is started by name is what is installed.
+      const named = entry === undefined ? behind : join(entry.dir, basename(behind));
+      const program = (await present(behind)) ? behind : named;
+      const { code, stdout } = await host.exec.run([program, "version"], { timeoutMs: BANNER_TIMEOUT_MS });
+      if (code !== 0) throw new BelayError("banner-failed", `${program} version ends with ${code}`);
       const build = {
         edition: banner.editions.find(({ says }) => stdout.includes(says))?.edition ?? UNKNOWN_BUILD.edition,
         fips: stdout.includes(banner.fips),

@@ -1,6 +1,7 @@
 import { readlink, realpath } from "node:fs/promises";
 import { sep } from "node:path";
 import { parseVersion, type VersionProbe } from "@belay/shared";
+import { AGENT_VERSION } from "../about.js";
 import { orMissing } from "../durable.js";
 import type { Http } from "../http.js";
 import { samplesOf } from "./metrics.js";
@@ -31,6 +32,7 @@ async function ask(
   http: Http,
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
+  if (probe.kind === "agent") return AGENT_VERSION;
   if (probe.kind === "process-exe") return versionOfExe(pid, versionsDir);
   const text = await body(probe.url, http, signal);
   if (text === null) return null;

@@ -1,7 +1,9 @@
-import type { FactProbe, HostFacts } from "@belay/shared";
+import { join } from "node:path";
+import type { Entry, FactProbe, HostFacts } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
+import { installedAt } from "../entry/installed.js";
 import type { Host } from "../host.js";
-import { installedVersion, keptVersions } from "../versions/installed.js";
+import { keptVersions } from "../versions/installed.js";
 import { roomAt } from "./disk.js";
 import { ailmentsOf } from "./health.js";
 import { runningVersion } from "./running.js";
@@ -16,15 +18,16 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
   await allowProbe(probe, host);
   const status = await service.status();
   const { pid } = status;
-  const { versionsDir, link } = probe;
+  const { versionsDir } = probe;
   const [installed, kept, running, ailments, disks] = await Promise.all([
-    installedVersion(link, versionsDir),
+    installedAt(probe, host),
     keptVersions(versionsDir),
     runningVersion(probe.version, { pid, versionsDir }, host.http, signal),
     ailmentsOf(probe.checks, pid, host, signal),
     Promise.all(probe.disks.map(roomAt)),
   ]);
   const build = await host.banner.buildOf(probe, installed, host);
+  ailments.unshift(...status.ailments);
   if (status.state !== "running") ailments.unshift(`the service is ${status.state}`);
   return {
     host: host.name,
@@ -43,8 +46,14 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
   };
 }
 
+/** Throws `path-refused` unless this host lets Belay replace every name of the entry. */
+export async function allowEntry(entry: Entry, host: Pick<Host, "allowed">): Promise<void> {
+  for (const program of entry.programs) await host.allowed.link(join(entry.dir, program));
+}
+
 async function allowProbe(probe: FactProbe, host: Host): Promise<void> {
   await host.allowed.path(probe.versionsDir);
   await host.allowed.link(probe.link);
+  if (probe.entry !== undefined) await allowEntry(probe.entry, host);
   for (const disk of probe.disks) await host.allowed.path(disk);
 }

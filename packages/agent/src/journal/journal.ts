@@ -94,6 +94,11 @@ export class Journal {
     this.#writer.appendLazily(record);
   }
 
+  /** Resolves as long as the disk takes what it is given: see `JournalWriter.settled`. */
+  settled(): Promise<void> {
+    return this.#writer.settled();
+  }
+
   close(): Promise<void> {
     return this.#writer.close();
   }

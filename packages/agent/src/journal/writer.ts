@@ -23,6 +23,7 @@ export class JournalWriter {
   #waiting: Waiting[] = [];
   #lazy: JournalRecord[] = [];
   #writing: Promise<void> | null = null;
+  #round: Promise<void> = Promise.resolve();
   #broken: BelayError | null = null;
 
   constructor(disk: JournalDisk, size: number, lastGroup: number) {
@@ -70,6 +71,11 @@ export class JournalWriter {
     }
   }
 
+  /** Resolves when the group that is being written has ended, well or badly; with a disk that hangs, never. */
+  async settled(): Promise<void> {
+    await this.#round;
+  }
+
   /** Called after every group, while nothing is being written: the moment to compact. */
   betweenGroups: () => Promise<void> = async () => {};
 
@@ -83,19 +89,24 @@ export class JournalWriter {
     // Everything of this tick joins the first group.
     await null;
     while (this.#waiting.length > 0 || this.#lazy.length > 0) {
-      const group = this.#waiting;
-      const lazy = this.#lazy;
-      this.#waiting = [];
-      this.#lazy = [];
-      try {
-        await this.#write([...lazy, ...group.map((each) => each.record)]);
-        for (const each of group) each.written();
-      } catch (error) {
-        for (const each of group) each.lost(error);
-      }
-      if (this.#broken === null) await this.betweenGroups();
+      this.#round = this.#writeGroup();
+      await this.#round;
     }
     this.#writing = null;
+  }
+
+  async #writeGroup(): Promise<void> {
+    const group = this.#waiting;
+    const lazy = this.#lazy;
+    this.#waiting = [];
+    this.#lazy = [];
+    try {
+      await this.#write([...lazy, ...group.map((each) => each.record)]);
+      for (const each of group) each.written();
+    } catch (error) {
+      for (const each of group) each.lost(error);
+    }
+    if (this.#broken === null) await this.betweenGroups();
   }
 
   async #write(records: JournalRecord[]): Promise<void> {

@@ -8,7 +8,7 @@ import {
   encode,
   errorInfo,
   type Hello,
-  PROTOCOL_VERSION,
+  protocolNamed,
 } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { type Dial, type Socket, type SocketEnd, socketError } from "./socket.js";
@@ -32,8 +32,8 @@ export interface Served {
 /** Each phase owns its socket and its timer; leaving a phase is the only way to drop them. */
 type State =
   | { phase: "dialling"; socket: Socket; cancel: () => void }
-  | { phase: "greeting"; socket: Socket; cancel: () => void }
-  | { phase: "serving"; socket: Socket; cancel: () => void; silenceMs: number; since: number }
+  | { phase: "greeting"; socket: Socket; cancel: () => void; protocol: number }
+  | { phase: "serving"; socket: Socket; cancel: () => void; protocol: number; silenceMs: number; since: number }
   | { phase: "over" };
 
 const DIAL_TIMEOUT_MS = 20_000;
@@ -47,12 +47,12 @@ const MAX_LOSSY_BACKLOG_BYTES = 256 * 1024;
 export class Connection {
   readonly #clock: Clock;
   readonly #served: Served;
-  readonly #hello: () => Hello;
+  readonly #hello: (protocol: number) => Hello;
   readonly #finish: (end: ConnectionEnd) => void;
   readonly ended: Promise<ConnectionEnd>;
   #state: State;
 
-  constructor(options: { dial: Dial; clock: Clock; hello: () => Hello; served: Served }) {
+  constructor(options: { dial: Dial; clock: Clock; hello: (protocol: number) => Hello; served: Served }) {
     this.#clock = options.clock;
     this.#served = options.served;
     this.#hello = options.hello;
@@ -60,7 +60,7 @@ export class Connection {
     this.ended = promise;
     this.#finish = resolve;
     const socket = options.dial({
-      opened: () => this.#opened(),
+      opened: (subprotocol) => this.#opened(subprotocol),
       text: (frame) => this.#text(frame),
       heard: () => this.#heard(),
       closed: (end) => this.#closed(end),
@@ -71,9 +71,14 @@ export class Connection {
   /** Sends if the controller has welcomed us; else drops: what matters is in the journal and is sent again. */
   send(message: AgentMessage): void {
     if (this.#state.phase !== "serving") return;
-    const { socket } = this.#state;
+    const { socket, protocol } = this.#state;
     if (message.type === "progress" && socket.backlog > MAX_LOSSY_BACKLOG_BYTES) return;
-    socket.send(encode(message));
+    socket.send(encode(message, protocol));
+  }
+
+  /** How long it has served; null: it doesn't. */
+  get servedMs(): number | null {
+    return this.#state.phase === "serving" ? this.#clock.ticks() - this.#state.since : null;
   }
 
   /** Ends it from our side, politely. */
@@ -84,19 +89,25 @@ export class Connection {
     if (socket !== null) this.#clock.timer(0, () => socket.terminate());
   }
 
-  #opened(): void {
+  #opened(subprotocol: string): void {
     if (this.#state.phase !== "dialling") return;
+    const protocol = protocolNamed(subprotocol);
+    if (protocol === null) {
+      this.#breakOff(CloseCode.protocol, `the controller chose ${subprotocol}`);
+      return;
+    }
     const { socket, cancel } = this.#state;
     cancel();
-    this.#state = { phase: "greeting", socket, cancel: this.#timer(WELCOME_TIMEOUT_MS, "no welcome") };
-    socket.send(encode(this.#hello()));
+    this.#state = { phase: "greeting", socket, cancel: this.#timer(WELCOME_TIMEOUT_MS, "no welcome"), protocol };
+    socket.send(encode(this.#hello(protocol), protocol));
   }
 
   #text(frame: string): void {
-    if (this.#state.phase === "over") return;
+    // Nothing is heard while dialling.
+    if (this.#state.phase === "over" || this.#state.phase === "dialling") return;
     let message: ControllerMessage;
     try {
-      message = decodeControllerMessage(frame);
+      message = decodeControllerMessage(frame, this.#state.protocol);
     } catch (error) {
       this.#breakOff(CloseCode.malformed, errorInfo(error).message);
       return;
@@ -116,15 +127,16 @@ export class Connection {
       this.#breakOff(CloseCode.malformed, `${message.type} before welcome`);
       return;
     }
-    if (message.protocol !== PROTOCOL_VERSION) {
-      this.#breakOff(CloseCode.protocol, `protocol ${message.protocol}, this agent speaks ${PROTOCOL_VERSION}`);
+    const { socket, cancel, protocol } = this.#state;
+    if (message.protocol !== protocol) {
+      this.#breakOff(CloseCode.protocol, `welcome in protocol ${message.protocol}, but ${protocol} was agreed on`);
       return;
     }
-    const { socket, cancel } = this.#state;
     cancel();
     const silenceMs = message.pingEveryMs * MISSED_PINGS;
     const since = this.#clock.ticks();
-    this.#state = { phase: "serving", socket, cancel: this.#timer(silenceMs, "silence"), silenceMs, since };
+    const silence = this.#timer(silenceMs, "silence");
+    this.#state = { phase: "serving", socket, cancel: silence, protocol, silenceMs, since };
     this.#served.welcomed(message);
   }
 

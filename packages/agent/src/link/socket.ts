@@ -1,4 +1,4 @@
-import { BelayError, MAX_FRAME_BYTES } from "@belay/shared";
+import { BelayError, MAX_FRAME_BYTES, offerProtocols } from "@belay/shared";
 import { WebSocket } from "ws";
 
 /** One connection attempt's socket, as little of it as a connection needs. */
@@ -13,7 +13,8 @@ export interface Socket {
 
 /** What a socket tells. After `closed` it tells nothing more; `closed` always comes, also for a failed dial. */
 export interface SocketEvents {
-  opened(): void;
+  /** `subprotocol` is what the controller chose of those that were offered. */
+  opened(subprotocol: string): void;
   text(frame: string): void;
   /** Anything at all came from the peer: it is alive. */
   heard(): void;
@@ -29,20 +30,28 @@ export type SocketEnd =
 /** Dials once. Everything that follows is told through `events`, never before this returns. */
 export type Dial = (events: SocketEvents) => Socket;
 
+/** Where belayd is, what this host shows it, and who may vouch for it (PEM; null: whom Node itself trusts). */
+export interface Controller {
+  readonly base: string;
+  readonly token: string;
+  readonly ca: Buffer | null;
+}
+
 /** A dial to belayd's agent endpoint over ws. */
-export function webSocketDial(base: string, token: string): Dial {
+export function webSocketDial({ base, token, ca }: Controller): Dial {
   const url = `${base.replace(/^http/, "ws")}/v1/agent`;
   return (events) => {
-    const ws = new WebSocket(url, {
+    const ws = new WebSocket(url, offerProtocols(), {
       headers: { authorization: `Bearer ${token}` },
       // Compression costs about 240 KiB a connection on the other end, for messages of a few hundred bytes.
       perMessageDeflate: false,
       maxPayload: MAX_FRAME_BYTES,
       handshakeTimeout: 15_000,
       followRedirects: false,
+      ...(ca === null ? {} : { ca }),
     });
     let end: SocketEnd | null = null;
-    ws.on("open", () => events.opened());
+    ws.on("open", () => events.opened(ws.protocol));
     ws.on("ping", () => events.heard());
     ws.on("message", (data, isBinary) => {
       events.heard();

@@ -21,7 +21,7 @@ export interface LinkOptions {
   random: () => number;
   log: Logger;
   policy: RedialPolicy;
-  hello: () => Hello;
+  hello: (protocol: number) => Hello;
   served: Served;
 }
 
@@ -30,6 +30,7 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #halting = new AbortController();
   #connection: Connection | null = null;
+  #lastTrouble: string | null = null;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: LinkOptions) {
@@ -43,6 +44,16 @@ export class Link {
   /** Sends on the present connection, or drops. */
   send(message: AgentMessage): void {
     this.#connection?.send(message);
+  }
+
+  /** How long this connection has served; null: none does. */
+  get servedMs(): number | null {
+    return this.#connection?.servedMs ?? null;
+  }
+
+  /** Why the last connection ended; null: none has. */
+  get lastTrouble(): string | null {
+    return this.#lastTrouble;
   }
 
   async halt(): Promise<void> {
@@ -75,6 +86,7 @@ export class Link {
 
   #report(end: ConnectionEnd, waitMs: number): void {
     const { log } = this.#options;
+    this.#lastTrouble = troubleOf(end);
     switch (end.kind) {
       case "unreachable":
         log.warn({ error: end.error.toJSON(), waitMs }, "controller unreachable");
@@ -87,5 +99,18 @@ export class Link {
         return;
       case "halted":
     }
+  }
+}
+
+function troubleOf(end: ConnectionEnd): string {
+  switch (end.kind) {
+    case "unreachable":
+      return end.error.message;
+    case "refused":
+      return `${end.error.code}: ${end.error.message}`;
+    case "lost":
+      return end.why;
+    case "halted":
+      return "halted";
   }
 }

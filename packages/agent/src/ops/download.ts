@@ -48,7 +48,12 @@ async function ask(what: Download, from: number, host: Host, signal: AbortSignal
   const url = `${host.controller.base}${what.source}`;
   const headers: Record<string, string> = { authorization: `Bearer ${host.controller.token}` };
   if (from > 0) headers.range = `bytes=${from}-`;
-  const answer = await host.http.open(url, { timeoutMs: ANSWER_TIMEOUT_MS, headers, signal });
+  const answer = await host.http.open(url, {
+    timeoutMs: ANSWER_TIMEOUT_MS,
+    headers,
+    signal,
+    ...(host.controller.ca === null ? {} : { ca: host.controller.ca }),
+  });
   const status = answer.statusCode ?? 0;
   const range = answer.headers["content-range"];
   if (status === 200 || (status === 206 && from > 0 && range?.startsWith(`bytes ${from}-`))) return answer;

@@ -1,7 +1,9 @@
-import { rename, rm } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, done } from "@belay/shared";
-import { makeDir, present, syncDir, syncTree, writeDurably } from "../durable.js";
+import { isFull, makeDir, orMissing, present, syncDir, syncTree, writeDurably } from "../durable.js";
+import { diskFull, needRoom } from "../facts/disk.js";
 import { MANIFEST_NAME, type VersionManifest, verifyVersion, versionDir } from "../versions/manifest.js";
 import { unpack } from "../versions/unpack.js";
 import { download } from "./download.js";
@@ -10,6 +12,9 @@ import type { Perform } from "./op.js";
 /** Names that belay makes beside the versions; none of them is a version, so nobody takes them for one. */
 export const partialName = (sha256: string) => `.belay-${sha256}.partial`;
 export const unpackingName = (version: string) => `.belay-${version}.unpacking`;
+
+/** Folders, manifest and what is being written; the rest depends on the release. */
+const FETCH_INODES = 16;
 
 /**
  * Download, verify, unpack, and only then make visible by one rename: a version's folder is whole or not there.
@@ -26,13 +31,20 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
 
   await makeDir(op.versionsDir);
   const partial = join(op.versionsDir, partialName(op.sha256));
-  await download({ source: op.source, sha256: op.sha256, size: op.size, partial }, host, attempt);
+  const had = (await orMissing(stat(partial)))?.size ?? 0;
+  const bytes = Math.max(0, (op.roomBytes ?? op.size) - had);
+  await needRoom(op.versionsDir, { bytes, inodes: FETCH_INODES, what: `fetching ${op.version}` });
+  try {
+    await download({ source: op.source, sha256: op.sha256, size: op.size, partial }, host, attempt);
+  } catch (error) {
+    throw isFull(error) ? await diskFull(op.versionsDir, `downloading ${op.version}`, error) : error;
+  }
 
   const unpacking = join(op.versionsDir, unpackingName(op.version));
   await rm(unpacking, { recursive: true, force: true });
   try {
     attempt.progress("unpacking");
-    const files = await unpack(partial, unpacking, op, attempt.signal);
+    const files = await unpack(piecesOf(partial), unpacking, op, attempt.signal);
     const artifact = { sha256: op.sha256, size: op.size };
     const manifest: VersionManifest = { version: op.version, artifact, files };
     await writeDurably(join(unpacking, MANIFEST_NAME), `${JSON.stringify(manifest)}\n`);
@@ -40,7 +52,9 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
     await rename(unpacking, dir);
     await syncDir(op.versionsDir);
   } catch (error) {
+    const full = isFull(error) ? await diskFull(op.versionsDir, `unpacking ${op.version}`, error) : null;
     await rm(unpacking, { recursive: true, force: true });
+    if (full !== null) throw full;
     // Bytes with the right digest that can't be unpacked safely will never be better: don't keep them either.
     if (error instanceof BelayError && error.code.startsWith("artifact-")) await rm(partial, { force: true });
     throw error;
@@ -48,3 +62,8 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   await rm(partial, { force: true });
   return done(true);
 };
+
+/** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
+async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
+  for await (const piece of createReadStream(file)) yield piece as Buffer;
+}

@@ -1,22 +1,15 @@
-import { BelayError, done } from "@belay/shared";
-import { roomAt } from "../facts/disk.js";
+import { type BackupItem, BelayError, done, type OpOf } from "@belay/shared";
+import { sizeOf } from "../backups/keep.js";
+import { deviceOf, needRoom } from "../facts/disk.js";
 import { factsOf } from "../facts/snapshot.js";
+import type { Host } from "../host.js";
 import type { Perform } from "./op.js";
 
 /** Is this host as the plan assumed, and has it room? The first thing that isn't so is the failure. */
 export const preflight: Perform<"preflight"> = async (op, host, attempt) => {
   const facts = await factsOf(op.probe, host, attempt.signal);
   if (op.expect !== null && facts.installed !== op.expect) throw drift(op.expect, facts.installed);
-  for (const need of op.needs) {
-    await host.allowed.path(need.path);
-    const room = await roomAt(need.path);
-    if (room.freeBytes >= need.bytes && room.freeInodes >= need.inodes) continue;
-    throw new BelayError(
-      "disk-full",
-      `${need.path} has ${room.freeBytes} bytes and ${room.freeInodes} inodes free; ${need.bytes} and ${need.inodes} are needed`,
-      { hint: "free some space, or prune old versions and backups", context: { need, room } },
-    );
-  }
+  await roomForAll(op.needs, host, attempt.signal);
   if (op.healthy && !facts.healthy) {
     throw new BelayError("unhealthy", `the service is not healthy: ${facts.ailments.join("; ")}`, {
       hint: "upgrade only what works: repair this host, or quarantine it",
@@ -25,6 +18,27 @@ export const preflight: Perform<"preflight"> = async (op, host, attempt) => {
   }
   return done(false, facts);
 };
+
+/** What lands on one file system must fit there together: download, unpacked files and backups. Throws `disk-full`. */
+async function roomForAll(needs: OpOf<"preflight">["needs"], host: Host, signal: AbortSignal): Promise<void> {
+  const taken = new Map<number, { bytes: number; inodes: number; what: string[] }>();
+  for (const need of needs) {
+    await host.allowed.path(need.path);
+    let bytes = need.bytes;
+    for (const item of need.copies ?? []) bytes += await measured(item, host, signal);
+    const device = await deviceOf(need.path);
+    const before = taken.get(device) ?? { bytes: 0, inodes: 0, what: [] };
+    const inodes = before.inodes + need.inodes + (need.copies?.length ?? 0);
+    const all = { bytes: before.bytes + bytes, inodes, what: [...before.what, need.path] };
+    taken.set(device, all);
+    await needRoom(need.path, { ...all, what: all.what.length === 1 ? "this upgrade" : all.what.join(" with ") });
+  }
+}
+
+async function measured(item: BackupItem, host: Host, signal: AbortSignal): Promise<number> {
+  if (item.kind === "file" || item.kind === "sqlite") await host.allowed.path(item.path);
+  return sizeOf(item, host, signal);
+}
 
 /** The world differs from what the plan assumed: nothing is done, and a new plan is needed. */
 export function drift(expected: string, found: string | null): BelayError {

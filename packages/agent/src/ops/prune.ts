@@ -1,7 +1,8 @@
 import { readdir, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { done, parseVersion } from "@belay/shared";
-import { readBackup } from "../backups/manifest.js";
+import { done, errorInfo, type OpOf, parseVersion } from "@belay/shared";
+import { type ReadBackup, readBackup } from "../backups/manifest.js";
+import { verifyBackup } from "../backups/verify.js";
 import { orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
 import { installedVersion, keptVersions } from "../versions/installed.js";
@@ -9,10 +10,12 @@ import type { Perform } from "./op.js";
 
 /** What belay leaves beside versions while it works. An op under way can't own any: ops go one at a time. */
 const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
+/** The same beside backups: what an agent that was killed was about to keep, to read or to remove. */
+const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
  * Frees the room of versions that nobody needs: not linked, not running in any process, not in `keep`; and of all but the
- * newest backups. Idempotent.
+ * newest backups, by count and by age. Idempotent.
  */
 export const prune: Perform<"prune"> = async (op, host, attempt) => {
   await host.allowed.path(op.versionsDir);
@@ -23,18 +26,22 @@ export const prune: Perform<"prune"> = async (op, host, attempt) => {
   const versions = (await keptVersions(op.versionsDir)).filter(
     (version) => version !== linked && !running.has(version) && !op.keep.includes(version),
   );
-  const backups = await oldBackups(op.backupsDir, op.keepBackups);
-  const names = (await orMissing(readdir(op.versionsDir))) ?? [];
-  const leftovers = names.filter((name) => LEFTOVER.test(name));
+  const backups = await oldBackups(op, host, attempt.signal);
+  const leftovers = [...(await namesIn(op.versionsDir, LEFTOVER)), ...(await namesIn(op.backupsDir, BACKUP_LEFTOVER))];
   const changed = versions.length + backups.length + leftovers.length > 0;
   if (attempt.check) {
     return done(changed, { would: `remove versions [${versions.join(", ")}] and backups [${backups.join(", ")}]` });
   }
-  for (const name of leftovers) await rm(join(op.versionsDir, name), { recursive: true, force: true });
+  for (const path of leftovers) await rm(path, { recursive: true, force: true });
   for (const version of versions) await remove(op.versionsDir, version, host);
   for (const id of backups) await remove(op.backupsDir, id, host);
   return done(changed, { versions, backups });
 };
+
+async function namesIn(dir: string, pattern: RegExp): Promise<string[]> {
+  const names = (await orMissing(readdir(dir))) ?? [];
+  return names.filter((name) => pattern.test(name)).map((name) => join(dir, name));
+}
 
 /** Out of sight by one rename first: a half-removed folder must never be taken for a version or a backup. */
 async function remove(dir: string, name: string, host: Host): Promise<void> {
@@ -60,15 +67,35 @@ async function versionsInUse(versionsDir: string): Promise<Set<string>> {
   return inUse;
 }
 
-async function oldBackups(dir: string, keep: number): Promise<string[]> {
-  const whole: { id: string; takenAt: number }[] = [];
-  for (const id of (await orMissing(readdir(dir))) ?? []) {
+/** Beyond the count, or older than the age; but the newest one that reads back whole stays, however old it is. */
+async function oldBackups(op: OpOf<"prune">, host: Host, signal: AbortSignal): Promise<string[]> {
+  const { backupsDir, keepBackups, maxBackupAgeMs } = op;
+  const whole: ReadBackup[] = [];
+  for (const id of (await orMissing(readdir(backupsDir))) ?? []) {
     // A damaged manifest is left for a person to see; only what is known to be an old whole backup goes.
-    const backup = id.startsWith(".") ? null : await readBackup(dir, id).catch(() => null);
-    if (backup !== null) whole.push({ id, takenAt: backup.manifest.takenAt });
+    const backup = id.startsWith(".") ? null : await readBackup(backupsDir, id).catch(() => null);
+    if (backup !== null) whole.push(backup);
   }
-  return whole
-    .sort((a, b) => b.takenAt - a.takenAt)
-    .slice(keep)
-    .map((each) => each.id);
+  whole.sort((a, b) => b.manifest.takenAt - a.manifest.takenAt);
+  const since = maxBackupAgeMs === undefined ? Number.NEGATIVE_INFINITY : host.clock.now() - maxBackupAgeMs;
+  const doomed = whole.filter((each, index) => index >= keepBackups || each.manifest.takenAt < since);
+  if (doomed.length === 0) return [];
+  const stays = await newestSound(whole, host, signal);
+  // None of them reads back: then a person must look, and each may be the one that can be saved.
+  if (stays === null) return [];
+  return doomed.filter((each) => each !== stays).map((each) => each.manifest.id);
+}
+
+/** Null: none of them can be read back. */
+async function newestSound(newestFirst: ReadBackup[], host: Host, signal: AbortSignal): Promise<ReadBackup | null> {
+  for (const backup of newestFirst) {
+    try {
+      await verifyBackup(backup, host, signal);
+      return backup;
+    } catch (error) {
+      signal.throwIfAborted();
+      host.log.warn({ backup: backup.manifest.id, error: errorInfo(error) }, "a backup does not read back");
+    }
+  }
+  return null;
 }

@@ -13,6 +13,7 @@ import { isRetryable } from "./retryable.js";
 import { start } from "./start.js";
 import { stop } from "./stop.js";
 import { swap } from "./swap.js";
+import { upgradeAgent } from "./upgrade-agent.js";
 import { verifyBackupOp } from "./verify-backup.js";
 
 /** Everything an agent can do. The compiler holds this list to the contract's. */
@@ -29,6 +30,7 @@ const ops: { [K in OpKind]: Perform<K> } = {
   health,
   restore,
   prune,
+  "upgrade-agent": upgradeAgent,
 };
 
 /**

@@ -1,15 +1,18 @@
-import { BelayError, done } from "@belay/shared";
-import { needBackup } from "../backups/manifest.js";
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BelayError, done, type OpOf } from "@belay/shared";
+import { fetchCopy } from "../backups/copies/fetch.js";
+import { needBackup, type ReadBackup } from "../backups/manifest.js";
 import { allowRestore, restoreBackup } from "../backups/restore.js";
 import { verifyBackup } from "../backups/verify.js";
-import type { Perform } from "./op.js";
+import { syncDir, syncTree } from "../durable.js";
+import type { Host } from "../host.js";
+import type { Attempt, Perform } from "./op.js";
 
 /** Puts a backup back in place of what is there. Nothing is touched unless the service is stopped and the backup sound. */
 export const restore: Perform<"restore"> = async (op, host, attempt) => {
   const service = host.allowed.service(op.service);
   await host.allowed.path(op.dir);
-  const backup = await needBackup(op.dir, op.id);
-  await allowRestore(backup, host);
   const { state, pid } = await service.status();
   // `failed` with no process is a service between two restarts: it would come up in the middle of the restore.
   if (state !== "stopped" && !attempt.check) {
@@ -18,9 +21,42 @@ export const restore: Perform<"restore"> = async (op, host, attempt) => {
       context: { service: op.service, state, pid },
     });
   }
+  const own = await ownBackup(op, host, attempt);
   if (attempt.check) {
-    await verifyBackup(backup, host, attempt.signal);
-    return done(true, { would: `put ${backup.manifest.items.length} items of backup ${op.id} back` });
+    const what = own === null ? "the copy at belayd" : `${own.manifest.items.length} items`;
+    return done(true, { would: `put ${what} of backup ${op.id} back` });
   }
-  return done(true, await restoreBackup(backup, host, attempt.signal));
+  return done(true, await restoreBackup(own ?? (await bringBack(op, host, attempt)), host, attempt.signal));
 };
+
+/** What the host has itself, read back; null if that is no use and there is a copy. */
+async function ownBackup(op: OpOf<"restore">, host: Host, attempt: Attempt): Promise<ReadBackup | null> {
+  try {
+    const own = await needBackup(op.dir, op.id);
+    await allowRestore(own, host);
+    if (attempt.check || op.copy !== undefined) await verifyBackup(own, host, attempt.signal);
+    return own;
+  } catch (error) {
+    if (op.copy === undefined || !(error instanceof BelayError)) throw error;
+    if (error.code !== "backup-missing" && error.code !== "backup-corrupt") throw error;
+    host.log.warn({ backup: op.id, error: error.code }, "the host's own backup is no use: its copy is brought back");
+    return null;
+  }
+}
+
+/** The copy, brought back and read before it takes the place of what is no use. */
+async function bringBack(op: OpOf<"restore">, host: Host, attempt: Attempt): Promise<ReadBackup> {
+  const { id, dir, copy } = op;
+  if (copy === undefined) return needBackup(dir, id);
+  const fetched = await fetchCopy({ id, copy, dir, into: `.${id}.copy` }, host, attempt);
+  try {
+    await verifyBackup(fetched, host, attempt.signal);
+    await syncTree(fetched.dir);
+    await rm(join(dir, id), { recursive: true, force: true });
+    await rename(fetched.dir, join(dir, id));
+    await syncDir(dir);
+  } finally {
+    await rm(fetched.dir, { recursive: true, force: true });
+  }
+  return needBackup(dir, id);
+}

@@ -11,6 +11,8 @@ export interface Settling {
   version: { expect: string; probes: readonly VersionProbe[]; versionsDir: string } | null;
   /** Restarts that had happened before; one more is a crash. Null: the service may be found in any state. */
   restarts: number | null;
+  /** The process that a reload left behind to drain: when it is the main one again, its successor is dead. */
+  left?: number | null;
   settleMs: number;
   /** How long it may take until the first healthy moment of the time in which it then settles. */
   startTimeoutMs: number;
@@ -52,20 +54,25 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
 
 async function look(watch: Settling, host: Host): Promise<{ pid: number | null; ailments: string[] }> {
   const status = await watch.service.status();
-  if (watch.restarts !== null && (status.restarts > watch.restarts || status.state === "failed")) {
+  const crashed = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
+  if (crashed || (watch.restarts !== null && status.state === "failed")) {
     throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
       hint: "look at the service's own log on this host",
       context: { service: watch.service.name, state: status.state, restarts: status.restarts },
     });
   }
   if (status.state !== "running") return { pid: null, ailments: [`the service is ${status.state}`] };
-  const ailments = await ailmentsOf(watch.checks, status.pid, host, watch.signal);
+  const ailments = [...status.ailments, ...(await ailmentsOf(watch.checks, status.pid, host, watch.signal))];
   if (watch.version !== null && ailments.length === 0) {
     const { expect, probes, versionsDir } = watch.version;
     const running = await runningVersion(probes, { pid: status.pid, versionsDir }, host.http, watch.signal);
     if (running !== expect) ailments.push(`it reports ${running ?? "no version"}, not ${expect}`);
   }
   return { pid: status.pid, ailments };
+}
+
+function isBack(left: number | null | undefined, pid: number | null): boolean {
+  return typeof left === "number" && left === pid;
 }
 
 function unhealthy(watch: Settling, ailments: string[]): BelayError {

@@ -1,6 +1,8 @@
-import type { BackupResult, OpOf, SwapResult } from "@belay/shared";
+import { type BackupResult, errorInfo, type OpOf, type SwapResult } from "@belay/shared";
 import { takeBackup } from "../backups/take.js";
 import { switchLink } from "../durable.js";
+import { adopt } from "../entry/adopt.js";
+import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
 import type { Service } from "../service/service.js";
@@ -8,6 +10,7 @@ import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { settle } from "./settle.js";
+import { hooksRun, swapHook } from "./swap-hooks.js";
 
 type Swap = OpOf<"swap">;
 
@@ -27,6 +30,14 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const service = host.allowed.service(op.service);
   const reloads = op.how === "reload" && op.snapshot === null;
   const switching = attempt.passed("switching") !== undefined;
+  if (!switching) {
+    await swapHook("pre-drain", op, host, attempt, attempt.signal);
+    await swapHook("drain", op, host, attempt, attempt.signal);
+    if (op.hookTimeoutMs !== undefined) await attempt.pass("drained", { at: Math.round(host.clock.now()) });
+    await adopt(op, host, attempt);
+    const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
+    await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
+  }
   if (!switching || (await installedVersion(op.link, op.versionsDir)) !== op.to) {
     if (!reloads) await stopForSwap(op, service, attempt);
     await coldSnapshot(op, host, attempt);
@@ -37,7 +48,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   // Started in an earlier life, and not brought up by the boot since.
   else if ((await service.status()).state === "stopped") await service.start();
 
-  const begunAt = Number(attempt.passed("begun")?.at);
+  const begunAt = Number((attempt.passed("drained") ?? attempt.passed("begun"))?.at);
   const healthy = async () => {
     if (attempt.passed("healthy") !== undefined) return;
     // The wall clock, because the first half may have been in another life of the agent; never below zero.
@@ -46,10 +57,18 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const { checks, settleMs, startTimeoutMs } = op;
   const version = { expect: op.to, probes: op.version, versionsDir: op.versionsDir };
   const restarts = Number(attempt.passed("started")?.restarts ?? 0);
-  await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.signal, healthy }, host);
+  const left = attempt.passed("started")?.left as number | null | undefined;
+  const { signal } = attempt;
+  await settle(
+    { service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
+    host,
+  );
+  await swapHook("post-health", op, host, attempt, attempt.signal);
+  await swapHook("undrain", op, host, attempt, attempt.signal);
+  const hooks = hooksRun(attempt);
   const downMs = Number(attempt.passed("healthy")?.downMs ?? 0);
   const snapshot = (attempt.passed("snapshot") ?? null) as BackupResult | null;
-  return { from: op.from, to: op.to, running: op.to, downMs, snapshot };
+  return { from: op.from, to: op.to, running: op.to, downMs, snapshot, ...(hooks.length > 0 ? { hooks } : {}) };
 }
 
 async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promise<void> {
@@ -73,15 +92,31 @@ async function startNew(op: Swap, service: Service, reloads: boolean, host: Host
   if (!resumed) await attempt.pass("starting", { pid: before.pid });
   if (reloads && before.pid !== null) {
     // Never a second signal: a process that gets two forks twice. What an earlier life signalled is only waited for.
-    if (!resumed) await service.reload();
+    const heard = resumed || (await hears(service, attempt, host));
     const oldPid = attempt.passed("starting")?.pid;
-    if (!(await reloadTook(op, service, oldPid, host, attempt.signal))) {
-      host.log.warn({ step: attempt.step }, "reload did not take: restarting");
-      await service.stop(op.stopTimeoutMs);
+    if (heard && (await reloadTook(op, service, oldPid, host, attempt.signal))) {
+      const { restarts, pid } = await service.status();
+      await attempt.pass("started", { restarts, left: pid === oldPid ? null : oldPid });
+      return;
     }
+    host.log.warn({ step: attempt.step }, "reload did not take: restarting");
+    // Stop, then start: two versions never share anything longer than a drain that was asked for.
+    await service.stop(op.stopTimeoutMs);
   }
   await service.start();
   await attempt.pass("started", { restarts: (await service.status()).restarts });
+}
+
+/** A service that can't be reloaded can be restarted: not a reason to go back. */
+async function hears(service: Service, attempt: Attempt, host: Host): Promise<boolean> {
+  try {
+    await service.reload();
+    return true;
+  } catch (error) {
+    attempt.signal.throwIfAborted();
+    host.log.warn({ step: attempt.step, error: errorInfo(error) }, "reload failed");
+    return false;
+  }
 }
 
 /** A reload took when another process is the main one, or the process reports the new version. */

@@ -10,7 +10,10 @@ import {
 } from "@belay/shared";
 import { needBackup } from "../backups/manifest.js";
 import { restoreBackup } from "../backups/restore.js";
-import { switchLink } from "../durable.js";
+import { present, switchLink } from "../durable.js";
+import { disown } from "../entry/adopt.js";
+import type { Adoption } from "../entry/record.js";
+import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
@@ -25,13 +28,18 @@ import { settle } from "./settle.js";
  */
 export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thrown: unknown): Promise<Outcome> {
   const error = await noteReason(attempt, host, thrown);
-  if (!touched(attempt)) return failed(error, isRetryable(error.code));
   try {
+    if (!touched(attempt)) {
+      await undrain(op, host, attempt);
+      return failed(error, isRetryable(error.code));
+    }
     await undo(op, host, attempt);
-    return reverted(error);
+    await undrain(op, host, attempt);
+    return reverted(await afterwards(error, op, host, attempt));
   } catch (again) {
     attempt.halt.throwIfAborted();
     const why = errorInfo(again);
+    if (why.code === "undrain-failed") return failed({ ...why, context: { ...why.context, swap: error } });
     return failed(
       new BelayError("revert-failed", `${op.service} could not be brought back to ${op.from}: ${why.message}`, {
         hint: "this host needs a person: the old version, or its data, is not back",
@@ -41,9 +49,51 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
   }
 }
 
+/** A host that was drained, if only perhaps, gets its work back. One whose service is left stopped has nobody to do it. */
+async function undrain(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
+  if (attempt.passed("drain") === undefined || (touched(attempt) && op.revertTo === "stopped")) return;
+  if (op.hookTimeoutMs === undefined || attempt.passed("back-undrained") !== undefined) return;
+  const { service, from, to, hookTimeoutMs } = op;
+  try {
+    await runHook("undrain", { service, from, to, timeoutMs: hookTimeoutMs }, host, attempt, attempt.halt);
+  } catch (thrown) {
+    attempt.halt.throwIfAborted();
+    throw new BelayError(
+      "undrain-failed",
+      `${op.service} runs ${from}, but stays drained: ${errorInfo(thrown).message}`,
+      {
+        hint: "give this host its work back by hand; its version is the old one, and whole",
+        context: { undrain: errorInfo(thrown) },
+      },
+    );
+  }
+  await note("back-undrained", {}, attempt, host);
+}
+
+/** The host is as it was; what its own post-revert hook makes of that is told, and changes nothing about it. */
+async function afterwards(error: ErrorInfo, op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo> {
+  if (op.hookTimeoutMs === undefined) return error;
+  const { service, from, to, hookTimeoutMs } = op;
+  try {
+    const runs = await runHook(
+      "post-revert",
+      { service, from, to, timeoutMs: hookTimeoutMs },
+      host,
+      attempt,
+      attempt.halt,
+    );
+    return runs.length === 0 ? error : { ...error, context: { ...error.context, hooks: runs } };
+  } catch (thrown) {
+    attempt.halt.throwIfAborted();
+    const why = errorInfo(thrown);
+    host.log.warn({ step: attempt.step, error: why }, "the post-revert hook failed");
+    return { ...error, context: { ...error.context, postRevert: why } };
+  }
+}
+
 /** True once an effect may have begun: each is announced in the journal first. */
 function touched(attempt: Attempt): boolean {
-  return attempt.passed("stopping") !== undefined || attempt.passed("switching") !== undefined;
+  return ["adopting", "stopping", "switching"].some((phase) => attempt.passed(phase) !== undefined);
 }
 
 async function noteReason(attempt: Attempt, host: Host, thrown: unknown): Promise<ErrorInfo> {
@@ -74,7 +124,9 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
   const linked = await installedVersion(op.link, op.versionsDir);
   const ran = attempt.passed("starting") !== undefined || (linked === op.to && linked !== op.from);
   if (attempt.passed("back-switched") === undefined) {
-    const back = ran && linked === op.from && op.from !== op.to;
+    // Undoing an adoption takes the link away in the end.
+    const gone = linked === null && attempt.passed("back-restored") !== undefined;
+    const back = ran && op.from !== op.to && (linked === op.from || gone);
     // After a reload, too: processes of both versions may be about, and only a stop is sure to end the new one's.
     if ((ran && !back) || op.revertTo === "stopped") await service.stop(op.stopTimeoutMs);
     // Where the new version never ran, the data is the old version's own still, and newer than any snapshot.
@@ -82,7 +134,12 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
       await restoreBackup(await needBackup(op.snapshot.dir, op.snapshot.id), host, attempt.halt);
       await note("back-restored", {}, attempt, host);
     }
-    await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    const adoption = attempt.passed("adopting") as unknown as Adoption | undefined;
+    // Before the adoption was through, the link may not be there yet, and what it would lead to neither.
+    if (adoption === undefined || attempt.passed("adopted") !== undefined || (await present(op.link))) {
+      await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    }
+    if (adoption !== undefined) await disown(adoption, op.service, host, attempt.halt);
     await note("back-switched", {}, attempt, host);
   }
   if (op.revertTo === "stopped") return;

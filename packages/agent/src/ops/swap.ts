@@ -1,9 +1,11 @@
 import { BelayError, done, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
 import { allowBackup } from "../backups/take.js";
 import { present } from "../durable.js";
+import { installedAt } from "../entry/installed.js";
 import { runningVersion } from "../facts/running.js";
+import { allowEntry } from "../facts/snapshot.js";
+import { needHooks } from "../hooks/run.js";
 import type { Host } from "../host.js";
-import { installedVersion } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
 import type { Attempt, Perform } from "./op.js";
 import { drift } from "./preflight.js";
@@ -17,7 +19,7 @@ type Swap = OpOf<"swap">;
  * One local transaction: the new version settles, or the old one is back, and the agent alone sees to it. Every phase is
  * in the journal before its effect, so that a new life of the agent goes on from there, in the same direction (I7, I14).
  *
- *     begun -> [stopping -> stopped -> [snapshotting -> snapshot]] -> switching -> starting -> started -> healthy -> done
+ *     begun -> [pre-drain -> drain ->] [adopting -> adopted] -> [stopping -> stopped -> [snapshotting -> snapshot]] -> switching -> starting -> started -> healthy -> [post-health -> undrain ->] done
  *        \___________________________ reverting -> ... -> reverted | revert-failed (see swap-revert)
  */
 export const swap: Perform<"swap"> = async (op, host, attempt) => {
@@ -47,6 +49,7 @@ async function allowSwap(op: Swap, host: Host): Promise<void> {
   host.allowed.service(op.service);
   await host.allowed.path(op.versionsDir);
   await host.allowed.link(op.link);
+  if (op.entry !== undefined) await allowEntry(op.entry, host);
   if (op.snapshot !== null) await allowBackup(op.snapshot, host);
 }
 
@@ -55,8 +58,9 @@ async function allowSwap(op: Swap, host: Host): Promise<void> {
  * A check meets the host before the steps ahead of this one, so what they are to bring about is not held against it.
  */
 async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome | null> {
+  if (op.hookTimeoutMs !== undefined) await needHooks(host);
   const service = host.allowed.service(op.service);
-  const installed = await installedVersion(op.link, op.versionsDir);
+  const installed = await installedAt(op, host);
   const status = await service.status();
   if (installed === op.to && installed !== op.from && status.state === "running") {
     const { pid } = status;

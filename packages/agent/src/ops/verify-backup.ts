@@ -1,13 +1,30 @@
-import { done } from "@belay/shared";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { done, type Outcome, type StoredCopy } from "@belay/shared";
+import { fetchCopy } from "../backups/copies/fetch.js";
 import { needBackup, readBackup } from "../backups/manifest.js";
 import { verifyBackup } from "../backups/verify.js";
-import type { Perform } from "./op.js";
+import type { Host } from "../host.js";
+import type { Attempt, Perform } from "./op.js";
 
 /** Reads a backup back (I4). Looks only, so a check does the same with one that is there already. */
 export const verifyBackupOp: Perform<"verify-backup"> = async (op, host, attempt) => {
   await host.allowed.path(op.dir);
+  if (op.copy !== undefined) return verifyCopy(op.id, op.dir, op.copy, host, attempt);
   if (attempt.check && (await readBackup(op.dir, op.id)) === null) {
     return done(false, { would: `read backup ${op.id} back` });
   }
   return done(false, await verifyBackup(await needBackup(op.dir, op.id), host, attempt.signal));
 };
+
+/** The copy at belayd, brought into a folder of its own, read back, and removed. */
+async function verifyCopy(id: string, dir: string, copy: StoredCopy, host: Host, attempt: Attempt): Promise<Outcome> {
+  if (attempt.check) return done(false, { would: `read the copy of ${id} back` });
+  const into = `.${id}.copy`;
+  try {
+    const backup = await fetchCopy({ id, copy, dir, into }, host, attempt);
+    return done(false, await verifyBackup(backup, host, attempt.signal));
+  } finally {
+    await rm(join(dir, into), { recursive: true, force: true });
+  }
+}

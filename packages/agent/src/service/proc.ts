@@ -36,6 +36,23 @@ export async function markedProcesses(marker: string): Promise<LiveProcess[]> {
   return found.sort((a, b) => a.bornAt - b.bornAt || a.pid - b.pid);
 }
 
+/** True for a live process of this control group, as systemd names it. */
+export async function isInGroup(pid: number, group: string): Promise<boolean> {
+  const groups = await readProc(`/proc/${pid}/cgroup`);
+  if (group === "" || groups === null || (await findProcess(pid)) === null) return false;
+  // `<id>:<controllers>:<path>` a line; in a container the path may begin further up than systemd's own does.
+  return groups.split("\n").some((line) => line.endsWith(group));
+}
+
+/** The pids of every live process of a control group. Reads all of /proc. */
+export async function processesIn(group: string): Promise<number[]> {
+  const pids: number[] = [];
+  for (const name of await readdir("/proc")) {
+    if (/^[0-9]+$/.test(name) && (await isInGroup(Number(name), group))) pids.push(Number(name));
+  }
+  return pids;
+}
+
 async function readProc(path: string): Promise<string | null> {
   try {
     return await readFile(path, "latin1");

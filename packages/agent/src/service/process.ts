@@ -72,8 +72,8 @@ export class ProcessService implements Service {
   async status(): Promise<ServiceStatus> {
     const main = await this.#main();
     const { desired, restarts } = this.#state;
-    if (main !== null) return { state: "running", pid: main, restarts };
-    return { state: desired === "running" ? "failed" : "stopped", pid: null, restarts };
+    if (main !== null) return { state: "running", pid: main, restarts, ailments: [] };
+    return { state: desired === "running" ? "failed" : "stopped", pid: null, restarts, ailments: [] };
   }
 
   start(): Promise<void> {

@@ -6,6 +6,8 @@ export interface ServiceStatus {
   pid: number | null;
   /** Restarts on its own since it was last started on purpose. */
   restarts: number;
+  /** What is not right about it although it runs, in words: a stale PID file. */
+  ailments: readonly string[];
 }
 
 /** One service of this host, whoever supervises it. All calls are made one at a time, except `status`. */
@@ -17,7 +19,7 @@ export interface Service {
   start(): Promise<void>;
   /** Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. */
   stop(timeoutMs: number): Promise<void>;
-  /** Asks the running service to renew itself, keeping sessions. Not idempotent. Doesn't wait for the effect. */
+  /** Asks the running service to renew itself, keeping sessions. Not idempotent. Doesn't wait for the effect. Throws where it can't. */
   reload(): Promise<void>;
   /** The agent goes away: stops watching. The service itself goes on. */
   close(): Promise<void>;

@@ -1,23 +1,35 @@
 import { BelayError } from "@belay/shared";
+import type { Clock } from "../clock.js";
 import type { CommandResult, Exec } from "../exec.js";
+import { findProcess, processesIn } from "./proc.js";
 import type { Service, ServiceStatus } from "./service.js";
+import { mainProcess } from "./systemd-main.js";
+import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
 
 const SHOW_TIMEOUT_MS = 10_000;
 /** A job may wait for the unit's own TimeoutStartSec or ExecReload; 90 s is systemd's default for both. */
 const JOB_TIMEOUT_MS = 100_000;
-const PROPERTIES = "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload";
+/** A service that has just been started writes its PID file when it is up. */
+const AGREE_TIMEOUT_MS = 10_000;
+const AGREE_POLL_MS = 100;
+/** After SIGKILL only a process stuck in the kernel stays this long. */
+const KILL_TIMEOUT_MS = 5_000;
+const PROPERTIES =
+  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup";
 
 /** A service that systemd supervises. Everything goes through systemctl, as argument lists. */
 export class SystemdService implements Service {
   readonly name: string;
   readonly #unit: string;
   readonly #exec: Exec;
+  readonly #clock: Clock;
   readonly #systemctl: string;
 
-  constructor(options: { name: string; unit: string; exec: Exec; systemctl?: string }) {
+  constructor(options: { name: string; unit: string; exec: Exec; clock: Clock; systemctl?: string }) {
     this.name = options.name;
     this.#unit = options.unit;
     this.#exec = options.exec;
+    this.#clock = options.clock;
     this.#systemctl = options.systemctl ?? "systemctl";
   }
 
@@ -26,36 +38,98 @@ export class SystemdService implements Service {
   }
 
   async start(): Promise<void> {
-    const shown = await this.#show();
-    if (shown.get("LoadState") === "not-found") {
-      throw new BelayError("service-unknown", `systemd knows no unit ${this.#unit}`, {
-        hint: "install the unit file, or correct `unit` in agent.yaml",
-        context: { unit: this.#unit },
-      });
+    const shown = await this.#fresh();
+    if (stateOf(shown) === "running") return;
+    this.#needUnit(shown);
+    // systemd would leave a start waiting for RestartSec to pass; a unit that is stopped first starts at once.
+    if (shown.get("SubState") === "auto-restart") await this.#job("stop", [this.#unit]);
+    // A unit that crashed too often refuses to start until its failures are forgotten. For one that systemd doesn't even
+    // hold in memory there is nothing to forget, which it calls an error.
+    const forgotten = await this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
+    if (shown.get("ActiveState") === "failed") this.#succeed("reset-failed", forgotten);
+    try {
+      await this.#job("start", [this.#unit]);
+    } catch (error) {
+      // A unit of Type=notify may take its time to become ready, as an auth that migrates does: whoever watches it judges.
+      if (!isTimeout(error)) throw error;
     }
-    if (shown.get("NeedDaemonReload") === "yes") await this.#job("daemon-reload", []);
-    if (statusOf(shown).state === "running") return;
-    // A unit that crashed too often refuses to start until its failures are forgotten; also sets NRestarts to 0.
-    await this.#job("reset-failed", [this.#unit]);
-    await this.#job("start", [this.#unit]);
   }
 
   async stop(timeoutMs: number): Promise<void> {
-    if (statusOf(await this.#show()).state === "stopped") return;
+    // Before the first touch: a unit file that was changed into something systemd can't read must not bring it down.
+    const shown = await this.#fresh();
+    if (stateOf(shown) === "stopped") return;
+    this.#needUnit(shown);
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
-      if (!(error instanceof BelayError && error.code === "command-timeout")) throw error;
+      if (!isTimeout(error)) throw error;
       await this.#job("kill", ["--signal=SIGKILL", this.#unit]);
       return this.#systemctlRun(["stop", this.#unit], JOB_TIMEOUT_MS);
     });
     this.#succeed("stop", stopped);
+    await this.#endLeftovers(shown.get("ControlGroup") ?? "");
   }
 
+  /** Through the unit's own ExecReload. Throws `service-cannot-reload` where that can't work: a restart can. */
   async reload(): Promise<void> {
-    if ((await this.#show()).get("NeedDaemonReload") === "yes") await this.#job("daemon-reload", []);
+    const shown = await this.#fresh();
+    if (stateOf(shown) !== "running") {
+      throw new BelayError("service-not-running", `${this.name} does not run`, { hint: "start it" });
+    }
+    this.#needUnit(shown);
+    if (shown.get("CanReload") === "no") {
+      throw cannotReload(this.#unit, "its unit has no ExecReload");
+    }
+    await this.#agreement();
     await this.#job("reload", [this.#unit]);
   }
 
   async close(): Promise<void> {}
+
+  /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
+  async #agreement(): Promise<void> {
+    const until = this.#clock.ticks() + AGREE_TIMEOUT_MS;
+    for (;;) {
+      const { ailments } = await this.status();
+      if (ailments.length === 0) return;
+      if (this.#clock.ticks() >= until) throw cannotReload(this.#unit, ailments.join("; "));
+      await this.#clock.sleep(AGREE_POLL_MS);
+    }
+  }
+
+  /** With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. */
+  async #endLeftovers(group: string): Promise<void> {
+    const until = this.#clock.ticks() + KILL_TIMEOUT_MS;
+    for (;;) {
+      const left = group === "" ? [] : await processesIn(group);
+      if (left.length === 0) return;
+      if (this.#clock.ticks() >= until) {
+        throw new BelayError("service-stop-failed", `${this.name} survives SIGKILL`, {
+          hint: "a process is stuck in the kernel: look at its disk or network file system",
+          context: { unit: this.#unit, pids: left },
+        });
+      }
+      for (const pid of left) if ((await findProcess(pid)) !== null) process.kill(pid, "SIGKILL");
+      await this.#clock.sleep(AGREE_POLL_MS);
+    }
+  }
+
+  /** What systemd knows, once it has read a unit file that changed on the disk. */
+  async #fresh(): Promise<Map<string, string>> {
+    const shown = await this.#show();
+    if (shown.get("NeedDaemonReload") !== "yes") return shown;
+    await this.#job("daemon-reload", []);
+    return this.#show();
+  }
+
+  #needUnit(shown: Map<string, string>): void {
+    const load = shown.get("LoadState");
+    if (load === undefined || load === "loaded") return;
+    const code = load === "not-found" ? "service-unknown" : "unit-unusable";
+    throw new BelayError(code, `${wordsOfLoad(load)} ${this.#unit}`, {
+      hint: "install or repair the unit file, or correct `unit` in agent.yaml",
+      context: { unit: this.#unit, load },
+    });
+  }
 
   async #show(): Promise<Map<string, string>> {
     const shown = await this.#systemctlRun(["show", "-p", PROPERTIES, this.#unit], SHOW_TIMEOUT_MS);
@@ -84,35 +158,22 @@ export class SystemdService implements Service {
   }
 }
 
-/** `systemctl show` prints one `Name=value` a line. */
-export function parseShow(text: string): Map<string, string> {
-  const shown = new Map<string, string>();
-  for (const line of text.split("\n")) {
-    const equals = line.indexOf("=");
-    if (equals > 0) shown.set(line.slice(0, equals), line.slice(equals + 1));
-  }
-  return shown;
+async function statusOf(shown: Map<string, string>): Promise<ServiceStatus> {
+  const { pid, ailment } = await mainProcess({
+    mainPid: Number(shown.get("MainPID") ?? 0),
+    pidFile: shown.get("PIDFile") ?? "",
+    group: shown.get("ControlGroup") ?? "",
+  });
+  return { state: stateOf(shown), pid, restarts: restartsOf(shown), ailments: ailment === null ? [] : [ailment] };
 }
 
-function statusOf(shown: Map<string, string>): ServiceStatus {
-  const pid = Number(shown.get("MainPID") ?? 0);
-  const restarts = Number(shown.get("NRestarts") ?? 0);
-  return { state: stateOf(shown), pid: pid > 0 ? pid : null, restarts: Number.isInteger(restarts) ? restarts : 0 };
+function isTimeout(error: unknown): boolean {
+  return error instanceof BelayError && error.code === "command-timeout";
 }
 
-function stateOf(shown: Map<string, string>): ServiceStatus["state"] {
-  switch (shown.get("ActiveState")) {
-    case "active":
-    case "reloading":
-      return "running";
-    case "inactive":
-      return "stopped";
-    case "failed":
-      return "failed";
-    case "activating":
-      // Between a crash and the next start systemd says activating (auto-restart): it is not running.
-      return shown.get("SubState") === "auto-restart" ? "failed" : "unknown";
-    default:
-      return "unknown";
-  }
+function cannotReload(unit: string, why: string): BelayError {
+  return new BelayError("service-cannot-reload", `${unit} can't be reloaded: ${why}`, {
+    hint: "restart it; a reload keeps sessions only where ExecReload and the PID file work",
+    context: { unit },
+  });
 }

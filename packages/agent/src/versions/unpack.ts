@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
+import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
@@ -15,6 +15,8 @@ export interface UnpackLimits {
   /** Leading path components to drop. */
   strip: number;
   maxUnpackedBytes: number;
+  /** Folder inside the new one that everything goes to. */
+  below?: string;
 }
 
 /**
@@ -24,29 +26,33 @@ export interface UnpackLimits {
  * `artifact-unreadable`.
  */
 export async function unpack(
-  tarball: string,
+  tarball: AsyncIterable<Uint8Array>,
   into: string,
   limits: UnpackLimits,
   signal: AbortSignal,
 ): Promise<ManifestFile[]> {
   await mkdir(into, { mode: 0o755 });
-  const unpacking = new Unpacking(into, limits);
+  const below = limits.below ?? "";
+  if (below !== "") await mkdir(join(into, below), { recursive: true, mode: 0o755 });
+  const unpacking = new Unpacking(join(into, below), limits);
   const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
   const broken = new AbortController();
   unpacking.failed = (error) => broken.abort(error);
   try {
-    const source = createReadStream(tarball);
     // The parser is a stream in all but its type declarations.
     const sink = parser as unknown as NodeJS.WritableStream;
-    await pipeline(source, sink, { signal: AbortSignal.any([signal, broken.signal]) });
+    await pipeline(Readable.from(tarball, { objectMode: false }), sink, {
+      signal: AbortSignal.any([signal, broken.signal]),
+    });
   } catch (error) {
     await unpacking.abandon(error);
     signal.throwIfAborted();
     throw unreadable(unpacking.error);
   }
   await unpacking.finished();
-  return unpacking.makeLinks();
+  const files = await unpacking.makeLinks();
+  return files.map((file) => ({ ...file, path: join(below, file.path) }));
 }
 
 class Unpacking {

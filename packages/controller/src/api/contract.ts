@@ -25,7 +25,10 @@
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
  *   GET  /v1/backups?host=&run=                      BackupView[]
- *   POST /v1/backups/:host/:backup/verify            BackupView             asks the host to read it back
+ *   GET  /v1/backups/:host/:backup                   BackupView
+ *   POST /v1/backups/:host/:backup/verify?copy=1     BackupView             asks the host to read it back; copy=1: the copy instead
+ *   POST /v1/backups/:host/:backup/restore RestoreRequest  RestoreAnswer
+ *   GET  /v1/backups/:host/:backup/copy?sha256=      application/octet-stream   the copy as it is stored; also for that host's agent
  *   GET  /v1/releases                                ReleaseView[]
  *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
  *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
@@ -34,7 +37,8 @@
  *   DELETE /v1/agents/tokens/:host                   {}
  */
 import type { ErrorInfo, HostFacts } from "@belay/shared";
-import type { Plan, Risk } from "../plan/plan.js";
+import type { Plan, PlanKind, Risk } from "../plan/plan.js";
+import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import type { Evidence } from "../run/evidence.js";
@@ -66,6 +70,10 @@ export interface PlanRequest {
   readonly quarantine?: readonly string[];
   readonly clusters?: readonly string[];
   readonly limit?: readonly string[];
+  /** `belay-agent`: the agents themselves; absent: the fleet's own product. */
+  readonly product?: string;
+  /** For the agents' own upgrade: how many go first, and how many then, in place of the fleet's policy for nodes. */
+  readonly rollout?: AgentRollout;
   /** Who asks; later the signed-in person. */
   readonly by: string;
 }
@@ -77,7 +85,7 @@ export type PlanAnswer =
 
 export interface PlanSummary {
   readonly id: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly hops: number;
   readonly hosts: number;
@@ -88,6 +96,8 @@ export interface PlanSummary {
 export interface RunRequest {
   readonly plan: string;
   readonly check?: boolean;
+  /** Why, for the record. */
+  readonly reason?: string;
   readonly by: string;
 }
 
@@ -113,12 +123,26 @@ export interface RollbackAnswer {
   readonly run: string | null;
 }
 
+export interface RestoreRequest extends Command {
+  /** False: what is there now is not kept aside first. */
+  readonly safetyBackup?: boolean;
+  readonly acceptRisks?: PlanRequest["acceptRisks"];
+  /** True: make the plan and show it, start nothing. */
+  readonly planOnly?: boolean;
+}
+
+export interface RestoreAnswer {
+  readonly plan: PlanAnswer;
+  /** The restore's run, or null with `planOnly`. */
+  readonly run: string | null;
+}
+
 export type RunStatus = "running" | "waiting" | "pausing" | "paused" | "aborting" | "ended";
 
 export interface RunSummary {
   readonly id: string;
   readonly plan: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly check: boolean;
   readonly status: RunStatus;
@@ -254,6 +278,17 @@ export interface BackupView {
   readonly items: number;
   readonly takenAt: number;
   readonly version: string | null;
+  readonly verifiedAt: number | null;
+  /** Copies that left the host, newest first. */
+  readonly copies: readonly CopyView[];
+}
+
+export interface CopyView {
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly encrypted: boolean;
+  readonly at: number;
+  /** When it was last read back whole; null: never. */
   readonly verifiedAt: number | null;
 }
 

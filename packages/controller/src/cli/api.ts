@@ -11,6 +11,8 @@ import type {
   PlanSummary,
   Recap,
   ReleaseView,
+  RestoreAnswer,
+  RestoreRequest,
   RollbackAnswer,
   RollbackRequest,
   RunRequest,
@@ -130,8 +132,21 @@ export class Api {
     return this.client.get(`/v1/backups${query({ host: filter.host, run: filter.run })}`);
   }
 
-  verifyBackup(host: string, backup: string): Promise<BackupView> {
-    return this.client.post(path`/v1/backups/${host}/${backup}/verify`, {}, VERIFY_TIMEOUT_MS);
+  backup(host: string, backup: string): Promise<BackupView> {
+    return this.client.get(path`/v1/backups/${host}/${backup}`);
+  }
+
+  /** `copy`: the copy that left the host, in place of the host's own. */
+  verifyBackup(host: string, backup: string, copy: boolean): Promise<BackupView> {
+    return this.client.post(
+      path`/v1/backups/${host}/${backup}/verify` + query({ copy: copy ? 1 : undefined }),
+      {},
+      VERIFY_TIMEOUT_MS,
+    );
+  }
+
+  restoreBackup(host: string, backup: string, request: RestoreRequest): Promise<RestoreAnswer> {
+    return this.client.post(path`/v1/backups/${host}/${backup}/restore`, request, PLAN_TIMEOUT_MS);
   }
 
   releases(): Promise<ReleaseView[]> {

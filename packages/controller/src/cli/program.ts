@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { type Ending, makeCommand, makeGroup } from "./command.js";
 import { GROUPS, SINGLES } from "./commands/index.js";
+import { completionCommand } from "./completion/command.js";
 import { EXIT } from "./exit.js";
 import { reportFailure, usageError } from "./failure.js";
 import type { Outside } from "./outside.js";
@@ -25,6 +26,7 @@ export function makeProgram(version: string, ending: Ending): Command {
     .addHelpText("after", EXIT_CODES);
   for (const group of GROUPS) program.addCommand(makeGroup(group, ending));
   for (const single of SINGLES) program.addCommand(makeCommand(single, ending));
+  program.addCommand(completionCommand(program, ending), { hidden: true });
   everyCommand(program, (command) => {
     command
       .exitOverride()

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { RunRequest } from "../api/contract.js";
 import type { AgentEvents } from "../fleet/gateway.js";
 import type { Plan } from "../plan/plan.js";
+import { nameRelease, type ReleaseName } from "../releases/name.js";
 import type { RunResult } from "../run/event.js";
 import type { LeaseStore } from "../store/leases.js";
 import type { PlanStore } from "../store/plans.js";
@@ -18,6 +19,8 @@ export interface ControllerParts {
   readonly runs: RunStore;
   readonly leases: LeaseStore;
   readonly hosts: Hosts;
+  /** The hosts as a plan for one product sees them. */
+  readonly hostsSeenBy: (product: string) => Hosts;
   readonly errands: Errands;
   readonly now: () => number;
   readonly log: Logger;
@@ -27,7 +30,7 @@ export interface ControllerParts {
   readonly isStored: (artifact: { sha256: string; size: number }) => Promise<boolean>;
   /** What speaks against a release now. */
   readonly advisoriesOf: (
-    version: string,
+    release: ReleaseName,
   ) => Promise<{ code: "release-blocked" | "release-suspect"; reason: string }[]>;
   /** What follows a run's end, once its lease is free. */
   readonly ended: (run: string, result: RunResult) => Promise<void>;
@@ -161,17 +164,18 @@ export class Controller implements AgentEvents {
       plan.risks.filter((risk) => risk.accepted !== undefined).map((risk) => `${risk.code} ${risk.subject}`),
     );
     for (const version of Object.keys(plan.releases)) {
-      for (const { code, reason } of await this.#parts.advisoriesOf(version)) {
+      for (const { code, reason } of await this.#parts.advisoriesOf({ product: plan.product, version })) {
         if (accepted.has(`${code} ${version}`)) continue;
         throw new BelayError(code, `${version} must not be run: ${reason}`, {
-          hint: `Plan anew; belay release show ${version} tells who said so.`,
+          hint: `Plan anew; belay release show ${nameRelease({ product: plan.product, version })} tells who said so.`,
         });
       }
     }
   }
 
   async #takeUp(run: string, plan: Plan, start: RunRequest | null): Promise<Runner> {
-    const { runs, leases, hosts, now, log } = this.#parts;
+    const { runs, leases, now, log } = this.#parts;
+    const hosts = this.#parts.hostsSeenBy(plan.product);
     let runner: Runner | null = null;
     const lease = await holdLease({
       leases,
@@ -224,7 +228,9 @@ export class Controller implements AgentEvents {
 }
 
 function startedBy(start: RunRequest, run: string, plan: Plan, fence: number, at: number) {
-  return { type: "run-started", at, run, plan: plan.id, check: start.check ?? false, by: start.by, fence } as const;
+  const { check = false, by, reason } = start;
+  const why = reason === undefined ? {} : { reason };
+  return { type: "run-started", at, run, plan: plan.id, check, by, ...why, fence } as const;
 }
 
 /**

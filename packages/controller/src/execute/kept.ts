@@ -1,7 +1,8 @@
-import { BackupResult, decoder, type Op, type Outcome, SwapResult } from "@belay/shared";
+import { AgentUpgradeResult, BackupResult, decoder, type Op, type Outcome, SwapResult } from "@belay/shared";
 import type { BackupRow } from "../store/runs.js";
 
 const decodeBackup = decoder(BackupResult, "result of a backup", "result-malformed");
+const decodeAgentUpgrade = decoder(AgentUpgradeResult, "result of an agent's upgrade", "result-malformed");
 const decodeSwap = decoder(SwapResult, "result of a swap", "result-malformed");
 
 /** The backup that a finished step made or read back, if it did: it goes into the list of backups with the step's event. */
@@ -41,6 +42,7 @@ export function believe(op: Op, outcome: Outcome, clockOffsetMs: number | null):
   try {
     if (op.kind === "backup" || op.kind === "verify-backup") decodeBackup(outcome.result);
     if (op.kind === "swap") decodeSwap(outcome.result);
+    if (op.kind === "upgrade-agent") decodeAgentUpgrade(outcome.result);
     return outcome;
   } catch (error) {
     return {

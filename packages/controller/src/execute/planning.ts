@@ -8,13 +8,14 @@ import { lintPlan } from "../plan/lint.js";
 import type { Plan, PlanResult } from "../plan/plan.js";
 import { planUpgrade } from "../plan/planner.js";
 import type { Profile } from "../products/profile.js";
+import { type AgentRollout, factsSeenBy, fleetSeenBy } from "../products/viewpoint.js";
 import type { Catalogue } from "../releases/catalogue.js";
 
 /** What planning needs of the world, each read anew for every plan. */
 export interface PlanningSources {
   fleet(): Promise<Fleet>;
   profileOf(product: string): Profile;
-  catalogue(): Promise<Catalogue>;
+  catalogue(product: string): Promise<Catalogue>;
   sightOf(host: string): Readonly<Sight> | null;
   /** Every host ever seen, declared or not. */
   seenHosts(): Iterable<string>;
@@ -24,6 +25,8 @@ export interface PlanningSources {
   save(plan: Plan, by: string, at: number): Promise<void>;
   now(): number;
   readonly log: Logger;
+  /** This belayd's own version. */
+  readonly version: string;
 }
 
 /**
@@ -58,25 +61,35 @@ export class Planning {
     return { ok: true, changes, plan: result.plan };
   }
 
-  /** The fleet as declared, its product, and what is known of it right now. */
-  async known(): Promise<{ fleet: Fleet; profile: Profile; facts: FleetFacts }> {
-    const fleet = await this.#sources.fleet();
-    return { fleet, profile: this.#sources.profileOf(fleet.product), facts: await this.#facts(fleet) };
+  /** The fleet as a product sees it (the fleet's own unless it is said), and what is known of it right now. */
+  async known(
+    product?: string,
+    rollout?: AgentRollout,
+  ): Promise<{ fleet: Fleet; profile: Profile; facts: FleetFacts }> {
+    const declared = await this.#sources.fleet();
+    const profile = this.#sources.profileOf(product ?? declared.product);
+    const fleet = fleetSeenBy(profile, declared, rollout);
+    return { fleet, profile, facts: await this.#facts(fleet, profile) };
   }
 
-  async #facts(fleet: Fleet): Promise<FleetFacts> {
+  async #facts(fleet: Fleet, profile: Profile): Promise<FleetFacts> {
     const hosts: Record<string, HostFact> = {};
     for (const host of this.#sources.seenHosts()) {
       const sight = this.#sources.sightOf(host);
       if (sight === null) continue;
-      const { facts } = sight;
+      const facts = factsSeenBy(profile, sight.facts);
+      const agentVersion = sight.agentVersion ?? facts?.agentVersion ?? null;
+      const installed = facts?.installed ?? facts?.running ?? null;
       hosts[host] = {
-        version: facts?.installed ?? facts?.running ?? null,
+        // What it said on its newest connection is newer than any facts.
+        version: profile.ofAgents ? agentVersion : installed,
+        agent: { version: agentVersion, protocol: sight.protocol },
         reachable: sight.present,
         os: facts?.os ?? "linux",
         arch: facts?.arch ?? "amd64",
         edition: facts?.edition ?? "oss",
         fips: facts?.fips ?? false,
+        ...(facts === null ? {} : { kept: facts.kept }),
       };
     }
     // A declared host that never called is known by its absence.
@@ -85,15 +98,16 @@ export class Planning {
         hosts[name] ??= { version: null, reachable: false, os: "linux", arch: "amd64", edition: "oss", fips: false };
       }
     }
-    return { hosts, managed: await this.#askTenants(fleet) };
+    return { hosts, managed: await this.#askTenants(fleet, profile) };
   }
 
   async #gather(request: PlanRequest): Promise<PlanInput> {
-    const [{ fleet, profile, facts }, catalogue, onRecord] = await Promise.all([
-      this.known(),
-      this.#sources.catalogue(),
+    const { product, rollout } = request;
+    const [{ fleet, profile, facts }, onRecord] = await Promise.all([
+      this.known(product, rollout),
       this.#sources.quarantined(),
     ]);
+    const catalogue = await this.#sources.catalogue(profile.product);
     const declared = new Set(fleet.clusters.flatMap((cluster) => cluster.hosts.map((host) => host.name)));
     const quarantine = new Map(
       onRecord.filter(({ host }) => declared.has(host)).map(({ host, reason }) => [host, reason]),
@@ -110,11 +124,11 @@ export class Planning {
       quarantine: [...quarantine].map(([host, reason]) => ({ host, reason })),
       clusters: request.clusters ?? [],
       limit: request.limit ?? [],
+      belayd: this.#sources.version,
     };
   }
 
-  async #askTenants(fleet: Fleet): Promise<FleetFacts["managed"]> {
-    const profile = this.#sources.profileOf(fleet.product);
+  async #askTenants(fleet: Fleet, profile: Profile): Promise<FleetFacts["managed"]> {
     const answers = await Promise.all(
       fleet.clusters.map(async ({ name, managed }) => {
         if (managed === undefined) return null;

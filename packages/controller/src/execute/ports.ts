@@ -17,7 +17,10 @@ export interface Hosts {
   factsOf(host: string): HostFacts | null;
   /** The host's clock minus ours when its last facts came, milliseconds; null: it has not said. */
   clockOffsetOf(host: string): number | null;
-  /** Hands a step to the host's connection. False: there is none now; it is sent again when there is (idempotent by id). */
+  /**
+   * Hands a step to the host's connection. False: there is none now; it is sent again when there is (idempotent by id).
+   * Throws `agent-too-old`, and sends nothing, where the agent's protocol has no words for it.
+   */
   send(host: string, step: Step): boolean;
   /** Tells the host that its outcome is on our disk. */
   acknowledge(host: string, step: StepId): void;

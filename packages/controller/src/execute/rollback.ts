@@ -2,6 +2,7 @@ import { BelayError, errorInfo } from "@belay/shared";
 import type { Logger } from "pino";
 import type { PlanAnswer, RollbackAnswer, RollbackRequest } from "../api/contract.js";
 import { planRollback } from "../plan/rollback.js";
+import type { ReleaseName } from "../releases/name.js";
 import { rollback } from "../run/commands.js";
 import type { RunResult } from "../run/event.js";
 import type { PlanStore } from "../store/plans.js";
@@ -12,6 +13,7 @@ import type { Planning } from "./planning.js";
 import type { Hosts } from "./ports.js";
 import { readBack } from "./read-back.js";
 import { standingOf } from "./standing.js";
+import { wholeCopy } from "./whole-copy.js";
 
 /** Between looks whether the hosts that a rollback needs have come back. */
 const LOOK_AGAIN_MS = 5_000;
@@ -24,9 +26,9 @@ export interface RollbackParts {
   readonly plans: PlanStore;
   readonly runs: RunStore;
   readonly records: RecordStore;
-  readonly hosts: Hosts;
+  readonly hostsSeenBy: (product: string) => Hosts;
   /** Remembers that a fleet was rolled back from a version. */
-  readonly suspect: (version: string, by: string, reason: string) => Promise<void>;
+  readonly suspect: (release: ReleaseName, by: string, reason: string) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -171,7 +173,11 @@ export class Rollbacks {
     }
     for (const hop of plan.plan.hops) {
       const why = wanted.reason === "" ? "" : `: ${wanted.reason}`;
-      await suspect(hop.from, wanted.by, `rolled back from in run ${run}${why}`);
+      await suspect(
+        { product: plan.plan.product, version: hop.from },
+        wanted.by,
+        `rolled back from in run ${run}${why}`,
+      );
     }
     const runner = await controller.start({ plan: plan.plan.id, by: wanted.by });
     await records.clearPending(run);
@@ -192,12 +198,13 @@ export class Rollbacks {
   }
 
   async #plan(row: RunRow, wanted: PendingRollback): Promise<PlanAnswer> {
-    const { plans, runs, records, planning, hosts, controller } = this.#parts;
+    const { plans, runs, records, planning, controller } = this.#parts;
     const plan = await plans.get(row.plan);
+    const hosts = this.#parts.hostsSeenBy(plan.product);
     const state = controller.active(row.id)?.state ?? (await readBack(runs, row.id, plan)).state;
     const standing = standingOf(state, (host) => hosts.factsOf(host), wanted.past);
     const [{ fleet, profile, facts }, backups, aside] = await Promise.all([
-      planning.known(),
+      planning.known(plan.product),
       records.backups({ run: row.id }),
       records.quarantined(),
     ]);
@@ -213,11 +220,12 @@ export class Rollbacks {
       plan,
       run: row.id,
       scope: wanted.scope,
-      backups: backups.map(({ host, hop, backup, verifiedAt }) => ({
+      backups: backups.map(({ host, hop, backup, verifiedAt, copies }) => ({
         host,
         hop,
         backup,
         verified: verifiedAt !== null,
+        copy: wholeCopy(copies),
       })),
       fleet,
       profile,

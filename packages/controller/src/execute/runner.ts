@@ -1,41 +1,18 @@
-import { BelayError, errorInfo, type Progress, type StepId } from "@belay/shared";
+import { BelayError, errorInfo, failed, type Progress, type StepId } from "@belay/shared";
 import type { Logger } from "pino";
 import type { LoggedEvent, RunView } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
 import { indexPlan } from "../plan/program.js";
-import { decide } from "../run/decide.js";
 import type { World } from "../run/decision.js";
-import type { RunEvent, RunResult } from "../run/event.js";
-import { fold, isNews } from "../run/fold.js";
+import type { RunResult } from "../run/event.js";
 import type { Flight, RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
-import type { BackupRow } from "../store/runs.js";
 import { Dispatch } from "./dispatch.js";
-import { backupOf, believe } from "./kept.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
 import { readBack } from "./read-back.js";
-import { brokenWait, lostWithJournal, storeWait } from "./setback.js";
-
-/** What people ask of a run, as events or as a BelayError that says why not. Pure; see run/commands.ts. */
-export type CommandBuilder = (state: RunState, now: number, world: World) => readonly RunEvent[];
-
-type Input =
-  | { readonly kind: "report"; readonly report: Report }
-  | {
-      readonly kind: "returned";
-      readonly host: string;
-      readonly forgot: boolean;
-      readonly resolve: () => void;
-      readonly reject: (error: unknown) => void;
-    }
-  | { readonly kind: "resend" }
-  | {
-      readonly kind: "command";
-      readonly build: CommandBuilder;
-      readonly resolve: () => void;
-      readonly reject: (error: unknown) => void;
-    };
+import { brokenWait, storeWait } from "./setback.js";
+import { type CommandBuilder, type Input, Turn, type TurnParts } from "./turn.js";
 
 /** After the store refused a batch: how long until the run is read back and gone on with. */
 const STORE_RETRY_MS = 2_000;
@@ -65,6 +42,7 @@ export class Runner {
   readonly #parts: RunnerParts;
   readonly #dispatch: Dispatch;
   readonly #world: World;
+  readonly #turnParts: TurnParts;
   readonly #watchers = new Set<RunWatcher>();
   readonly #notes = new Map<StepId, string>();
   #state: RunState;
@@ -93,6 +71,8 @@ export class Runner {
         return parts.lease.held;
       },
     };
+    const { run, plan, hosts, now, logger } = parts;
+    this.#turnParts = { run, plan, hosts, now, logger, dispatch: this.#dispatch, world: this.#world };
   }
 
   /** Reads a run back from its log. It does nothing before `begin`. */
@@ -200,21 +180,26 @@ export class Runner {
 
   /** One turn of the loop. True: something happened, so look again. */
   async #advance(inputs: readonly Input[]): Promise<boolean> {
-    const batch = new Batch();
-    for (const input of inputs) this.#absorb(input, batch);
-    const wakeAt = this.#decide(batch);
-    if (batch.events.length > 0) {
+    const turn = new Turn(this.#state, this.#turnParts);
+    for (const input of inputs) turn.absorb(input);
+    const { waits, wakeAt } = turn.decide();
+    const logged = turn.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
+    if (logged.length > 0) {
       try {
-        await this.#parts.log.append(this.run, this.#seq, batch.events, batch.backups);
+        await this.#parts.log.append(this.run, this.#seq, turn.events, turn.backups);
       } catch (error) {
         await this.#recover(error, inputs);
         return true;
       }
     }
-    const logged = batch.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
+    this.#state = turn.state;
     this.#seq += logged.length;
-    for (const act of batch.afterwards) act();
-    for (const step of batch.intended) this.#dispatch.send(step, this.#state);
+    this.#waits = waits;
+    for (const step of turn.ended) this.#forget(step);
+    for (const accept of turn.accepted) accept();
+    for (const report of turn.recorded) this.#parts.hosts.acknowledge(report.host, report.step);
+    this.#resend(turn.resent);
+    for (const step of turn.intended) this.#sendFirst(step);
     this.#announce(logged);
     const end = logged.at(-1)?.event;
     if (end?.type === "run-ended") {
@@ -227,82 +212,38 @@ export class Runner {
     return logged.length > 0 || this.#inbox.length > 0;
   }
 
-  #absorb(input: Input, batch: Batch): void {
-    switch (input.kind) {
-      case "report":
-        this.#absorbReport(input.report, batch);
-        return;
-      case "returned": {
-        const flights = [...this.#state.inFlight.values()].filter(({ host }) => host === input.host);
-        if (input.forgot) for (const step of flights) this.#apply(lostWithJournal(step, this.#parts.now()), batch);
-        else batch.afterwards.push(() => this.#resend(flights));
-        batch.afterwards.push(input.resolve);
-        return;
-      }
-      case "resend": {
-        const flights = [...this.#state.inFlight.values()];
-        batch.afterwards.push(() => this.#resend(flights));
-        return;
-      }
-      case "command":
-        try {
-          for (const event of input.build(this.#state, this.#parts.now(), this.#world)) this.#apply(event, batch);
-          batch.afterwards.push(input.resolve);
-        } catch (error) {
-          input.reject(error);
-        }
-        return;
-    }
+  #forget(step: StepId): void {
+    this.#notes.delete(step);
+    this.#dispatch.forget(step);
   }
 
-  #absorbReport(report: Report, batch: Batch): void {
-    batch.afterwards.push(() => this.#parts.hosts.acknowledge(report.host, report.step));
-    const step = this.#state.inFlight.get(report.step) ?? this.#state.unknown.get(report.step);
-    if (step === undefined || step.host !== report.host) {
-      this.#parts.logger.info(
-        { run: this.run, host: report.host, step: report.step },
-        "outcome on record, or of no step",
-      );
-      return;
-    }
-    const { check } = this.#state;
-    const op = this.#dispatch.opOf(step);
-    const outcome = check ? report.outcome : believe(op, report.outcome, this.#parts.hosts.clockOffsetOf(step.host));
-    // What is on record already is acknowledged and changes nothing (I7).
-    if (!isNews(this.#state, report.step, outcome)) return;
-    this.#apply({ type: "step-ended", at: this.#parts.now(), step: report.step, outcome }, batch);
-    if (check) return;
-    const backup = backupOf({ run: this.run, hop: this.#dispatch.hopOf(step.stage), host: step.host }, op, outcome);
-    if (backup !== null) batch.backups.push(backup);
-  }
-
-  /** Asks until nothing more may happen now. Answers when to ask again. */
-  #decide(batch: Batch): number | null {
-    for (;;) {
-      const decision = decide(this.#state, this.#world, this.#parts.now());
-      this.#waits = decision.waits;
-      for (const event of decision.events) this.#apply(event, batch);
-      if (decision.events.length === 0 || this.#state.ended !== null) return decision.wakeAt;
-    }
-  }
-
-  #apply(event: RunEvent, batch: Batch): void {
-    this.#state = fold(this.#state, event, this.plan);
-    batch.events.push(event);
-    if (event.type === "step-intended") {
-      const step = this.#state.inFlight.get(event.step);
-      if (step !== undefined) batch.intended.push(step);
-    }
-    if (event.type === "step-ended") {
-      this.#notes.delete(event.step);
-      this.#dispatch.forget(event.step);
+  /** What its agent can't be told has certainly had no effect, so that is how the step ended. */
+  #sendFirst(step: Flight): void {
+    try {
+      this.#dispatch.send(step, this.#state);
+    } catch (error) {
+      if (!isTooOld(error)) throw error;
+      const outcome = failed(error.toJSON());
+      this.#inbox.push({ kind: "report", report: { host: step.host, step: step.step, outcome } });
     }
   }
 
   /** Sends again what is still in flight. Called only when memory and disk say the same (I7). */
   #resend(steps: readonly Flight[]): void {
     if (!this.#parts.lease.held) return;
-    for (const step of steps) if (this.#state.inFlight.has(step.step)) this.#dispatch.send(step, this.#state);
+    for (const step of steps) {
+      if (!this.#state.inFlight.has(step.step)) continue;
+      try {
+        this.#dispatch.send(step, this.#state);
+      } catch (error) {
+        if (!isTooOld(error)) throw error;
+        // An older agent has taken the place of the one that may have begun it: its own word, or the deadline, decides (I7).
+        this.#parts.logger.warn(
+          { run: this.run, step: step.step, error: errorInfo(error) },
+          "step can't be sent again",
+        );
+      }
+    }
   }
 
   /** Nobody will look at these any more: outcomes of a run that is over are acknowledged, everybody else is told. */
@@ -353,8 +294,8 @@ export class Runner {
   }
 
   /**
-   * The store refused a batch (disk full, for instance). Memory is ahead of the disk now, so memory goes: nothing of this
-   * batch was acted on. Agents' outcomes are kept for the next try; people get the error.
+   * The store refused a turn's events (disk full, for instance). Nothing of that turn was acted on or remembered; whether
+   * the disk has it after all, only reading back tells. Agents' outcomes are kept for the next try; people get the error.
    */
   async #recover(error: unknown, inputs: readonly Input[]): Promise<void> {
     this.#parts.logger.error(
@@ -378,10 +319,6 @@ export class Runner {
   }
 }
 
-/** What one turn gathers: events for one write, and what to do once they are on disk. */
-class Batch {
-  readonly events: RunEvent[] = [];
-  readonly backups: BackupRow[] = [];
-  readonly intended: Flight[] = [];
-  readonly afterwards: (() => void)[] = [];
+function isTooOld(error: unknown): error is BelayError {
+  return error instanceof BelayError && error.code === "agent-too-old";
 }

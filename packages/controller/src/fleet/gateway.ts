@@ -6,30 +6,20 @@ import {
   BelayError,
   CloseCode,
   type ControllerMessage,
-  decodeAgentMessage,
   type ErrorInfo,
   encode,
   errorInfo,
   type FactProbe,
   type Hello,
   MAX_FRAME_BYTES,
-  PROTOCOL_VERSION,
   type Progress,
   type StepOutcome,
 } from "@belay/shared";
 import type { Logger } from "pino";
-import { type RawData, type WebSocket, WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
+import { answerOffer, type Greeted, Greetings, type Registry, read } from "./greeting.js";
 import type { Presence } from "./presence.js";
 import { Session } from "./session.js";
-
-/** The gateway's view of who may connect and what was known of them. */
-export interface Registry {
-  /** Null: no such token. */
-  hostOfToken(tokenHash: string): Promise<string | null>;
-  /** The id of the journal that the host had last; null: none is known. */
-  journalOf(host: string): Promise<string | null>;
-  saveJournal(host: string, journal: string, at: number): Promise<void>;
-}
 
 /** Where what agents say goes. Calls come in the order of one connection's frames and must not throw. */
 export interface AgentEvents {
@@ -74,7 +64,7 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #server: WebSocketServer;
   readonly #sessions = new Map<string, Session>();
-  readonly #pending = new Set<WebSocket>();
+  readonly #greetings: Greetings;
   readonly #sweep: NodeJS.Timeout;
   /** Connections closed for what they said, by error code: for metrics and tests. */
   readonly refused = new Map<string, number>();
@@ -95,8 +85,10 @@ export class Gateway {
     this.#now = parts.now;
     this.#log = parts.log;
     this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
+    this.#greetings = new Greetings(parts.registry, this.#options.helloTimeoutMs);
     this.#server = new WebSocketServer({
       noServer: true,
+      handleProtocols: answerOffer,
       // Compression costs about 240 KiB a connection, and steps are small.
       perMessageDeflate: false,
       maxPayload: MAX_FRAME_BYTES,
@@ -109,18 +101,21 @@ export class Gateway {
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const host = await this.#authenticate(request);
     if (socket.destroyed) return;
-    if (host === null || this.#pending.size >= this.#options.maxPending) {
+    if (host === null || this.#greetings.pending >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
       refuseUpgrade(socket, status);
       return;
     }
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
-      this.#greet(host, websocket, () => this.#authenticate(request));
+      this.#arrived(host, websocket, () => this.#authenticate(request));
     });
   }
 
-  /** Hands a message to a host's live session. False: none, or it can't take more. */
+  /**
+   * Hands a message to a host's live session. False: none, or it can't take more. Throws `agent-too-old` where the session's
+   * protocol has no words for it.
+   */
   send(host: string, message: ControllerMessage): boolean {
     const session = this.#sessions.get(host);
     if (session === undefined) return false;
@@ -146,7 +141,7 @@ export class Gateway {
   /** Ends all connections and the sweep. Idempotent. */
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    for (const socket of this.#pending) socket.terminate();
+    this.#greetings.close();
     for (const session of this.#sessions.values()) session.close(1001, "belayd is going away");
     // A peer that doesn't answer the closing handshake must not hold the process.
     const patience = setTimeout(() => {
@@ -167,79 +162,46 @@ export class Gateway {
     }
   }
 
-  /** Waits for hello. Until it comes the connection is nobody's; the timer dies with this phase. */
-  #greet(host: string, socket: WebSocket, identify: () => Promise<string | null>): void {
-    this.#pending.add(socket);
-    const timer = setTimeout(() => {
-      this.#count("hello-timeout");
-      socket.close(CloseCode.helloTimeout, "no hello");
-    }, this.#options.helloTimeoutMs);
-    const settle = () => {
-      clearTimeout(timer);
-      this.#pending.delete(socket);
-    };
+  #arrived(host: string, socket: WebSocket, identify: () => Promise<string | null>): void {
     socket.on("error", (error) => this.#log.info({ host, err: error }, "agent connection failed"));
-    socket.once("close", settle);
-    socket.once("message", (data, isBinary) => {
-      settle();
-      socket.pause();
-      this.#welcome(host, socket, identify, data, isBinary)
-        .catch((error: unknown) => this.#refuse(host, socket, error))
-        .finally(() => socket.resume());
-    });
+    this.#greetings
+      .hear(host, socket, identify)
+      .then((greeted) => {
+        if (greeted !== null) this.#welcome(host, socket, greeted);
+      })
+      .catch((error: unknown) => this.#refuse(host, socket, error))
+      .finally(() => socket.resume());
   }
 
-  async #welcome(
-    host: string,
-    socket: WebSocket,
-    identify: () => Promise<string | null>,
-    data: RawData,
-    isBinary: boolean,
-  ): Promise<void> {
-    const message = read(data, isBinary);
-    if (message.type !== "hello")
-      throw new BelayError("hello-missing", `the first message is ${message.type}, not hello`);
-    if (message.host !== host) {
-      throw new BelayError("host-mismatch", `this token belongs to ${host}, not to ${message.host}`, {
-        hint: "Each host needs a token of its own: belay agent token create --host NAME",
-      });
-    }
-    if (message.protocol !== PROTOCOL_VERSION) {
-      throw new BelayError(
-        "protocol-unsupported",
-        `agent speaks protocol ${message.protocol}, belayd ${PROTOCOL_VERSION}`,
-        {
-          hint: "Upgrade the older of the two.",
-        },
-      );
-    }
+  #welcome(host: string, socket: WebSocket, { hello, protocol, journal }: Greeted): void {
     const probe = this.#probe(host);
     const now = this.#now();
-    const before = await this.#registry.journalOf(host);
-    // The token may have been revoked while this connection waited to be greeted.
-    if ((await identify()) !== host)
-      throw new BelayError("token-revoked", `the token of ${host} is not valid any more`);
-    if (socket.readyState !== socket.OPEN) return;
-    const forgot = before !== null && before !== message.journal;
+    const forgot = journal !== null && journal !== hello.journal;
+    const session = new Session({ host, hello, protocol, socket, now });
     this.#replace(host);
-    const session = new Session(host, message, socket, now);
     this.#sessions.set(host, session);
     this.#serve(session, socket);
-    session.send({
-      type: "welcome",
-      protocol: PROTOCOL_VERSION,
-      pingEveryMs: this.#options.pingEveryMs,
-      factsEveryMs: this.#options.factsEveryMs,
-      probe,
-    });
-    this.#presence.arrived(host, now);
-    this.#log.info({ host, agentVersion: message.agentVersion, forgot }, "agent connected");
+    this.#sayWelcome(session, probe);
+    this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
+    this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
     this.#events
-      .connected(host, message, forgot)
-      .then(() => (before === message.journal ? undefined : this.#registry.saveJournal(host, message.journal, now)))
+      .connected(host, hello, forgot)
+      .then(() => (journal === hello.journal ? undefined : this.#registry.saveJournal(host, hello.journal, now)))
       .catch((error: unknown) => {
         this.#log.error({ host, err: error }, "the host's journal is not on record; it is asked about again");
       });
+  }
+
+  /** An agent too old to be told what to look at may connect all the same: how else would it be upgraded? */
+  #sayWelcome(session: Session, probe: FactProbe | null): void {
+    const { pingEveryMs, factsEveryMs } = this.#options;
+    const welcome = { type: "welcome", protocol: session.protocol, pingEveryMs, factsEveryMs } as const;
+    try {
+      session.send({ ...welcome, probe });
+    } catch (error) {
+      this.#log.error({ host: session.host, error: errorInfo(error) }, "no facts can be asked of this agent");
+      session.send({ ...welcome, probe: null });
+    }
   }
 
   /** A host whose variables make no sense may connect: planning says what is wrong with them. */
@@ -264,7 +226,7 @@ export class Gateway {
       if (this.#sessions.get(host) !== session) return;
       hear();
       try {
-        this.#take(host, read(data, isBinary));
+        this.#take(host, read(data, isBinary, session.protocol));
       } catch (error) {
         this.#refuse(host, socket, error);
       }
@@ -345,9 +307,4 @@ export function hashToken(token: string): string {
 /** The token of an `Authorization: Bearer` header, or null. */
 export function bearerToken(header: string | undefined): string | null {
   return /^Bearer ([A-Za-z0-9._~+/=-]{16,512})$/.exec(header ?? "")?.[1] ?? null;
-}
-
-function read(data: RawData, isBinary: boolean): AgentMessage {
-  if (isBinary) throw new BelayError("message-malformed", "a binary frame; messages are text");
-  return decodeAgentMessage(data.toString());
 }

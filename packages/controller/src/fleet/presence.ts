@@ -7,6 +7,10 @@ export interface Sight {
   facts: HostFacts | null;
   /** Host's clock minus ours when its last facts came, milliseconds; the travel time is in it. */
   clockOffsetMs: number | null;
+  /** The protocol of its newest connection; null: none since this process started. */
+  protocol: number | null;
+  /** What its agent said on that connection. */
+  agentVersion: string | null;
 }
 
 /**
@@ -23,13 +27,15 @@ export class Presence {
     host: string,
     known: { lastSeenAt: number | null; facts: HostFacts | null; clockOffsetMs: number | null },
   ): void {
-    this.#sights.set(host, { host, present: false, ...known });
+    this.#sights.set(host, { host, present: false, protocol: null, agentVersion: null, ...known });
   }
 
-  arrived(host: string, now: number): void {
+  arrived(host: string, now: number, agent: { protocol: number; version: string }): void {
     const sight = this.#sightOf(host);
     if (!sight.present) this.#present += 1;
     sight.present = true;
+    sight.protocol = agent.protocol;
+    sight.agentVersion = agent.version;
     this.#saw(sight, now);
   }
 
@@ -93,7 +99,15 @@ export class Presence {
   #sightOf(host: string): Sight {
     const known = this.#sights.get(host);
     if (known !== undefined) return known;
-    const sight: Sight = { host, present: false, lastSeenAt: null, facts: null, clockOffsetMs: null };
+    const sight: Sight = {
+      host,
+      present: false,
+      lastSeenAt: null,
+      facts: null,
+      clockOffsetMs: null,
+      protocol: null,
+      agentVersion: null,
+    };
     this.#sights.set(host, sight);
     return sight;
   }

@@ -1,4 +1,4 @@
-import { type ControllerMessage, encode, type Hello } from "@belay/shared";
+import { BelayError, type ControllerMessage, encode, type Hello } from "@belay/shared";
 import type { WebSocket } from "ws";
 
 /** A step is a few KiB: an agent that is this far behind does not read, and would cost memory for nothing. */
@@ -10,23 +10,48 @@ const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 export class Session {
   readonly host: string;
   readonly hello: Hello;
+  /** The version of the protocol that was agreed on. */
+  readonly protocol: number;
   /** When anything, a pong included, was last heard. */
   heardAt: number;
   readonly #socket: WebSocket;
 
-  constructor(host: string, hello: Hello, socket: WebSocket, now: number) {
-    this.host = host;
-    this.hello = hello;
-    this.heardAt = now;
-    this.#socket = socket;
+  constructor(parts: { host: string; hello: Hello; protocol: number; socket: WebSocket; now: number }) {
+    this.host = parts.host;
+    this.hello = parts.hello;
+    this.protocol = parts.protocol;
+    this.heardAt = parts.now;
+    this.#socket = parts.socket;
   }
 
-  /** False when the message was not handed to a live socket: the sender must count on nothing. */
+  /**
+   * False when the message was not handed to a live socket: the sender must count on nothing. Throws `agent-too-old`, and
+   * nothing is sent, where the agreed protocol can't say it.
+   */
   send(message: ControllerMessage): boolean {
+    const frame = this.#frame(message);
     if (this.#socket.readyState !== this.#socket.OPEN) return false;
     if (this.#socket.bufferedAmount > MAX_UNREAD_BYTES) return false;
-    this.#socket.send(encode(message));
+    this.#socket.send(frame);
     return true;
+  }
+
+  #frame(message: ControllerMessage): string {
+    try {
+      return encode(message, this.protocol);
+    } catch (cause) {
+      if (!(cause instanceof BelayError)) throw cause;
+      const { agentVersion } = this.hello;
+      throw new BelayError(
+        "agent-too-old",
+        `the agent ${agentVersion} of ${this.host} can't do this: ${cause.message}`,
+        {
+          hint: "Upgrade it first: belay agent upgrade, or its package.",
+          context: { agentVersion, protocol: this.protocol },
+          cause,
+        },
+      );
+    }
   }
 
   get backedUp(): boolean {

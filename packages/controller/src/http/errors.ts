@@ -21,11 +21,18 @@ const STATUS: Readonly<Record<string, number>> = {
   "artifact-differs": 409,
   "artifact-not-stored": 409,
   "host-offline": 409,
+  "copy-unknown": 404,
+  "copy-lost": 409,
+  "copy-damaged": 409,
   "artifact-too-large": 413,
+  "copy-too-large": 413,
   internal: 500,
   "plan-broken": 500,
   "shutting-down": 503,
+  "copy-store-unreachable": 503,
+  "copy-store-refused": 503,
   "errand-timeout": 504,
+  "copy-store-full": 507,
 };
 
 export function statusOf(error: ErrorInfo): number {

@@ -1,5 +1,6 @@
 import { agentRoutes } from "./routes/agents.js";
 import { backupRoutes } from "./routes/backups.js";
+import { copyRoutes } from "./routes/copies.js";
 import { followRoutes } from "./routes/follow.js";
 import { gateRoutes } from "./routes/gates.js";
 import { hostRoutes } from "./routes/hosts.js";
@@ -17,6 +18,7 @@ export function addRoutes(server: Server, services: Services): void {
   gateRoutes(server, services);
   followRoutes(server, services);
   backupRoutes(server, services);
+  copyRoutes(server, services);
   releaseRoutes(server, services);
   agentRoutes(server, services);
 }

@@ -6,6 +6,11 @@ export const Reason = Type.String({ maxLength: 2_000, pattern: "^[^\\x00-\\x08\\
 export const Name = Type.String({ minLength: 1, maxLength: 128 });
 export const VersionText = Type.String({ minLength: 1, maxLength: 64 });
 
+export const AcceptRisks = Type.Array(
+  Type.Object({ code: Name, subject: Name, why: Reason }, { additionalProperties: false }),
+  { maxItems: 10_000 },
+);
+
 export const CommandBody = Type.Object({ by: Person, reason: Type.Optional(Reason) }, { additionalProperties: false });
 
 /** How many at most, for lists that grow for ever. */

@@ -27,8 +27,11 @@ export type Server = FastifyInstance<
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const AGENT_PATH = "/v1/agent";
 
-/** Who may call a route: people with the API token, or hosts with theirs. Every route says which. */
-export type Caller = "person" | "agent";
+/**
+ * Who may call a route: people with the API token, or hosts with theirs. Every route says which. Where its path names a
+ * `:host`, a host may call it for itself alone.
+ */
+export type Caller = "person" | "agent" | "either";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -67,8 +70,10 @@ export function makeServer(parts: {
     const token = bearerToken(request.headers.authorization);
     if (token === null) throw unauthorized();
     const hash = hashToken(token);
-    if (caller === "person" && !sameHash(hash, parts.apiTokenHash)) throw unauthorized();
-    if (caller === "agent" && (await parts.hostOfToken(hash)) === null) throw unauthorized();
+    if (caller !== "agent" && sameHash(hash, parts.apiTokenHash)) return;
+    const host = caller === "person" ? null : await parts.hostOfToken(hash);
+    const { host: named } = request.params as { host?: string };
+    if (host === null || (named !== undefined && named !== host)) throw unauthorized();
   });
 
   server.setErrorHandler((thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {

@@ -1,6 +1,8 @@
+import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
 import type { Planning } from "../execute/planning.js";
+import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
@@ -18,6 +20,7 @@ export interface Services {
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
+  readonly restores: Restores;
   readonly errands: Errands;
   readonly gateway: Gateway;
   readonly presence: Presence;
@@ -27,6 +30,7 @@ export interface Services {
   readonly agents: AgentStore;
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
+  readonly copies: Copies;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
   /** The groups a person belongs to. */

@@ -11,6 +11,7 @@ export interface Fleet {
   readonly gates: GatePolicies;
   readonly rollout: RolloutPolicies;
   readonly offline: "hold" | "quarantine";
+  readonly backups: BackupPolicy;
   /** Variables of every host's ops; a cluster's and then a host's own win over these and over the profile's. */
   readonly vars: Vars;
 }
@@ -33,6 +34,18 @@ export interface Host {
   /** Sorted in mandated order; the first is the role in whose stage the host goes. */
   readonly roles: readonly [Role, ...Role[]];
   readonly vars: Vars;
+}
+
+/** How long backups are kept, and whether they leave their hosts. */
+export interface BackupPolicy {
+  /** The newest this many of each host stay, on the host and where copies are. */
+  readonly keep: number;
+  /** Older ones go, though never the newest that is known to be whole; null: age is no reason. */
+  readonly maxAgeMs: number | null;
+  /** `belayd`: a backup counts only when a copy of it lies with belayd, read back. */
+  readonly copy: "none" | "belayd";
+  /** Public keys that copies are encrypted to; none: copies travel and lie as they are. */
+  readonly recipients: readonly string[];
 }
 
 /** What happens when nobody answers a gate in time. */

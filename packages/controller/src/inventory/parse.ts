@@ -1,4 +1,5 @@
 import { type ClusterName, type HostName, ROLE_ORDER, type Role } from "@belay/shared";
+import { readBackups } from "./backups.js";
 import { Declaration, type Field } from "./document.js";
 import type { Cluster, Fleet, GatePolicies, Host, Vars } from "./fleet.js";
 import { readClusterGates, readGates, readRollout } from "./policy.js";
@@ -25,7 +26,17 @@ export function parseFleet(text: string, file: string): Fleet {
   const declaration = new Declaration(text, file, "fleet-invalid");
   const { root } = declaration;
   if (!root.present) root.note("the file is empty");
-  const top = root.members(["fleet", "product", "environment", "clusters", "gates", "rollout", "offline", "vars"]);
+  const top = root.members([
+    "fleet",
+    "product",
+    "environment",
+    "clusters",
+    "gates",
+    "rollout",
+    "offline",
+    "backups",
+    "vars",
+  ]);
   const hosts = new HostNames();
   const entries = top.clusters.items().map((field) => readCluster(field, hosts));
   if (top.clusters.present ? entries.length === 0 : true) top.clusters.note("at least one cluster is needed");
@@ -42,6 +53,7 @@ export function parseFleet(text: string, file: string): Fleet {
     ),
     rollout: readRollout(top.rollout),
     offline: top.offline.choice(["hold", "quarantine"]) ?? "hold",
+    backups: readBackups(top.backups),
     vars: readVars(top.vars),
   };
   declaration.end();

@@ -118,7 +118,8 @@ function readAmount(field: Field, minimum: number): Amount | undefined {
   return field.note(`must be a count or a share such as "20%", at least ${minimum}, not "${text}"`);
 }
 
-function readDuration(field: Field, minimumMs: number, maximumMs: number): number | undefined {
+/** A duration within limits; undefined when absent or no such. */
+export function readDuration(field: Field, minimumMs: number, maximumMs: number): number | undefined {
   const text = field.text();
   if (text === undefined) return undefined;
   const ms = parseDuration(text);

@@ -1,10 +1,15 @@
 import type { Artifact, Catalogue } from "../releases/catalogue.js";
-import type { Leg } from "./path.js";
 import type { Plan, PlanArtifact, Platform } from "./plan.js";
 import { listNames, type Reasons } from "./reasons.js";
 
+/** Who needs which version: a leg, or anything like it. */
+interface Wanted {
+  readonly to: string;
+  readonly moves: readonly { readonly mover: { readonly name: string; readonly platform: Platform } }[];
+}
+
 /** The artifacts that the hosts of these legs will fetch, by version. A platform with none is reported. */
-export function chooseArtifacts(legs: readonly Leg[], catalogue: Catalogue, reasons: Reasons): Plan["releases"] {
+export function chooseArtifacts(legs: readonly Wanted[], catalogue: Catalogue, reasons: Reasons): Plan["releases"] {
   const chosen: Record<string, readonly PlanArtifact[]> = {};
   for (const leg of legs) {
     const wanted = new Map<string, { platform: Platform; hosts: string[] }>();

@@ -18,6 +18,8 @@ export interface PlanInput {
   /** Empty: the whole fleet. */
   readonly clusters: readonly ClusterName[];
   readonly limit: readonly HostName[];
+  /** The version of the belayd that will carry the plan out; absent: nobody says. */
+  readonly belayd?: string;
 }
 
 export interface AcceptedRisk {
@@ -40,4 +42,8 @@ export interface HostFact {
   readonly arch: string;
   readonly edition: string;
   readonly fips: boolean;
+  /** The host's agent, as far as it is known; absent: nobody says. */
+  readonly agent?: { readonly version: string | null; readonly protocol: number | null };
+  /** Every whole version that lies on the host; absent: nobody knows. */
+  readonly kept?: readonly string[];
 }

@@ -1,6 +1,9 @@
-import type { ClusterName, HostName, Role, Sha256 } from "@belay/shared";
+import type { BackupCopySpec, ClusterName, HostName, Role, Sha256, StoredCopy } from "@belay/shared";
 import type { GateKind, OnTimeout, Vars } from "../inventory/fleet.js";
 import type { OpTemplate } from "../products/profile.js";
+
+/** `restore`: puts one backup back, outside of any run that is undone. */
+export type PlanKind = "upgrade" | "rollback" | "restore";
 
 /**
  * A plan: the immutable, content-addressed list of everything a run will do. It holds every choice; execution has none.
@@ -9,7 +12,7 @@ import type { OpTemplate } from "../products/profile.js";
 export interface Plan {
   readonly id: string;
   readonly format: 1;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly fleet: string;
   readonly product: string;
   readonly environment: string;
@@ -33,8 +36,25 @@ export interface Plan {
   readonly budgetRun: number;
   readonly vars: Vars;
   readonly programs: Readonly<Record<string, readonly OpTemplate[]>>;
+  /** How long backups are kept and whether they leave their hosts. Absent in plans from before there was a choice. */
+  readonly backups?: PlanBackups;
+  /** For a restore: the backup it puts back. */
+  readonly restore?: {
+    readonly host: HostName;
+    readonly backup: string;
+    /** When it was taken: what came after is lost to the service. */
+    readonly takenAt: number;
+    /** What is there now is kept aside first. */
+    readonly safetyBackup: boolean;
+  };
   /** For a rollback: the run it undoes. */
   readonly undoes?: { readonly run: string; readonly plan: string; readonly scope: "stage" | "hop" | "run" };
+}
+
+export interface PlanBackups {
+  readonly keep: number;
+  readonly maxAgeMs: number | null;
+  readonly copy: BackupCopySpec | null;
 }
 
 export interface PlanCluster {
@@ -97,8 +117,10 @@ export interface Stage {
   readonly gate: Gate | null;
   /** Auth hosts stopped before the first batch (I5, `ha: shrink`). */
   readonly stop: readonly HostName[];
-  /** Rollbacks only: the backup that each of these hosts puts back before its binary is swapped. */
+  /** Rollbacks and restores only: the backup that each of these hosts puts back before its binary is swapped. */
   readonly restores?: Readonly<Record<HostName, string>>;
+  /** Where such a backup has left its host: the copy that stands in when the host's own is gone or damaged. */
+  readonly copies?: Readonly<Record<HostName, StoredCopy>>;
   /** Which of `plan.programs` each host carries out: `program:role` if there is one, else `program`. */
   readonly program: string;
   /** Hosts at work at once, at most. */
@@ -157,7 +179,11 @@ export const REASON_CODES = [
   "accepted-risk-unused",
   "nothing-to-roll-back",
   "backup-missing",
+  "backup-newer",
+  "backup-too-old",
   "program-invalid",
+  "agent-too-old",
+  "agent-skew",
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
 

@@ -1,7 +1,9 @@
 import { type ClusterName, compareVersions, majorOf, parseVersion } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
 import type { Release } from "../releases/catalogue.js";
+import { checkAgents, checkSkew } from "./agents.js";
 import { chooseArtifacts } from "./artifacts.js";
+import { planBackups } from "./backups.js";
 import { amountOf } from "./batches.js";
 import { checkAgainstFixed, reportSkew } from "./compat.js";
 import type { PlanInput } from "./input.js";
@@ -33,11 +35,14 @@ export function planUpgrade(input: PlanInput): PlanResult {
   checkAgainstFixed(survey, legs, servers, reasons);
   const releases = chooseArtifacts(legs, input.catalogue, reasons);
 
+  checkSkew(input, survey.movers, target.version, reasons);
+
   reasons.blockUnusedAcceptances();
   if (reasons.blocked.length > 0) return refuse(input, reasons);
 
   const plan = assemble(input, survey, target, legs, servers, releases, reasons);
   rehearse(plan, reasons);
+  checkAgents(plan, input.facts, reasons);
   return reasons.blocked.length > 0 ? refuse(input, reasons) : { ok: true, plan };
 }
 
@@ -132,11 +137,12 @@ function assemble(
     budgetRun: amountOf(fleet.rollout.budgetRun, survey.movers.length),
     vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
     programs: programsOf(profile.programs, hops),
+    backups: planBackups(fleet),
   });
 }
 
 /** One leg as a hop: every cluster's stages, roots before the clusters that trust them (I2). */
-function layOut({ fleet }: PlanInput, survey: Survey, leg: Leg): Hop {
+function layOut({ fleet, profile }: PlanInput, survey: Survey, leg: Leg): Hop {
   const byCluster = new Map<Cluster, Move[]>();
   for (const move of leg.moves) {
     const moves = byCluster.get(move.mover.cluster);
@@ -152,7 +158,9 @@ function layOut({ fleet }: PlanInput, survey: Survey, leg: Leg): Hop {
     const moves = byCluster.get(cluster);
     return moves === undefined ? [] : stagesOf({ fleet, cluster, hop: leg.id }, leg, moves, across.has(cluster));
   });
-  return { id: leg.id, from: leg.from, to: leg.to, stages };
+  // A product that changes nothing a backup could bring back has no program for it.
+  const wanted = stages.filter(({ kind }) => kind !== "backup" || profile.programs.backup !== undefined);
+  return { id: leg.id, from: leg.from, to: leg.to, stages: wanted };
 }
 
 /** The clusters that move, and those they trust. */

@@ -80,6 +80,9 @@ function fillProgram(index: PlanIndex, where: Where, program: string): Op[] {
 
 /** Even a very short step leaves a service this long to come up. */
 const MIN_START_MS = 1000;
+/** The shortest time that a new agent is given, and how long its old version may take to be back after it. */
+const MIN_RETURN_MS = 5_000;
+const RETURN_TAKES_MS = 15_000;
 
 /**
  * A service gets no longer to become healthy than its step may take: the agent must judge, and undo, before the
@@ -90,6 +93,9 @@ function withinStep(op: Op, stepTimeoutMs: number): Op {
     Math.min(wantedMs, Math.max(MIN_START_MS, stepTimeoutMs - spentMs));
   if (op.kind === "swap") {
     return { ...op, startTimeoutMs: within(op.startTimeoutMs, op.settleMs + op.stopTimeoutMs) };
+  }
+  if (op.kind === "upgrade-agent") {
+    return { ...op, returnMs: Math.min(op.returnMs, Math.max(MIN_RETURN_MS, stepTimeoutMs - RETURN_TAKES_MS)) };
   }
   if (op.kind === "start" || op.kind === "health") return { ...op, timeoutMs: within(op.timeoutMs, op.settleMs) };
   return op;
@@ -137,6 +143,10 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       backup,
       snapshot: `${backup}.cold`,
       restore: stage.restores?.[where.host] ?? null,
+      restoreCopy: stage.copies?.[where.host],
+      copyTo: plan.backups?.copy ?? undefined,
+      keepBackups: plan.backups?.keep,
+      maxBackupAgeMs: plan.backups?.maxAgeMs ?? undefined,
       settleMs: stage.settleMs,
       stepTimeoutMs: stage.stepTimeoutMs,
       keptVersions: versionsOf(index, where.host),

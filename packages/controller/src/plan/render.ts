@@ -38,12 +38,23 @@ function renderHops(plan: Plan): string[] {
     plural(Object.keys(plan.hosts).length, "host"),
   ];
   const from = plan.hops[0]?.from ?? plan.to;
-  const back = plan.kind === "rollback" ? " (rollback)" : "";
+  const back = plan.kind === "upgrade" ? "" : ` (${plan.kind})`;
   const width = Math.max(...plan.hops.map((hop) => `${hop.from} -> ${hop.to}`.length));
   return [
     `${capitalize(plan.product)} ${from} -> ${plan.to}${back}: ${sizes.join(", ")}`,
+    ...renderRestore(plan),
     ...plan.hops.flatMap((hop, index) => renderHop(plan, hop, index + 1, width)),
     renderGates(summarizeGates(plan)),
+  ];
+}
+
+function renderRestore({ restore }: Plan): string[] {
+  if (restore === undefined) return [];
+  const { host, backup, takenAt, safetyBackup } = restore;
+  const aside = safetyBackup ? "what is there now is kept aside first" : "what is there now is NOT kept aside";
+  return [
+    `${INDENT}puts back  ${backup} of ${host}`,
+    `${INDENT}loses      everything since ${new Date(takenAt).toISOString()}; ${aside}`,
   ];
 }
 

@@ -1,5 +1,7 @@
 import { type ClusterName, type HostName, majorOf, parseVersion, ROLE_ORDER } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
+import { checkAgents } from "./agents.js";
+import { planBackups } from "./backups.js";
 import { inTrustOrder } from "./order.js";
 import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
 import { programsOf } from "./planner.js";
@@ -36,6 +38,7 @@ export function planRollback(input: RollbackInput): PlanResult {
 
   const plan = assemble(input, hops, to, reasons);
   rehearse(plan, reasons);
+  checkAgents(plan, input.facts, reasons);
   if (reasons.blocked.length > 0) return { ok: false, to, blocked: reasons.blocked, risks: reasons.risks };
   return { ok: true, plan };
 }
@@ -136,7 +139,7 @@ function chooseRestore(
   if (who === undefined) return null;
   const candidates = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
   const best = candidates.find(isCold) ?? candidates[0];
-  if (best !== undefined) return { host: who, backup: best.backup };
+  if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy };
   reasons.block({
     code: "backup-missing",
     subject: who,
@@ -181,6 +184,7 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
     budgetRun: 0,
     vars: plan.vars,
     programs: programsOf(profile.programs, hops),
+    backups: planBackups(input.fleet),
     undoes: { run: input.run, plan: plan.id, scope: input.scope },
   });
 }

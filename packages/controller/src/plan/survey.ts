@@ -145,7 +145,8 @@ function checkNames(input: PlanInput, hosts: readonly Surveyed[], reasons: Reaso
   }
 }
 
-function platformOf(fact: HostFact | undefined): Platform {
+/** What a host runs on; what is not known of it is taken for the commonest. */
+export function platformOf(fact: HostFact | undefined): Platform {
   return {
     os: fact?.os ?? "linux",
     arch: fact?.arch ?? "amd64",

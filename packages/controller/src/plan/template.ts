@@ -4,7 +4,7 @@ import { parseDuration } from "../inventory/duration.js";
 /** What a template may name: declared variables (strings, which may name others in turn) under computed values. */
 export interface Scope {
   readonly vars: Readonly<Record<string, string>>;
-  /** Win over variables. `null` and objects are values too. */
+  /** Win over variables. `null` and objects are values too; a member that comes out undefined is left out. */
   readonly values: Readonly<Record<string, unknown>>;
   /** For `only`. */
   readonly roles: readonly string[];
@@ -15,8 +15,9 @@ const WHOLE = /^\{([A-Za-z][A-Za-z0-9]*)\}$/;
 
 /**
  * Fills a template in. `{name}` inside a string becomes text; a string that is nothing but `{name}` takes the value's own
- * type. `{nameMs}` is the milliseconds of the variable `name` where that is a duration. An item of a list may say when it
- * is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not).
+ * type. `{nameMs}` is the milliseconds of the variable `name` where that is a duration. An item of a list, or
+ * an object in a field, may say when it is wanted: `only: ROLE` (the host has that role), `given: VAR` and `absent: VAR` (the variable is set, or not);
+ * `absent` may be a list, of which none may be set.
  * Throws `program-invalid`.
  */
 export function fill(template: unknown, scope: Scope): unknown {
@@ -25,8 +26,9 @@ export function fill(template: unknown, scope: Scope): unknown {
   if (typeof template !== "object" || template === null) return template;
   return Object.fromEntries(
     Object.entries(template)
-      .filter(([key]) => !CONDITIONS.has(key))
-      .map(([key, value]) => [key, fill(value, scope)]),
+      .filter(([key, value]) => !CONDITIONS.has(key) && isWanted(value, scope))
+      .map(([key, value]) => [key, fill(value, scope)])
+      .filter(([, value]) => value !== undefined),
   );
 }
 
@@ -37,7 +39,7 @@ function isWanted(item: unknown, { roles, vars }: Scope): boolean {
   const { only, given, absent } = item as Record<string, unknown>;
   if (typeof only === "string" && !roles.includes(only)) return false;
   if (typeof given === "string" && !vars[given]) return false;
-  return !(typeof absent === "string" && vars[absent]);
+  return ![absent].flat().some((name) => typeof name === "string" && vars[name]);
 }
 
 function fillText(text: string, scope: Scope, naming: readonly string[]): unknown {

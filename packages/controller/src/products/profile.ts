@@ -18,6 +18,8 @@ export interface Profile {
   readonly managed: { readonly path: string; readonly pointer: string };
   /** Bytes unpacked per byte packed, for disk space checks. */
   readonly unpackedPerPacked: number;
+  /** The product is the agents themselves. */
+  readonly ofAgents?: true;
 }
 
 /** An op with placeholders; `kind` is always literal. */

@@ -1,10 +1,11 @@
 import { BelayError } from "@belay/shared";
+import { belayAgent } from "./belay-agent.js";
 import type { Profile } from "./profile.js";
 import { teleport } from "./teleport.js";
 
-const PROFILES: readonly Profile[] = [teleport];
+const PROFILES: readonly Profile[] = [teleport, belayAgent];
 
-/** The profile of a product as fleet.yaml names it. Throws `product-unknown`. */
+/** The profile of a product as fleet.yaml or a plan names it. Throws `product-unknown`. */
 export function profileOf(product: string): Profile {
   const profile = PROFILES.find((one) => one.product === product);
   if (profile !== undefined) return profile;

@@ -20,16 +20,20 @@ const aliveProxy = { only: "proxy", kind: "http", url: "{proxy}/webapi/ping", st
 /** The proxy itself must say the version it was moved to. */
 const servesTo = { ...aliveProxy, json: { pointer: "/server_version", equals: "{to}" } };
 
+/** Names in one folder lead through the one link; where `binDir` is empty the service is started through the link itself. */
+const entry = { given: "binDir", dir: "{binDir}", programs: ["teleport", "tctl", "tsh", "tbot"], below: "{below}" };
+
 const probe = {
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   version: probes,
   checks: [...alive, aliveProxy],
   disks: ["{versionsDir}", "{data}", "{backups}"],
   // `Teleport Enterprise v17.4.2 git:... go1.23.6 X:boringcrypto`
   banner: {
-    program: "{link}/teleport",
+    program: "{link}/{below}/teleport",
     editions: [{ says: "Teleport Enterprise", edition: "ent" }],
     fips: "boringcrypto",
   },
@@ -37,8 +41,16 @@ const probe = {
 
 /** What would be missed: the state backend, who this host is, and how it is set up. */
 const items = [
-  { only: "auth", absent: "backendBackup", kind: "sqlite", path: "{backend}", optional: false },
-  { only: "auth", given: "backendBackup", kind: "command", command: "{backendBackup}", restore: "{backendRestore}" },
+  { only: "auth", given: "backendName", kind: "backend", backend: "{backendName}" },
+  {
+    only: "auth",
+    given: "backendBackup",
+    absent: "backendName",
+    kind: "command",
+    command: "{backendBackup}",
+    restore: "{backendRestore}",
+  },
+  { only: "auth", absent: ["backendName", "backendBackup"], kind: "sqlite", path: "{backend}", optional: false },
   { kind: "file", path: "{config}", optional: false },
   { kind: "file", path: "{data}/host_uuid", optional: true },
   { kind: "sqlite", path: "{data}/proc/sqlite.db", optional: false },
@@ -49,6 +61,7 @@ const items = [
   { kind: "file", path: "{tlsCert}", optional: true },
 ];
 
+/** A snapshot that is taken while the service stands still does not leave the host: nobody waits for a network then. */
 const backupOf = (id: string) => ({ id, dir: "{backups}", items, version: "{from}" });
 
 const swap = (more: object): OpTemplate => ({
@@ -56,6 +69,7 @@ const swap = (more: object): OpTemplate => ({
   service: "{service}",
   versionsDir: "{versionsDir}",
   link: "{link}",
+  entry,
   from: "{from}",
   to: "{to}",
   sha256: "{sha256}",
@@ -67,6 +81,7 @@ const swap = (more: object): OpTemplate => ({
   stopTimeoutMs: "{stopTimeoutMs}",
   snapshot: null,
   revertTo: "running",
+  hookTimeoutMs: "{hookTimeoutMs}",
   ...more,
 });
 
@@ -82,21 +97,24 @@ const health: OpTemplate = {
   timeoutMs: "{startTimeoutMs}",
 };
 
-const MIB = 1024 * 1024;
+/** What is copied is measured on the host itself; the manifest and a database's growth meanwhile come on top. */
+const BACKUP_MARGIN_BYTES = 16 * 1024 * 1024;
+const backupRoom = { path: "{backups}", bytes: BACKUP_MARGIN_BYTES, inodes: 100, copies: items };
 
 const preflight: OpTemplate = {
   kind: "preflight",
   probe,
   expect: "{from}",
-  needs: [
-    { path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 },
-    { path: "{backups}", bytes: 64 * MIB, inodes: 100 },
-  ],
+  needs: [{ path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 }, backupRoom],
   healthy: true,
 };
 
 const backUp: OpTemplate[] = [
-  { kind: "backup", spec: backupOf("{backup}") },
+  {
+    kind: "backup",
+    spec: { ...backupOf("{backup}"), copy: "{copyTo}" },
+    hooks: { service: "{service}", timeoutMs: "{hookTimeoutMs}" },
+  },
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
@@ -108,19 +126,36 @@ const start: OpTemplate = {
   timeoutMs: "{authStartTimeoutMs}",
 };
 
+const startServing: OpTemplate = { ...start, timeoutMs: "{startTimeoutMs}" };
+const stop: OpTemplate = { kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" };
+
+/** From the host's own backup, or from its copy where that is gone. */
+const restore: OpTemplate = {
+  kind: "restore",
+  id: "{restore}",
+  dir: "{backups}",
+  service: "{service}",
+  copy: "{restoreCopy}",
+};
+
 export const teleport: Profile = {
   product: "teleport",
   vars: {
     install: "/opt/belay/teleport",
     versionsDir: "{install}/versions",
     link: "{install}/current",
+    // Where programs are started by name, and where in a version's folder they lie.
+    binDir: "/usr/local/bin",
+    below: "",
     service: "teleport",
     unit: "/etc/systemd/system/{service}.service",
     environment: "/etc/default/{service}",
     config: "/etc/teleport.yaml",
     data: "/var/lib/teleport",
     backend: "{data}/backend/sqlite.db",
-    // A backend that is no local SQLite: names of commands in the host's own agent.yaml.
+    // A backend that is no local SQLite: its name in the host's own agent.yaml ...
+    backendName: "",
+    // ... or the names of two commands there.
     backendBackup: "",
     backendRestore: "",
     license: "{data}/license.pem",
@@ -133,6 +168,7 @@ export const teleport: Profile = {
     // Auth migrates its backend before it is ready.
     authStartTimeout: "20m",
     stopTimeout: "1m",
+    hookTimeout: "5m",
   },
   probe: { auth: probe, proxy: probe, node: probe },
   managed: { path: "/webapi/ping", pointer: "/server_version" },
@@ -149,10 +185,12 @@ export const teleport: Profile = {
         versionsDir: "{versionsDir}",
         strip: 1,
         maxUnpackedBytes: "{maxUnpackedBytes}",
+        below: "{below}",
+        roomBytes: "{fetchBytes}",
       },
     ],
     backup: backUp,
-    stop: [{ kind: "stop", service: "{service}", timeoutMs: "{stopTimeoutMs}" }],
+    stop: [stop],
 
     // Crossing a major alone. A reload would let two majors share the backend while the old process drains; the cold
     // snapshot lets the agent undo a failed migration with nothing lost.
@@ -174,12 +212,13 @@ export const teleport: Profile = {
         link: "{link}",
         keep: "{keptVersions}",
         backupsDir: "{backups}",
-        keepBackups: 3,
+        keepBackups: "{keepBackups}",
+        maxBackupAgeMs: "{maxBackupAgeMs}",
       },
     ],
 
     // Out of trouble a host need not be healthy, and nothing is downloaded.
-    "back-preflight": [{ ...preflight, needs: [{ path: "{backups}", bytes: 64 * MIB, inodes: 100 }], healthy: false }],
+    "back-preflight": [{ ...preflight, needs: [backupRoom], healthy: false }],
     // A version that is left behind may not obey a reload.
     "back-proxy": [swapBack({})],
     "back-node": [swapBack({})],
@@ -187,17 +226,23 @@ export const teleport: Profile = {
     // What was written since the restored backup is lost to Teleport, but kept aside first.
     "back-auth-first": [
       ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
+      restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     // The one that crossed has its old binary already.
-    "back-auth-restore": [
-      ...backUp,
-      { kind: "restore", id: "{restore}", dir: "{backups}", service: "{service}" },
-      start,
-    ],
+    "back-auth-restore": [...backUp, restore, start],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],
+
+    // A backup put back outside of any rollback. Where nothing is left that could be kept aside, the bare ones.
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
+    "restore-auth-first-bare": [
+      restore,
+      swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
+    ],
+    "restore-auth-bare": [restore, start],
+    "restore-serving": [...backUp, stop, restore, startServing],
+    "restore-serving-bare": [stop, restore, startServing],
   },
 };

@@ -4,6 +4,7 @@ import type { ReleaseView } from "../api/contract.js";
 import type { Advisory, RecordStore, StoredArtifact } from "../store/records.js";
 import type { ArtifactStore } from "./artifacts.js";
 import type { Catalogue, Release } from "./catalogue.js";
+import { nameRelease, type ReleaseName, versionNamed } from "./name.js";
 import { inspectTarball, readFileName } from "./tarball.js";
 
 /**
@@ -29,8 +30,19 @@ export class Shelf {
     this.#now = parts.now;
   }
 
-  /** The catalogue that plans are made from. */
-  async catalogue(): Promise<Catalogue> {
+  /** The catalogue that plans for a product are made from. releases.yaml is of the fleet's own. */
+  async catalogue(product: string): Promise<Catalogue> {
+    const { releases } = await this.#everything();
+    return {
+      releases: releases.flatMap((release) => {
+        const version = versionNamed(release.version, product);
+        return version === null ? [] : [{ ...release, version }];
+      }),
+    };
+  }
+
+  /** All releases of all products, each under its name. */
+  async #everything(): Promise<Catalogue> {
     const [declared, added, advisories] = await Promise.all([
       this.#declared(),
       this.#records.artifacts(),
@@ -50,8 +62,8 @@ export class Shelf {
   }
 
   /** What speaks against a release now; empty for one that nobody knows. */
-  async advisoriesOf(version: string): Promise<{ code: "release-blocked" | "release-suspect"; reason: string }[]> {
-    const release = (await this.catalogue()).releases.find((candidate) => candidate.version === version);
+  async advisoriesOf(name: ReleaseName): Promise<{ code: "release-blocked" | "release-suspect"; reason: string }[]> {
+    const release = (await this.#everything()).releases.find(({ version }) => version === nameRelease(name));
     return [
       ...(release?.blocked === undefined ? [] : [{ code: "release-blocked" as const, reason: release.blocked }]),
       ...(release?.suspect === undefined ? [] : [{ code: "release-suspect" as const, reason: release.suspect }]),
@@ -59,7 +71,7 @@ export class Shelf {
   }
 
   async list(): Promise<ReleaseView[]> {
-    const { releases } = await this.catalogue();
+    const { releases } = await this.#everything();
     return Promise.all(
       releases.map(async (release) => ({
         version: release.version,
@@ -89,19 +101,20 @@ export class Shelf {
    * the same file. Throws `release-name`, `artifact-digest`, `release-malformed`, `artifact-differs`.
    */
   async add(file: string, sha256: string, body: Readable): Promise<ReleaseView> {
-    const named = readFileName(file);
+    const { product, version, ...named } = readFileName(file);
+    const name = nameRelease({ product, version });
     const known = (await this.#artifacts.sizeOf(sha256)) !== null;
     const size = await this.#artifacts.put(body, sha256);
-    const artifact: StoredArtifact = { ...named, size, sha256 };
+    const artifact: StoredArtifact = { ...named, version: name, size, sha256 };
     try {
       await this.#refuseOtherDigest(artifact);
-      await inspectTarball(this.#artifacts.pathOf(sha256), named.version);
+      await inspectTarball(this.#artifacts.pathOf(sha256), { product, version });
       await this.#records.addArtifact(artifact, this.#now());
     } catch (error) {
       if (!known) await this.#artifacts.remove(sha256);
       throw error;
     }
-    return this.get(named.version);
+    return this.get(name);
   }
 
   /** Blocks, unblocks, or clears a release of suspicion. Idempotent. */
@@ -111,8 +124,8 @@ export class Shelf {
   }
 
   /** A fleet was rolled back from it: nobody should try again before somebody has looked. Idempotent. */
-  async suspect(version: string, by: string, reason: string): Promise<void> {
-    await this.#records.advise({ version, kind: "suspect", reason, by, at: this.#now() });
+  async suspect(name: ReleaseName, by: string, reason: string): Promise<void> {
+    await this.#records.advise({ version: nameRelease(name), kind: "suspect", reason, by, at: this.#now() });
   }
 
   async clear(version: string, kind: Advisory["kind"]): Promise<ReleaseView> {

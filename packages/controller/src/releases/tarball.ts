@@ -1,23 +1,52 @@
 import { BelayError, parseVersion } from "@belay/shared";
 import { t as listTar, type ReadEntry } from "tar";
 import type { Artifact } from "./catalogue.js";
+import type { ReleaseName } from "./name.js";
 
-const FILE_NAME =
-  /^teleport(?<ent>-ent)?-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)(?<fips>-fips)?-bin\.tar\.gz$/;
+/** How the releases of a product are named, and where in them its program lies. */
+interface Kind {
+  readonly product: string;
+  readonly fileName: RegExp;
+  /** Its one folder; the program is called the same. */
+  readonly folder: string;
+  readonly program: RegExp;
+  readonly versionFile: RegExp;
+}
+
+const KINDS: readonly Kind[] = [
+  {
+    product: "teleport",
+    folder: "teleport",
+    fileName:
+      /^teleport(?<ent>-ent)?-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)(?<fips>-fips)?-bin\.tar\.gz$/,
+    program: /^teleport(?:-ent)?\/teleport$/,
+    versionFile: /^teleport(?:-ent)?\/VERSION$/,
+  },
+  {
+    product: "belay-agent",
+    folder: "belay-agent",
+    fileName:
+      /^belay-agent-v(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+?)?)-(?<os>linux)-(?<arch>amd64|arm64|arm|386)\.tar\.gz$/,
+    program: /^belay-agent\/belay-agent$/,
+    versionFile: /^belay-agent\/VERSION$/,
+  },
+];
 
 /** A VERSION file is one short line; anything longer is something else. */
 const MAX_VERSION_BYTES = 64;
 
 /** What a release file's name says it is. Throws `release-name`. */
-export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & { version: string } {
-  const groups = FILE_NAME.exec(file)?.groups;
+export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & ReleaseName {
+  const kind = KINDS.find(({ fileName }) => fileName.test(file));
+  const groups = kind?.fileName.exec(file)?.groups;
   const version = groups?.version === undefined ? null : parseVersion(groups.version);
-  if (groups === undefined || version === null) {
-    throw new BelayError("release-name", `"${file}" is not named like a Teleport release`, {
-      hint: "Expected teleport[-ent]-v<version>-linux-<arch>[-fips]-bin.tar.gz, as it is published.",
+  if (kind === undefined || groups === undefined || version === null) {
+    throw new BelayError("release-name", `"${file}" is not named like a release`, {
+      hint: "Expected teleport[-ent]-v<version>-linux-<arch>[-fips]-bin.tar.gz, or belay-agent-v<version>-linux-<arch>.tar.gz.",
     });
   }
   return {
+    product: kind.product,
     version,
     os: groups.os ?? "linux",
     arch: groups.arch ?? "amd64",
@@ -29,10 +58,12 @@ export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & 
 
 /**
  * Reads a stored tarball through once, writing nothing. Throws `release-malformed` unless it is whole, all of it lies
- * below one folder, nothing points out of it, the teleport binary is there, and it is the version that its name says.
+ * below one folder, nothing points out of it, the product's program is there, and it is the version that its name says.
  * Agents check the same again, but for the version, which the new process itself reports.
  */
-export async function inspectTarball(path: string, version: string): Promise<void> {
+export async function inspectTarball(path: string, { product, version }: ReleaseName): Promise<void> {
+  const kind = KINDS.find((one) => one.product === product);
+  if (kind === undefined) throw new TypeError(`no releases of ${product} are known`);
   let binary = false;
   let stated = "";
   let problem: string | null = null;
@@ -46,8 +77,8 @@ export async function inspectTarball(path: string, version: string): Promise<voi
       onReadEntry(entry: ReadEntry) {
         const unsafe = unsafeEntry(entry);
         if (unsafe !== null) note(unsafe);
-        if (/^teleport(?:-ent)?\/teleport$/.test(entry.path) && entry.type === "File") binary = true;
-        if (/^teleport(?:-ent)?\/VERSION$/.test(entry.path) && entry.size <= MAX_VERSION_BYTES) {
+        if (kind.program.test(entry.path) && entry.type === "File") binary = true;
+        if (kind.versionFile.test(entry.path) && entry.size <= MAX_VERSION_BYTES) {
           entry.on("data", (chunk: Buffer) => {
             stated += chunk.toString("utf8");
           });
@@ -66,8 +97,8 @@ export async function inspectTarball(path: string, version: string): Promise<voi
     });
   }
   if (!binary) {
-    throw new BelayError("release-malformed", "there is no teleport/teleport in it", {
-      hint: "Is this a Teleport release?",
+    throw new BelayError("release-malformed", `there is no ${kind.folder}/${kind.folder} in it`, {
+      hint: `Is this a release of ${product}?`,
     });
   }
   const inside = stated.trim().replace(/^v/, "");

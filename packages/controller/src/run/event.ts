@@ -46,6 +46,7 @@ export interface RunStarted {
   /** True: every agent is asked what it would do; nothing is changed, gates are passed over. */
   readonly check: boolean;
   readonly by: string;
+  readonly reason?: string;
   readonly fence: number;
 }
 

@@ -136,7 +136,7 @@ function countDone(state: RunState, flight: Flight, outcome: Done): void {
   const record = state.stages[state.stageIndex.get(flight.stage) ?? -1];
   if (record === undefined) return;
   const { result } = outcome;
-  if (flight.op === "swap") {
+  if (flight.op === "swap" || flight.op === "upgrade-agent") {
     counts.reached = targetOf(record.hop, flight.host);
     if (isSwap.Check(result) && result.snapshot !== null) keepBackup(state, flight, record, result.snapshot);
   }
@@ -152,5 +152,9 @@ function wouldOf(flight: Flight, { result }: Done): string {
 }
 
 function keepBackup(state: RunState, { host }: Flight, { hop }: StageRecord, result: BackupResult): void {
-  state.backups.set(host, { hop: hop.id, result });
+  // Reading a backup back on its host says nothing of its copies: what was said of them before still holds.
+  const before = state.backups.get(host)?.result;
+  const same = before?.backup === result.backup && before.sha256 === result.sha256;
+  const copies = result.copies ?? (same ? before.copies : undefined);
+  state.backups.set(host, { hop: hop.id, result: copies === undefined ? result : { ...result, copies } });
 }

@@ -98,6 +98,17 @@ function goingBackFrom(state: RunState, record: StageRecord, pointOfNoReturn: bo
       hop === record.hop && stage.cluster === cluster && stage.kind === "auth" && status !== "pending",
   );
   const command = `belay run rollback ${state.run} --scope hop`;
+  const { restore } = state.plan;
+  if (restore !== undefined) {
+    const taken = new Date(restore.takenAt).toISOString();
+    return {
+      pointOfNoReturn,
+      takes: restore.safetyBackup
+        ? `a restore of what is kept aside first: belay backup restore ${restore.host} ${state.run}.${record.hop.id}.${restore.host}`
+        : "nothing: what is there now is not kept aside",
+      loses: `everything that ${restore.host} has stored since ${taken}, when ${restore.backup} was taken`,
+    };
+  }
   if (state.plan.kind === "rollback") {
     return { pointOfNoReturn, takes: "a new plan, forward again", loses: "nothing that is not lost already" };
   }

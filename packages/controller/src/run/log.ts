@@ -1,4 +1,4 @@
-import type { StepId } from "@belay/shared";
+import type { HookRun, StepId } from "@belay/shared";
 import type { LogLine } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
 import type { EventOf, RunEvent } from "./event.js";
@@ -15,8 +15,8 @@ export function logLine(seq: number, event: RunEvent, plan: Plan): LogLine {
 }
 
 const SENTENCES: Sentences = {
-  "run-started": ({ run, by, check }, plan) => ({
-    message: `${by} started ${check ? "a check of plan" : "plan"} ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}`,
+  "run-started": ({ run, by, check, reason }, plan) => ({
+    message: `${by} started ${check ? "a check of plan" : "plan"} ${plan.id.slice(0, 12)} to ${plan.to} as run ${run}${reason === undefined ? "" : `: ${reason}`}`,
   }),
   "lease-taken": ({ owner, fence }) => ({ message: `${owner} leads the run now, with fence ${fence}` }),
   "stage-started": ({ stage }) => ({ stage, message: `stage ${stage} started` }),
@@ -51,7 +51,11 @@ const SENTENCES: Sentences = {
     const { host, stage } = partsOf(step);
     switch (outcome.status) {
       case "done":
-        return { host, stage, message: `${host}: done, ${outcome.changed ? "changed" : "nothing to change"}` };
+        return {
+          host,
+          stage,
+          message: `${host}: done, ${outcome.changed ? "changed" : "nothing to change"}${saidByHooks(outcome.result)}`,
+        };
       case "failed":
         return {
           host,
@@ -123,6 +127,13 @@ function batchSentence(plan: Plan, id: string, batch: number): string {
 function partsOf(step: StepId): { readonly stage: string; readonly host: string } {
   const [, stage = "", host = ""] = step.split("/");
   return { stage, host };
+}
+
+/** What a host's own hooks printed while a step went well; what one that failed printed is in the failure itself. */
+function saidByHooks(result: unknown): string {
+  if (typeof result !== "object" || result === null || !("hooks" in result) || !Array.isArray(result.hooks)) return "";
+  const runs = result.hooks as readonly HookRun[];
+  return runs.map(({ hook, output }) => `; hook ${hook}${output === "" ? "" : `: ${output}`}`).join("");
 }
 
 function because(reason: string): string {

@@ -1,6 +1,6 @@
 import { BelayError } from "@belay/shared";
 import type { PlanSummary } from "../api/contract.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, PlanKind } from "../plan/plan.js";
 import type { Store } from "./sqlite.js";
 
 /** Plans by id. They are content-addressed, so saving one twice is the same as once. */
@@ -62,7 +62,7 @@ export class PlanStore {
       .execute();
     return rows.map((row) => ({
       id: row.id,
-      kind: row.kind === "rollback" ? "rollback" : "upgrade",
+      kind: row.kind as PlanKind,
       to: row.target,
       hops: row.hops,
       hosts: row.hosts,

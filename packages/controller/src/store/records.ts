@@ -1,6 +1,7 @@
 import { BelayError } from "@belay/shared";
-import type { BackupView } from "../api/contract.js";
+import type { BackupView, CopyView } from "../api/contract.js";
 import type { Artifact } from "../releases/catalogue.js";
+import { CopyRecords } from "./copies.js";
 import type { Store } from "./sqlite.js";
 
 export interface Quarantine {
@@ -22,14 +23,19 @@ export interface StoredArtifact extends Artifact {
   readonly version: string;
 }
 
+/** A backup with the folder it lies in on its host, which is nobody's business outside. */
+export type BackupRecord = BackupView & { readonly dir: string };
+
 const PENDING = "pending-rollback:";
 
 /** What people and runs put on record beside the runs themselves: quarantine, advisories, artifacts, backups. */
 export class RecordStore {
   readonly #store: Store;
+  readonly #copies: CopyRecords;
 
   constructor(store: Store) {
     this.#store = store;
+    this.#copies = new CopyRecords(store);
   }
 
   /** Idempotent; the newest reason stands. */
@@ -119,12 +125,18 @@ export class RecordStore {
     }));
   }
 
-  async backups(filter: { host?: string; run?: string; backup?: string }): Promise<(BackupView & { dir: string })[]> {
+  async backups(filter: { host?: string; run?: string; backup?: string }): Promise<BackupRecord[]> {
     let query = this.#store.db.selectFrom("backups").selectAll().orderBy("taken_at", "desc");
     if (filter.host !== undefined) query = query.where("host", "=", filter.host);
     if (filter.run !== undefined) query = query.where("run_id", "=", filter.run);
     if (filter.backup !== undefined) query = query.where("backup", "=", filter.backup);
     const rows = await query.execute();
+    const copies = await this.#copies.all(filter.host === undefined ? {} : { host: filter.host });
+    const copiesOf = new Map<string, CopyView[]>();
+    for (const { host, backup, key: _, ...view } of copies) {
+      const name = `${host} ${backup}`;
+      copiesOf.set(name, [...(copiesOf.get(name) ?? []), view]);
+    }
     return rows.map((row) => ({
       host: row.host,
       backup: row.backup,
@@ -137,7 +149,21 @@ export class RecordStore {
       takenAt: row.taken_at,
       version: row.version,
       verifiedAt: row.verified_at,
+      copies: copiesOf.get(`${row.host} ${row.backup}`) ?? [],
     }));
+  }
+
+  /** Throws `backup-unknown`. */
+  async backup(host: string, backup: string): Promise<BackupRecord> {
+    const [known] = await this.backups({ host, backup });
+    if (known !== undefined) return known;
+    throw new BelayError("backup-unknown", `${host} has no backup ${backup}`, {
+      hint: "`belay backup list` shows them.",
+    });
+  }
+
+  async copyVerified(host: string, backup: string, sha256: string, at: number): Promise<void> {
+    await this.#copies.verified(host, backup, sha256, at);
   }
 
   async backupVerified(host: string, backup: string, at: number): Promise<void> {

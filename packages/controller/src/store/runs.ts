@@ -1,7 +1,7 @@
 import { BackupResult, BelayError, decoder } from "@belay/shared";
 import type { Transaction } from "kysely";
 import type { LoggedEvent } from "../api/contract.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, PlanKind } from "../plan/plan.js";
 import type { RunEvent, RunResult } from "../run/event.js";
 import type { Schema } from "./schema.js";
 import type { Store } from "./sqlite.js";
@@ -9,7 +9,7 @@ import type { Store } from "./sqlite.js";
 export interface RunRow {
   readonly id: string;
   readonly plan: string;
-  readonly kind: "upgrade" | "rollback";
+  readonly kind: PlanKind;
   readonly to: string;
   readonly check: boolean;
   readonly startedAt: number;
@@ -75,7 +75,7 @@ export class RunStore {
   ): Promise<void> {
     await this.#store.commits.write(async (tx) => {
       await insertEvents(tx, run, lastSeq + 1, events);
-      for (const backup of backups) await insertBackup(tx, backup);
+      for (const backup of backups) await insertBackup(tx, backup, events.at(-1)?.at ?? 0);
       const end = events.at(-1);
       if (end?.type === "run-ended") {
         await tx.updateTable("runs").set({ ended_at: end.at, result: end.result }).where("id", "=", run).execute();
@@ -158,7 +158,8 @@ async function insertEvents(
   }
 }
 
-async function insertBackup(tx: Transaction<Schema>, row: BackupRow): Promise<void> {
+/** `at`: when this is recorded, our clock. */
+async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number): Promise<void> {
   const result = decodeBackupResult(row.result);
   await tx
     .insertInto("backups")
@@ -184,13 +185,23 @@ async function insertBackup(tx: Transaction<Schema>, row: BackupRow): Promise<vo
       })),
     )
     .execute();
+  // The host read these back itself before it said so. One that is not on record here is none.
+  for (const { sha256 } of result.copies ?? []) {
+    await tx
+      .updateTable("backup_copies")
+      .set({ verified_at: at })
+      .where("host", "=", row.host)
+      .where("backup", "=", result.backup)
+      .where("sha256", "=", sha256)
+      .execute();
+  }
 }
 
 function toRun(row: Schema["runs"]): RunRow {
   return {
     id: row.id,
     plan: row.plan_id,
-    kind: row.kind === "rollback" ? "rollback" : "upgrade",
+    kind: row.kind as PlanKind,
     to: row.target,
     check: row.check_only === 1,
     startedAt: row.started_at,

@@ -48,6 +48,16 @@ export interface Schema {
     version: string | null;
     verified_at: number | null;
   };
+  backup_copies: {
+    host: string;
+    backup: string;
+    sha256: string;
+    bytes: number;
+    encrypted: number;
+    key: string;
+    at: number;
+    verified_at: number | null;
+  };
   artifacts: {
     sha256: string;
     version: string;

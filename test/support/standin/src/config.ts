@@ -9,6 +9,22 @@ export interface Address {
   readonly port: number;
 }
 
+export interface EtcdStorage {
+  readonly type: "etcd";
+  readonly peers: readonly string[];
+  /** All keys begin so. */
+  readonly prefix: string;
+  /** PEM files; null: the peers are asked over plain HTTP. */
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
+}
+
+/** Where auth keeps its state; auths of one cluster share it. */
+export type Storage =
+  | { readonly type: "sqlite"; readonly folder: string }
+  | EtcdStorage
+  /** The password comes from PGPASSFILE or ~/.pgpass. */
+  | { readonly type: "postgresql"; readonly connString: string };
+
 /** teleport.yaml, in Teleport's own words, as far as the stand-in knows them. */
 export interface Config {
   readonly nodename: string;
@@ -19,8 +35,7 @@ export interface Config {
   readonly auth: {
     readonly clusterName: string;
     readonly listen: Address;
-    /** Folder of the state backend; auths of one cluster share it. */
-    readonly storage: string;
+    readonly storage: Storage;
     /** Auths of the root cluster that this one trusts (`trusted_root`): the stand-in's short form of a trusted cluster. */
     readonly trustedRoot: readonly Address[];
   } | null;
@@ -50,6 +65,29 @@ export function readConfig(file: string): Config {
   const addresses = (value: Yaml | undefined): Address[] =>
     value === undefined || value === null ? [] : (Array.isArray(value) ? value : [value]).map(address);
 
+  const texts = (parent: Section, key: string): string[] => {
+    const value = parent[key] ?? [];
+    return (Array.isArray(value) ? value : [value]).map(String);
+  };
+  const readStorage = (storage: Section): Storage => {
+    switch (storage.type ?? "sqlite") {
+      case "sqlite":
+        return { type: "sqlite", folder: String(storage.path ?? join(dataDir, "backend")) };
+      case "etcd": {
+        const peers = texts(storage, "peers");
+        if (peers.length === 0) fail("peers is missing");
+        const secured = peers.some((peer) => peer.startsWith("https:"));
+        const pem = (what: string) => text(storage, `tls_${what}_file`);
+        const tls = secured ? { ca: pem("ca"), cert: pem("cert"), key: pem("key") } : null;
+        return { type: "etcd", peers, prefix: String(storage.prefix ?? "/teleport"), tls };
+      }
+      case "postgresql":
+        return { type: "postgresql", connString: text(storage, "conn_string") };
+      default:
+        return fail(`storage of type ${JSON.stringify(storage.type)} is unknown`);
+    }
+  };
+
   const root = section({ root: parseYaml(readFileSync(file, "utf8")) }, "root");
   const teleport = section(root, "teleport");
   const dataDir = text(teleport, "data_dir");
@@ -73,7 +111,7 @@ export function readConfig(file: string): Config {
       ? {
           clusterName: text(auth, "cluster_name"),
           listen: address(text(auth, "listen_addr")),
-          storage: String(section(teleport, "storage").path ?? join(dataDir, "backend")),
+          storage: readStorage(section(teleport, "storage")),
           trustedRoot: addresses(auth.trusted_root),
         }
       : null,

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import type { Address } from "./config.js";
 import type { Health } from "./health.js";
 import { onLines, sendLine } from "./lines.js";
-import type { Server } from "./registry.js";
+import type { Server } from "./servers.js";
 
 const BEAT_EVERY_MS = 250;
 /** First pause before the next auth is tried; doubles up to the longest, so a restart of auth meets no storm. */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type SqliteDatabase from "better-sqlite3";
+import type * as Postgres from "pg";
 
 /** What a release does, once it is installed. Everything but `good` is bad on purpose. */
 export type Behaviour =
@@ -24,7 +25,7 @@ export interface Release {
   /** The behaviour shows only where the process runs one of these roles; absent: everywhere. */
   readonly onlyRoles?: readonly string[];
   /**
-   * The folder whose `node_modules` holds better-sqlite3. Baked in, because a release is unpacked anywhere and
+   * The folder whose `node_modules` holds better-sqlite3 and pg. Baked in, because a release is unpacked anywhere and
    * started by programs that pass no environment of ours.
    */
   readonly modulesFrom: string;
@@ -44,4 +45,9 @@ export function behaviourFor(release: Release, roles: readonly string[]): Behavi
 /** The SQLite driver, loaded late: it costs a third of a start, and most starts of proxies and nodes need none. */
 export function loadSqlite(release: Release): typeof SqliteDatabase {
   return createRequire(`${release.modulesFrom}/`)("better-sqlite3") as typeof SqliteDatabase;
+}
+
+/** The PostgreSQL driver, loaded late for the same reason. */
+export function loadPostgres(release: Release): typeof Postgres {
+  return createRequire(`${release.modulesFrom}/`)("pg") as typeof Postgres;
 }

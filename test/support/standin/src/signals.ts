@@ -8,7 +8,7 @@ export interface Life {
   readonly listeners: Listeners;
   readonly log: (line: string) => void;
   /** Lets go of everything but the listeners. Called once. */
-  readonly stop: (reason: string) => void;
+  readonly stop: (reason: string) => Promise<void>;
   readonly ignoresHup: boolean;
   readonly describe: () => string;
 }
@@ -22,8 +22,8 @@ export function obeySignals(life: Life): void {
     if (leaving) return;
     leaving = true;
     life.log(`leaving: ${reason}`);
-    life.stop(reason);
-    if (drain) await life.listeners.release();
+    // Together: clients that auth lets go must not find its listeners open for another try.
+    await Promise.all([life.stop(reason), drain ? life.listeners.release() : null]);
     process.exit(0);
   };
   const forkOnce = (then: () => void) => {

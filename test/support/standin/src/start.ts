@@ -50,9 +50,9 @@ export async function start(release: Release, options: StartOptions): Promise<vo
     if (options.diag !== null) serveDiagnostics(await listeners.take("diag", options.diag), self);
   };
 
-  const stop = (reason: string) => {
+  const stop = async (reason: string) => {
     membership?.close();
-    auth?.close();
+    await auth?.close();
     diary.write("stop", reason);
   };
   obeySignals({
@@ -68,7 +68,7 @@ export async function start(release: Release, options: StartOptions): Promise<vo
     if (behaviour.kind === "never-ready") health.set("process", "starting", "waiting for a component");
     if (!isFork) await showDiagnostics();
     if (config.auth !== null) {
-      auth = new Auth(config, config.auth, release, health);
+      auth = await Auth.open(config, config.auth, release, health);
       await auth.prepare(behaviour);
     }
     membership = join(config, uuid, release, health);

@@ -3,8 +3,8 @@ import { connect } from "node:net";
 import { parseArgs } from "node:util";
 import { readConfig } from "./config.js";
 import { onLines, sendLine } from "./lines.js";
-import type { Server } from "./registry.js";
 import { ownRelease } from "./release.js";
+import type { Server } from "./servers.js";
 
 interface Inventory {
   readonly cluster: string;

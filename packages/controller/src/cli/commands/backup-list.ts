@@ -26,7 +26,7 @@ export const backupList: CommandSpec<ListOptions> = {
 
 export function backupListing(backups: readonly BackupView[]): string[] {
   return listing(
-    ["HOST", "BACKUP", "OF", "SIZE", "ITEMS", "TAKEN", "VERIFIED", "SHA256"],
+    ["HOST", "BACKUP", "OF", "SIZE", "ITEMS", "TAKEN", "VERIFIED", "COPY", "SHA256"],
     backups.map((backup) => [
       backup.host,
       backup.backup,
@@ -35,8 +35,17 @@ export function backupListing(backups: readonly BackupView[]): string[] {
       String(backup.items),
       dateTime(backup.takenAt),
       backup.verifiedAt === null ? "never" : dateTime(backup.verifiedAt),
+      copyOf(backup),
       backup.sha256.slice(0, 12),
     ]),
     "no backup yet",
   );
+}
+
+/** Where else it is: `belayd`, said so only when it was read back from there. */
+function copyOf({ copies }: BackupView): string {
+  const [newest] = copies;
+  if (newest === undefined) return "none";
+  const whole = copies.some(({ verifiedAt }) => verifiedAt !== null) ? "" : ", not read back";
+  return `belayd${newest.encrypted ? ", encrypted" : ""}${whole}`;
 }

@@ -1,5 +1,8 @@
 import type { CommandSpec, GroupSpec } from "../command.js";
+import { agentUpgrade } from "./agent-upgrade.js";
 import { backupList } from "./backup-list.js";
+import { backupRestore } from "./backup-restore.js";
+import { backupShow } from "./backup-show.js";
 import { backupVerify } from "./backup-verify.js";
 import { fleetCheck } from "./fleet-check.js";
 import { fleetShow } from "./fleet-show.js";
@@ -45,7 +48,11 @@ export const GROUPS: readonly GroupSpec[] = [
     summary: "look at hosts, set them aside",
     commands: [hostList, hostShow, hostQuarantine, hostRelease],
   },
-  { name: "backup", summary: "look at backups, read them back", commands: [backupList, backupVerify] },
+  {
+    name: "backup",
+    summary: "look at backups, read them back, put them back",
+    commands: [backupList, backupShow, backupVerify, backupRestore],
+  },
   {
     name: "release",
     summary: "the releases that plans may use",
@@ -54,8 +61,8 @@ export const GROUPS: readonly GroupSpec[] = [
   { name: "fleet", summary: "the fleet as declared", commands: [fleetShow, fleetCheck] },
   {
     name: "agent",
-    summary: "what agents need to join",
-    commands: [],
+    summary: "what agents need to join; their own upgrade",
+    commands: [agentUpgrade],
     groups: [{ name: "token", summary: "tokens for joining", commands: [tokenCreate, tokenList, tokenRevoke] }],
   },
 ];

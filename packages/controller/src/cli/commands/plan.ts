@@ -2,16 +2,15 @@ import { BelayError } from "@belay/shared";
 import type { PlanAnswer } from "../../api/contract.js";
 import { renderBlocked, renderPlan } from "../../plan/render.js";
 import { planJson } from "../../plan/report.js";
+import { acceptedRisks, RISK_OPTIONS, type RiskOptions } from "../accept-risk.js";
 import type { CommandSpec } from "../command.js";
 import { EXIT } from "../exit.js";
 import { linesOf } from "../render/text.js";
 import type { Session } from "../session.js";
 
-interface PlanOptions {
+interface PlanOptions extends RiskOptions {
   readonly to: string;
   readonly via?: readonly string[];
-  readonly acceptRisk?: readonly string[];
-  readonly why?: string;
   readonly quarantine?: readonly string[];
   readonly cluster?: readonly string[];
   readonly limit?: readonly string[];
@@ -26,8 +25,7 @@ export const plan: CommandSpec<PlanOptions> = {
   options: [
     { flags: "--to <version>", about: "the version to reach", required: true },
     { flags: "--via <version...>", about: "stop here on the way, in place of the newest release", list: true },
-    { flags: "--accept-risk <code:subject...>", about: "accept this risk by name (with --why)", list: true },
-    { flags: "--why <text>", about: "why the risks are accepted; the plan records it" },
+    ...RISK_OPTIONS,
     { flags: "--quarantine <host...>", about: "leave these hosts aside", list: true },
     { flags: "--cluster <name...>", about: "only these clusters", list: true },
     { flags: "--limit <host...>", about: "only these hosts", list: true },
@@ -100,19 +98,4 @@ async function planOffline(session: Session, options: PlanOptions): Promise<Plan
 
 function isOffline({ fleet, facts, releases }: PlanOptions): boolean {
   return fleet !== undefined || facts !== undefined || releases !== undefined;
-}
-
-function acceptedRisks({ acceptRisk = [], why }: PlanOptions): { code: string; subject: string; why: string }[] {
-  return acceptRisk.map((risk) => {
-    const [, code, subject] = /^([a-z-]+):(.+)$/.exec(risk) ?? [];
-    if (code === undefined || subject === undefined) {
-      throw new BelayError("usage", `--accept-risk ${risk}: a risk is named CODE:SUBJECT`, {
-        hint: "belay plan prints risks that way, left-behind:db-7 for instance.",
-      });
-    }
-    if (why === undefined || why.trim() === "") {
-      throw new BelayError("usage", "a risk is accepted for a reason", { hint: "Say it: --why TEXT" });
-    }
-    return { code, subject, why };
-  });
 }

@@ -1,10 +1,9 @@
-import { BelayError } from "@belay/shared";
 import type { RollbackRequest } from "../../api/contract.js";
 import { renderBlocked, renderPlan } from "../../plan/render.js";
 import type { CommandSpec } from "../command.js";
+import { confirmed } from "../confirm.js";
 import { EXIT } from "../exit.js";
 import { linesOf } from "../render/text.js";
-import type { Session } from "../session.js";
 import { type WatchOptions, watchRun } from "../watch/watch.js";
 import { showPlanAnswer } from "./plan.js";
 import { WATCH_OPTIONS, wantsWatching } from "./run-watch.js";
@@ -41,7 +40,7 @@ export const runRollback: CommandSpec<RollbackOptions> = {
       const { plan } = await api.rollBack(run, { ...request, planOnly: true });
       if (options.planOnly || !plan.ok) return showPlanAnswer(session, plan);
       if (!session.json) session.print(linesOf(renderPlan(plan.plan)));
-      if (!(await confirmed(session))) {
+      if (!(await confirmed(session, "rollback"))) {
         session.remark("Nothing was started.");
         return EXIT.error;
       }
@@ -62,13 +61,3 @@ export const runRollback: CommandSpec<RollbackOptions> = {
     return EXIT.ok;
   },
 };
-
-async function confirmed(session: Session): Promise<boolean> {
-  if (!session.outside.canAsk || session.json) {
-    throw new BelayError("confirmation-missing", "a rollback is started only when somebody says so", {
-      hint: "--yes starts it without asking; --plan-only shows the plan.",
-    });
-  }
-  const answer = await session.outside.ask("Start this rollback? [y/N] ", new AbortController().signal);
-  return /^y(es)?$/i.test(answer?.trim() ?? "");
-}

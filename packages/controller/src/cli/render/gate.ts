@@ -174,7 +174,7 @@ function backupLines({ backups }: Evidence, { now, style }: Page): string[] {
   const rows = backups.slice(0, SHOWN).map((backup) => [
     backup.host,
     bytes(backup.bytes),
-    backup.verified ? style.good("verified") : style.bad("NOT VERIFIED"),
+    backup.verified ? style.good(`verified${hasCopy(backup)}`) : style.bad("NOT VERIFIED"),
     `sha256 ${backup.sha256.slice(0, 12)}`,
     plural(backup.items, "item"),
     moment(backup.takenAt, now),
@@ -182,6 +182,10 @@ function backupLines({ backups }: Evidence, { now, style }: Page): string[] {
     backup.backup,
   ]);
   return [...table(rows), ...andMore(backups.length)];
+}
+
+function hasCopy({ copies = [] }: Evidence["backups"][number]): string {
+  return copies.length === 0 ? "" : ", with a copy";
 }
 
 function andMore(count: number): string[] {

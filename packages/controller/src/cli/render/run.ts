@@ -41,7 +41,7 @@ export function pausedLines(view: RunView, page: Page): readonly string[] {
 
 /** `run 20261123-201500-3f9c7a to 7.1.0  running  4m12s, about 3m00s left (20:21:04)` */
 export function headLine(view: RunView, { now, style }: Page): string {
-  const what = `${view.check ? "check" : view.kind === "rollback" ? "rollback" : "run"} ${view.id} to ${view.to}`;
+  const what = `${view.check ? "check" : view.kind === "upgrade" ? "run" : view.kind} ${view.id} to ${view.to}`;
   const took = span((view.endedAt ?? now) - view.startedAt);
   return `${style.strong(what)}  ${statusText(view, style)}  ${took}${expected(view, now)}`;
 }

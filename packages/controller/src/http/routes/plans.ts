@@ -1,22 +1,31 @@
 import Type from "typebox";
-import { DEFAULT_LIMIT, LimitQuery, Name, Person, Reason, VersionText } from "../schemas.js";
+import type { RolloutPolicy } from "../../inventory/fleet.js";
+import { AcceptRisks, DEFAULT_LIMIT, LimitQuery, Name, Person, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
 const person = { config: { caller: "person" } } as const;
 
+const Share = Type.Unsafe<`${number}%`>(Type.String({ pattern: "^(?:100|[1-9]?[0-9])%$" }));
+const Amount = Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Share]);
+const Rollout = Type.Object(
+  {
+    canary: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
+    batch: Type.Optional(Type.Unsafe<RolloutPolicy["batch"]>(Type.Array(Amount, { minItems: 1, maxItems: 64 }))),
+  },
+  { additionalProperties: false },
+);
+
 const PlanBody = Type.Object(
   {
     to: VersionText,
     via: Type.Optional(Type.Array(VersionText, { maxItems: 64 })),
-    acceptRisks: Type.Optional(
-      Type.Array(Type.Object({ code: Name, subject: Name, why: Reason }, { additionalProperties: false }), {
-        maxItems: 10_000,
-      }),
-    ),
+    acceptRisks: Type.Optional(AcceptRisks),
     quarantine: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
     clusters: Type.Optional(Type.Array(Name, { maxItems: 10_000 })),
     limit: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
+    product: Type.Optional(Name),
+    rollout: Type.Optional(Rollout),
     by: Person,
   },
   { additionalProperties: false },

@@ -1,6 +1,6 @@
 import Type from "typebox";
 import type { RollbackAnswer, RunSummary, RunView } from "../../api/contract.js";
-import type { CommandBuilder } from "../../execute/runner.js";
+import type { CommandBuilder } from "../../execute/turn.js";
 import { abort, pause, resume, retry, skip } from "../../run/commands.js";
 import { recapOf } from "../../run/recap.js";
 import { openRun, summaryOf } from "../run-reader.js";

@@ -10,7 +10,7 @@ import {
   type ModelCluster,
   type ModelHost,
 } from "./model.js";
-import { onlyStarts, programNamed } from "./programs.js";
+import { onlyStarts, programNamed, restoresIn, swapsService } from "./programs.js";
 
 /** One host about to move. */
 interface Step {
@@ -40,7 +40,7 @@ export function replay(plan: Plan, model: Model, findings: Findings): void {
           const to = hop.targets?.[name] ?? hop.to;
           return host === undefined ? [] : [{ host, to, major: majorOf(to) }];
         });
-        if (plan.kind === "upgrade") checkReady(steps, ready, stage, findings);
+        if (plan.kind === "upgrade") checkReady(plan, steps, ready, stage, findings);
         new Batch(plan, stage, model, findings).replay(steps);
       }
     }
@@ -70,13 +70,14 @@ function stopHost(host: ModelHost | undefined, name: HostName, stage: Stage, fin
 
 /** I4, and the artifact that must be there before anything is touched. */
 function checkReady(
+  plan: Plan,
   steps: readonly Step[],
   ready: { backedUp: ReadonlySet<HostName>; fetched: ReadonlySet<HostName> },
   stage: Stage,
   findings: Findings,
 ): void {
   for (const { host } of steps) {
-    if (!ready.backedUp.has(host.name)) {
+    if (swapsService(plan, stage, host.role) && !ready.backedUp.has(host.name)) {
       findings.add("I4", stage.id, host.name, `${host.name} is swapped before its backup is made and read back`);
     }
     if (!ready.fetched.has(host.name)) {
@@ -142,8 +143,8 @@ class Batch {
     if (kind === "upgrade" ? isOlder(to, host.version) : isOlder(host.version, to)) {
       this.#add("I3", host.name, `${host.name} goes from ${host.version} to ${to} in a plan of kind ${kind}`);
     }
-    if (host.version === to && !onlyStarts(this.#plan, this.#stage))
-      this.#add("shape", host.name, `${host.name} has ${to} already`);
+    const keeps = onlyStarts(this.#plan, this.#stage) || restoresIn(this.#plan, this.#stage);
+    if (host.version === to && !keeps) this.#add("shape", host.name, `${host.name} has ${to} already`);
   }
 
   /** I5: who else runs while an auth of this cluster moves. */
@@ -151,13 +152,14 @@ class Batch {
     const [first] = steps;
     if (first === undefined) return;
     const { cluster } = first.host;
-    const back = this.#plan.kind === "rollback";
+    const back = this.#plan.kind !== "upgrade";
     const crossing = steps.filter(({ host, major }) => host.major !== major);
     const moving = new Set(steps.map(({ host }) => host));
     const others = cluster.hosts.filter((host) => host.role === "auth" && host.running && !moving.has(host));
     if (steps.length > 1 && (crossing.length > 0 || cluster.ha === "rolling")) {
       this.#add("I5", cluster.name, `${steps.length} auths of ${cluster.name} are down at the same time`);
     }
+    if (restoresIn(this.#plan, this.#stage)) this.#checkRestore(first, others);
     if (crossing.length === 0) return;
     if (cluster.ha === "rolling" && !back) {
       if (this.#stage.stop.length > 0) this.#add("I5", cluster.name, "auth is stopped though its policy is rolling");
@@ -167,6 +169,19 @@ class Batch {
       }
     }
     this.#checkPointOfNoReturn(first, back);
+  }
+
+  /** A backend is put back under nobody's feet, and only when people have seen what is lost. */
+  #checkRestore({ host }: Step, others: readonly ModelHost[]): void {
+    for (const other of others) {
+      this.#add("I5", other.name, `auth ${other.name} still runs while ${host.name} puts the backend back`);
+    }
+    if (this.#stage.gate?.pointOfNoReturn !== true) {
+      this.#add("I6", host.name, `the gate before ${host.name} does not say that it is the point of no return`);
+    }
+    if (this.#stage.restores?.[host.name] === undefined) {
+      this.#add("I4", host.name, `${host.name} is to put a backup back, and the plan does not say which`);
+    }
   }
 
   /** The first auth that crosses takes the backend with it: people must have seen it, and the way back must be there. */

@@ -11,6 +11,7 @@ export function checkShape(plan: Plan, fleet: Fleet, facts: FleetFacts, findings
   // What is approved is what runs: an id that names other content would carry somebody else's approvals (I6).
   if (digestOf(content) !== id) findings.add("I6", "plan", id, "the plan's id is not the digest of its content");
   checkVersions(plan, findings);
+  checkBackups(plan, fleet, findings);
   checkHosts(plan, fleet, facts, findings);
   const stages = new Set<string>();
   const aside = asideOf(plan);
@@ -23,6 +24,17 @@ export function checkShape(plan: Plan, fleet: Fleet, facts: FleetFacts, findings
     }
   }
   if (plan.kind === "upgrade") checkEnd(plan, fleet, facts, aside, findings);
+}
+
+/** What people declared of backups is what hosts are asked to do; a plan from before there was a choice says nothing. */
+function checkBackups({ backups }: Plan, { backups: declared }: Fleet, findings: Findings): void {
+  if (backups === undefined) return;
+  const same =
+    backups.keep === declared.keep &&
+    backups.maxAgeMs === declared.maxAgeMs &&
+    (backups.copy?.to ?? "none") === declared.copy &&
+    (backups.copy?.recipients ?? []).join(" ") === declared.recipients.join(" ");
+  if (!same) findings.add("shape", "plan", "backups", "the plan's policy of backups is not the fleet's");
 }
 
 /** I11: pre-releases never enter production unless a person accepted that by name. */

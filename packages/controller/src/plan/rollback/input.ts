@@ -1,4 +1,4 @@
-import type { ClusterName, HostName } from "@belay/shared";
+import type { ClusterName, HostName, StoredCopy } from "@belay/shared";
 import type { Fleet } from "../../inventory/fleet.js";
 import type { Profile } from "../../products/profile.js";
 import type { AcceptedRisk, FleetFacts } from "../input.js";
@@ -35,4 +35,6 @@ export interface RunBackup {
   readonly backup: string;
   /** Read back, whole (I4). */
   readonly verified: boolean;
+  /** A copy that left the host, read back; null: none. */
+  readonly copy: StoredCopy | null;
 }

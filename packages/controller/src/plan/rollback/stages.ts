@@ -1,4 +1,4 @@
-import type { HostName } from "@belay/shared";
+import type { HostName, StoredCopy } from "@belay/shared";
 import { splitBatches } from "../batches.js";
 import type { Stage } from "../plan.js";
 import { frame, gateOf, type Place, stageId, together } from "../stages.js";
@@ -8,6 +8,7 @@ import type { Return } from "./undo.js";
 export interface Restore {
   readonly host: HostName;
   readonly backup: string;
+  readonly copy: StoredCopy | null;
 }
 
 /**
@@ -80,11 +81,16 @@ function authStages(
     // What was written since the backup is lost behind this gate, so people must see it as a point of no return.
     gate: gateOf(place, stageId(place, "auth"), "auth", true),
     stop: [...new Set([restore.host, ...others, ...started])],
-    restores: { [restore.host]: restore.backup },
+    ...restoring(restore),
   };
   if (others.length === 0) return [first, ...starting];
   const rest = authStage(place, "auth-rest", "back-auth-rest", others);
   return [first, { ...rest, gate: gateOf(place, rest.id, "auth-rest", false) }, ...starting];
+}
+
+/** The members of a stage that say what is put back. */
+export function restoring({ host, backup, copy }: Restore): Pick<Stage, "restores" | "copies"> {
+  return { restores: { [host]: backup }, ...(copy === null ? {} : { copies: { [host]: copy } }) };
 }
 
 /** One auth after the other, behind no gate unless the caller sets one: starting what was running is no new decision. */

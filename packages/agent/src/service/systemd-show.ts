@@ -1,0 +1,45 @@
+import type { ServiceState } from "@belay/shared";
+
+/** `systemctl show` prints one `Name=value` a line. */
+export function parseShow(text: string): Map<string, string> {
+  const shown = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const equals = line.indexOf("=");
+    if (equals > 0) shown.set(line.slice(0, equals), line.slice(equals + 1));
+  }
+  return shown;
+}
+
+export function stateOf(shown: Map<string, string>): ServiceState {
+  switch (shown.get("ActiveState")) {
+    case "active":
+    case "reloading":
+      return "running";
+    case "inactive":
+      return "stopped";
+    case "failed":
+      return "failed";
+    case "activating":
+      // Between a crash and the next start systemd says activating (auto-restart): it is not running.
+      return shown.get("SubState") === "auto-restart" ? "failed" : "unknown";
+    default:
+      return "unknown";
+  }
+}
+
+export function restartsOf(shown: Map<string, string>): number {
+  const restarts = Number(shown.get("NRestarts") ?? 0);
+  return Number.isInteger(restarts) ? restarts : 0;
+}
+
+/** What a LoadState other than `loaded` means. */
+export function wordsOfLoad(load: string): string {
+  switch (load) {
+    case "not-found":
+      return "systemd knows no unit";
+    case "masked":
+      return "somebody masked the unit";
+    default:
+      return `systemd can't use the unit file (${load}) of`;
+  }
+}

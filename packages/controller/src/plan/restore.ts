@@ -1,0 +1,256 @@
+import { compareVersions, type HostName, majorOf } from "@belay/shared";
+import type { Cluster, Host } from "../inventory/fleet.js";
+import { checkAgents } from "./agents.js";
+import { chooseArtifacts } from "./artifacts.js";
+import { planBackups } from "./backups.js";
+import type { Hop, Plan, PlanHost, PlanResult, Stage } from "./plan.js";
+import { planClusters, programsOf } from "./planner.js";
+import { Reasons } from "./reasons.js";
+import { rehearse } from "./rehearse.js";
+import type { RestoreInput } from "./restore/input.js";
+import { askForStranded, findTouched, mayGoBack, type Touched } from "./restore/versions.js";
+import { restoring, returnStages } from "./rollback/stages.js";
+import type { Return } from "./rollback/undo.js";
+import { sealPlan } from "./seal.js";
+import { frame, gateOf, type Place, stageId, together } from "./stages.js";
+import { platformOf } from "./survey.js";
+
+export type { RestorableBackup, RestoreInput } from "./restore/input.js";
+
+const HOP = "hop-1";
+
+/**
+ * Plans putting one backup back, outside of any rollback. An auth takes the backend with it: every auth of its cluster
+ * stops, that one restores and starts alone on the version that made the backup (I5), and the others join on the same.
+ * Proxies and nodes get back who they are and how they are set up, and keep their version. Pure, as `planUpgrade` is.
+ */
+export function planRestore(input: RestoreInput): PlanResult {
+  const reasons = new Reasons(input.acceptRisks);
+  const { backup, fleet } = input;
+  const found = find(input);
+  const to = backup.version ?? input.facts.hosts[backup.host]?.version ?? "";
+  const refuse = (): PlanResult => ({ ok: false, to, blocked: reasons.blocked, risks: reasons.risks });
+  if (found === null) {
+    reasons.block({
+      code: "scope-unknown",
+      subject: backup.host,
+      message: `the fleet does not declare ${backup.host}`,
+      hint: "Declare it under the name it had; a backup goes back to the host it is of.",
+    });
+    return refuse();
+  }
+  if (!backup.verified && backup.copy === null) {
+    reasons.block({
+      code: "backup-missing",
+      subject: backup.host,
+      message: `${backup.backup} was never read back whole`,
+      hint: `belay backup verify ${backup.host} ${backup.backup}`,
+    });
+  }
+  const place = { fleet, cluster: found.cluster, hop: HOP };
+  const restored = findTouched(input, found.host, reasons);
+  if (restored === null || !mayGoBack(restored, to, backup.backup, reasons)) return refuse();
+  const work =
+    found.host.roles[0] === "auth"
+      ? restoreAuth(input, place, restored, to, reasons)
+      : restoreServing(input, place, restored);
+  reasons.blockUnusedAcceptances();
+  if (reasons.blocked.length > 0) return refuse();
+  const plan = assemble(input, found.cluster, restored, work, reasons);
+  rehearse(plan, reasons);
+  checkAgents(plan, input.facts, reasons);
+  return reasons.blocked.length > 0 ? refuse() : { ok: true, plan };
+}
+
+/** What a restore does: its stages, who takes part, and where those end that don't end at the hop's version. */
+interface Work {
+  readonly to: string;
+  readonly stages: readonly Stage[];
+  readonly touched: readonly Touched[];
+  readonly releases: Plan["releases"];
+}
+
+function restoreAuth(input: RestoreInput, place: Place, restored: Touched, to: string, reasons: Reasons): Work {
+  const { backup, copy } = input.backup;
+  const aside = new Set(input.quarantine.map(({ host }) => host));
+  const touched = [restored];
+  for (const host of place.cluster.hosts) {
+    if (host === restored.host || host.roles[0] !== "auth") continue;
+    if (aside.has(host.name)) askForAside(host.name, place.cluster, reasons);
+    else {
+      const other = findTouched(input, host, reasons);
+      if (other !== null && mayGoBack(other, to, backup, reasons)) touched.push(other);
+    }
+  }
+  if (touched.some(({ version }) => majorOf(version) > majorOf(to))) askForStranded(input, place.cluster, to, reasons);
+  const going = touched.filter(({ version }) => version !== to);
+  const staying = touched.filter(({ version }) => version === to).map(({ name }) => name);
+  const { stages, releases } = fetching(input, place, going, to, reasons);
+  const back = returnStages(
+    place,
+    going.map((one) => returnOf(input, place.cluster, one, to)),
+    staying,
+    {
+      host: restored.name,
+      backup,
+      copy,
+    },
+  );
+  const [look, ...rest] = back.map((stage) => (input.safetyBackup ? stage : unsafe(stage)));
+  return {
+    to,
+    touched,
+    releases,
+    stages: [look, ...reading(input, place), ...stages, ...rest].filter((one) => one !== undefined),
+  };
+}
+
+/** It goes on running on a backend that is replaced under it, unless somebody knows that it doesn't run. */
+function askForAside(name: HostName, cluster: Cluster, reasons: Reasons): void {
+  reasons.ask({
+    code: "left-behind",
+    subject: name,
+    message: `${name} is set aside, so nobody stops it while the backend of ${cluster.name} is put back`,
+    hint: "Accept this only when it is certain that it does not run.",
+  });
+}
+
+function restoreServing(input: RestoreInput, place: Place, restored: Touched): Work {
+  const { host, name, version } = restored;
+  const [role] = host.roles;
+  const { backup, copy } = input.backup;
+  const id = stageId(place, role);
+  const policy = { ...place.fleet.rollout[role], canary: 0 };
+  const stage: Stage = {
+    ...frame(policy, 1),
+    id,
+    cluster: place.cluster.name,
+    kind: role,
+    role,
+    batches: [[name]],
+    // What was written since the backup is lost behind this gate.
+    gate: gateOf(place, id, role, true),
+    stop: [],
+    ...restoring({ host: name, backup, copy }),
+    program: input.safetyBackup ? "restore-serving" : "restore-serving-bare",
+    parallel: 1,
+    canaries: 0,
+  };
+  const everybody = [name];
+  const stages = [
+    together(place, "preflight", "back-preflight", everybody),
+    ...reading(input, place),
+    stage,
+    together(place, "verify", "back-verify", everybody),
+  ];
+  return { to: version, touched: [restored], releases: {}, stages };
+}
+
+/** With no copy to fall back on, the backup is read back before anything is stopped (I4). */
+function reading({ backup: { host, copy, backup } }: RestoreInput, place: Place): Stage[] {
+  if (copy !== null) return [];
+  return [{ ...together(place, "backup", "restore-read", [host]), restores: { [host]: backup } }];
+}
+
+/** The stage that brings the old version to those who have not kept it, and the artifacts it needs. */
+function fetching(
+  { facts, catalogue }: RestoreInput,
+  place: Place,
+  going: readonly Touched[],
+  to: string,
+  reasons: Reasons,
+): { stages: Stage[]; releases: Plan["releases"] } {
+  const without = going.filter(({ name }) => facts.hosts[name]?.kept?.includes(to) !== true);
+  if (without.length === 0) return { stages: [], releases: {} };
+  const release = catalogue.releases.find(({ version }) => version === to);
+  for (const code of ["blocked", "suspect"] as const) {
+    const why = release?.[code];
+    if (why !== undefined) reasons.ask({ code: `release-${code}`, subject: to, message: `${to} is ${code}: ${why}` });
+  }
+  const movers = without.map(({ name, version }) => ({ name, version, platform: platformOf(facts.hosts[name]) }));
+  const releases = chooseArtifacts([{ to, moves: movers.map((mover) => ({ mover })) }], catalogue, reasons);
+  return {
+    stages: [
+      together(
+        place,
+        "fetch",
+        "fetch",
+        movers.map(({ name }) => name),
+      ),
+    ],
+    releases,
+  };
+}
+
+function returnOf(input: RestoreInput, cluster: Cluster, { host, name, version }: Touched, to: string): Return {
+  const crosses = majorOf(version) !== majorOf(to);
+  return { name, host: planHost(input, cluster, host, version), from: version, to, crosses };
+}
+
+const BARE: Readonly<Record<string, string>> = {
+  "back-auth-first": "restore-auth-first-bare",
+  "back-auth-restore": "restore-auth-bare",
+};
+
+/** The same stage with nothing kept aside first. */
+function unsafe(stage: Stage): Stage {
+  return { ...stage, program: BARE[stage.program] ?? stage.program };
+}
+
+function find({ fleet, backup }: RestoreInput): { cluster: Cluster; host: Host } | null {
+  for (const cluster of fleet.clusters) {
+    const host = cluster.hosts.find(({ name }) => name === backup.host);
+    if (host !== undefined) return { cluster, host };
+  }
+  return null;
+}
+
+function planHost({ facts }: RestoreInput, cluster: Cluster, host: Host, version: string): PlanHost {
+  const platform = platformOf(facts.hosts[host.name]);
+  return { cluster: cluster.name, roles: host.roles, role: host.roles[0], version, platform, vars: host.vars };
+}
+
+function assemble(
+  input: RestoreInput,
+  cluster: Cluster,
+  restored: Touched,
+  { to, stages, touched, releases }: Work,
+  { risks }: Reasons,
+): Plan {
+  const { fleet, profile, facts, backup } = input;
+  const servers = new Map(
+    fleet.clusters.flatMap(({ name, managed }) =>
+      managed === undefined ? [] : [[name, facts.managed[name]?.server_version ?? ""] as const],
+    ),
+  );
+  const [from = to] = touched.map(({ version }) => version).sort((a, b) => compareVersions(b, a));
+  const hop: Hop = { id: HOP, from, to, stages };
+  const hosts = touched.map(({ name, host, version }) => [name, planHost(input, cluster, host, version)] as const);
+  return sealPlan({
+    format: 1,
+    kind: "restore",
+    fleet: fleet.fleet,
+    product: fleet.product,
+    environment: fleet.environment,
+    to,
+    clusters: planClusters(fleet.clusters, [{ cluster }], servers),
+    hosts: Object.fromEntries(hosts),
+    releases,
+    hops: [hop],
+    risks,
+    quarantined: input.quarantine.filter(({ host }) => cluster.hosts.some(({ name }) => name === host)),
+    ahead: [],
+    undeclared: [],
+    outOfScope: [],
+    budgetRun: 0,
+    vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
+    programs: programsOf(profile.programs, [hop]),
+    backups: planBackups(fleet),
+    restore: {
+      host: restored.name,
+      backup: backup.backup,
+      takenAt: backup.takenAt,
+      safetyBackup: input.safetyBackup,
+    },
+  });
+}

@@ -1,0 +1,103 @@
+import { stringify } from "yaml";
+import { releaseFiles } from "../../test/support/standin/build-release.js";
+import { CONTROL, type LabHost } from "./fleet.js";
+import type { Hosts } from "./host/hosts.js";
+import type { Machine } from "./host/machine.js";
+
+/** Where a host sees the Node and the drivers that the stand-in runs with. Belay itself brings its own. */
+export const LAB_NODE = { node: "/opt/lab/node", modulesFrom: "/opt/lab" } as const;
+const INSTALL = "/opt/belay/teleport";
+const PROGRAMS = ["teleport", "tctl", "tsh"] as const;
+const AUTH_PORT = 3025;
+const WEB_PORT = 3080;
+const ETCD_PORT = 2379;
+export const DIAG = "http://127.0.0.1:3000";
+
+/** Teleport's own unit. `diag_addr` has no field in the stand-in's file, so it is an option here. */
+export const UNIT = `[Unit]
+Description=Teleport Service
+After=network.target
+
+[Service]
+Type=simple
+Restart=always
+RestartSec=5
+EnvironmentFile=-/etc/default/teleport
+ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid --diag-addr 127.0.0.1:3000
+ExecReload=/bin/sh -c "exec pkill -HUP -L -F /run/teleport.pid"
+PIDFile=/run/teleport.pid
+LimitNOFILE=524288
+
+[Install]
+WantedBy=multi-user.target
+`;
+
+/** Starts the root cluster's etcd on the control host. */
+export async function startEtcd(control: Machine): Promise<void> {
+  const client = `http://${control.address}:${ETCD_PORT}`;
+  await control.must([
+    ...["systemd-run", "--unit=lab-etcd", "--property=Restart=always", "--property=StateDirectory=lab-etcd"],
+    ...["etcd", "--data-dir=/var/lib/lab-etcd", `--listen-client-urls=${client}`, `--advertise-client-urls=${client}`],
+    ...["--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync"],
+  ]);
+}
+
+export function etcdOf(hosts: Hosts): string {
+  return `http://${hosts.machine(CONTROL).address}:${ETCD_PORT}`;
+}
+
+/** Installs a release as a person would have before Belay came, with its unit, and starts it. */
+export async function installTeleport(host: LabHost, fleet: readonly LabHost[], hosts: Hosts, version: string) {
+  const machine = hosts.machine(host.name);
+  const target = `${INSTALL}/versions/${version}`;
+  for (const file of await releaseFiles({ version, ...LAB_NODE })) {
+    await machine.writeFile(`${target}/${file.path}`, file.content, file.mode);
+  }
+  await machine.must(["ln", "-sfn", `versions/${version}`, `${INSTALL}/current`]);
+  for (const program of PROGRAMS) {
+    await machine.must(["ln", "-sfn", `${INSTALL}/current/${program}`, `/usr/local/bin/${program}`]);
+  }
+  await machine.must(["mkdir", "-p", "-m", "700", "/var/lib/teleport"]);
+  await machine.writeFile("/etc/teleport.yaml", teleportYaml(host, fleet, hosts), 0o600);
+  await machine.writeFile("/etc/systemd/system/teleport.service", UNIT);
+  await machine.writeFile("/etc/default/teleport", "STANDIN_MIGRATION_MS=1000\n");
+  await machine.must(["systemctl", "daemon-reload"]);
+  await machine.must(["systemctl", "enable", "--quiet", "--now", "teleport"]);
+}
+
+function teleportYaml(host: LabHost, fleet: readonly LabHost[], hosts: Hosts): string {
+  const authsOf = (cluster: string) =>
+    fleet
+      .filter((one) => one.cluster === cluster && one.role === "auth")
+      .map(({ name }) => `${hosts.machine(name).address}:${AUTH_PORT}`);
+  const storage =
+    host.cluster === "main" ? { type: "etcd", peers: [etcdOf(hosts)], prefix: "/teleport" } : { type: "sqlite" };
+  return stringify({
+    teleport: {
+      nodename: host.name,
+      data_dir: "/var/lib/teleport",
+      auth_servers: authsOf(host.cluster),
+      ...(host.role === "auth" ? { storage } : {}),
+    },
+    auth_service:
+      host.role === "auth"
+        ? {
+            enabled: true,
+            cluster_name: host.cluster,
+            listen_addr: `0.0.0.0:${AUTH_PORT}`,
+            ...(host.cluster === "eu" ? { trusted_root: authsOf("main") } : {}),
+          }
+        : { enabled: false },
+    proxy_service:
+      host.role === "proxy" ? { enabled: true, web_listen_addr: `0.0.0.0:${WEB_PORT}` } : { enabled: false },
+    ssh_service: { enabled: host.role === "node" },
+  });
+}
+
+/** What a host itself says, over its own shell: the version that its running service reports, and whether it is ready. */
+export async function askHost(machine: Machine): Promise<{ version: string | null; ready: boolean }> {
+  const ask = (path: string) => machine.exec(["curl", "-s", "-m", "5", "-w", "\n%{http_code}", `${DIAG}${path}`]);
+  const [metrics, readyz] = await Promise.all([ask("/metrics"), ask("/readyz")]);
+  const version = /teleport_build_info\{[^}]*\bversion="([^"]+)"/.exec(metrics.stdout)?.[1] ?? null;
+  return { version, ready: readyz.stdout.endsWith("\n200") };
+}

@@ -1,0 +1,151 @@
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Banner, silentLogger, systemExec, unmanage } from "@belay/agent";
+import type { Entry, OpOf } from "@belay/shared";
+import t, { type Test } from "tap";
+import { cannotBoot } from "../support/nspawn.js";
+import { SystemdWorld } from "./support/systemd-world.js";
+import { layOut, type Mode } from "./support/world.js";
+
+t.setTimeout(300_000);
+const skip = cannotBoot() ?? false;
+
+/** A host on which the service was installed without Belay: its unit starts it by name. */
+async function found(
+  t: Test,
+  options: { below?: string; layout?: "files" | "versions"; fresh?: Mode } = {},
+): Promise<{ world: SystemdWorld; entry: Entry; swap: (more?: Partial<OpOf<"swap">>) => OpOf<"swap"> }> {
+  const { below = "", layout = "files", fresh = "ok" } = options;
+  const shared = await mkdtemp("/var/tmp/belay-swap-");
+  const world = await SystemdWorld.boot(t, shared);
+  t.teardown(() => rm(shared, { recursive: true, force: true }));
+  const bin = join(world.dir, "bin");
+  const entry: Entry = { dir: bin, programs: ["svc", "ctl", "gone"], below };
+  mkdirSync(bin);
+  const old = layout === "files" ? bin : join(world.versionsDir, "5.0.0", below);
+  layOut(old, "5.0.0", "ok", {});
+  writeFileSync(join(old, "ctl"), "#!/bin/sh\necho ctl v5.0.0\n", { mode: 0o755 });
+  if (layout === "versions") for (const name of ["svc", "ctl"]) symlinkSync(join(old, name), join(bin, name));
+  const target = join(world.versionsDir, "6.0.0", below);
+  layOut(target, "6.0.0", fresh, {});
+  writeFileSync(join(target, "ctl"), "#!/bin/sh\necho ctl v6.0.0\n", { mode: 0o700 });
+  chmodSync(join(old, "svc"), 0o751);
+  execFileSync("chown", ["0:33", join(old, "svc")]);
+  execFileSync("setcap", ["cap_net_bind_service+ep", join(old, "svc")]);
+  xattr(join(old, "svc"), "user.x", "kept");
+  await world.unit({ ExecStart: join(bin, "svc") });
+  world.controller.probe = { ...world.probe(), entry };
+  await world.up();
+  return { world, entry, swap: (more = {}) => world.swapOp("5.0.0", "6.0.0", { entry, ...more }) };
+}
+
+function xattr(file: string, name: string, value?: string): string {
+  const code =
+    "import os,sys; a=sys.argv; os.setxattr(a[1],a[2],a[3].encode()) if a[3] else print(os.getxattr(a[1],a[2]).decode())";
+  return execFileSync("python3", ["-c", code, file, name, value ?? ""], { encoding: "utf8" }).trim();
+}
+
+function attributes(file: string): object {
+  const { mode, uid, gid } = lstatSync(file);
+  const caps = execFileSync("getcap", [file], { encoding: "utf8" }).trim().split(" ").at(-1);
+  return { mode, uid, gid, caps, x: xattr(file, "user.x") };
+}
+
+const KEPT = { mode: 0o100751, uid: 0, gid: 33, caps: "cap_net_bind_service=ep", x: "kept" };
+
+t.test("plain files become a version and links; what was given to the program stays with it", { skip }, async (t) => {
+  const { world, entry, swap } = await found(t);
+  const probe = { ...world.probe(), entry };
+  const before = await world.controller.step({ kind: "facts", probe });
+  t.match(before, { status: "done", result: { installed: "5.0.0", running: "5.0.0" } }, "the file itself says so");
+  t.match(await world.controller.step(swap()), { status: "done", result: { running: "6.0.0" } });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "6.0.0"));
+  for (const name of ["svc", "ctl"]) t.equal(readlinkSync(join(entry.dir, name)), join(world.link, name));
+  t.notOk(existsSync(join(entry.dir, "gone")), "what wasn't there isn't made");
+  t.same(attributes(join(world.versionsDir, "5.0.0", "svc")), KEPT, "the old version's folder holds the very file");
+  t.same(attributes(join(world.versionsDir, "6.0.0", "svc")), KEPT, "and the new version's took it over");
+  t.equal(statSync(join(world.versionsDir, "6.0.0", "ctl")).mode & 0o777, 0o755);
+  t.match(await world.controller.step({ kind: "facts", probe }), { result: { installed: "6.0.0", healthy: true } });
+
+  const back = world.swapOp("6.0.0", "5.0.0", { entry });
+  writeFileSync(join(world.versionsDir, "5.0.0", "VERSION"), '{"version":"5.0.0"}');
+  t.match(await world.controller.step(back), { status: "done", result: { running: "5.0.0" } }, "and back again");
+
+  const told = await unmanage("svc", { stateDir: world.stateDir, exec: systemExec, signal: AbortSignal.timeout(9e4) });
+  t.match(told, /plain files of 5\.0\.0/);
+  t.same(attributes(join(entry.dir, "svc")), KEPT);
+  t.notOk(existsSync(world.link));
+  await t.rejects(unmanage("svc", { stateDir: world.stateDir, exec: systemExec, signal: AbortSignal.timeout(9e4) }), {
+    code: "not-adopted",
+  });
+});
+
+t.test("a first swap that doesn't hold leaves the host as it was", { skip }, async (t) => {
+  for (const layout of ["files", "versions"] as const) {
+    await t.test(layout, async (t) => {
+      const { world, entry, swap } = await found(t, { fresh: "crash", layout, below: layout === "files" ? "" : "bin" });
+      const listing = () =>
+        readdirSync(entry.dir)
+          .sort()
+          .map((name) => [name, lstatSync(join(entry.dir, name)).isFile() || readlinkSync(join(entry.dir, name))]);
+      const [names, before] = [listing(), statSync(join(entry.dir, "svc"))];
+      const content = readFileSync(join(entry.dir, "svc"));
+      t.match(await world.controller.step(swap()), { status: "reverted", error: { code: "service-crashed" } });
+      t.same(listing(), names);
+      t.same(readFileSync(join(entry.dir, "svc")), content);
+      t.equal(statSync(join(entry.dir, "svc")).mtimeMs, before.mtimeMs);
+      if (layout === "files") t.same(attributes(join(entry.dir, "svc")), KEPT);
+      t.notOk(existsSync(world.link));
+      t.same(readdirSync(world.versionsDir), layout === "files" ? ["6.0.0"] : ["5.0.0", "6.0.0"]);
+      t.match(await world.host.run(["systemctl", "is-active", "svc.service"]), /^active/);
+      t.same(readdirSync(join(world.stateDir, "adopted")), []);
+    });
+  }
+});
+
+t.test("an existing layout of versions is led through the one link", { skip }, async (t) => {
+  const { world, entry, swap } = await found(t, { layout: "versions", below: "bin" });
+  t.match(await world.controller.step(swap({ how: "reload" })), { status: "done", result: { running: "6.0.0" } });
+  t.equal(readlinkSync(join(entry.dir, "svc")), join(world.link, "bin", "svc"));
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "6.0.0"));
+  t.same(attributes(join(world.versionsDir, "6.0.0", "bin", "svc")), KEPT);
+});
+
+t.test("names that Belay did not make, or that disagree, are drift, and nothing is touched", { skip }, async (t) => {
+  const { world, entry, swap } = await found(t);
+  rmSync(join(entry.dir, "ctl"));
+  symlinkSync("/bin/true", join(entry.dir, "ctl"));
+  t.match(await world.controller.step(swap()), { status: "failed", error: { code: "drift" } });
+  t.notOk(existsSync(world.link));
+  t.equal(world.starts().length, 1);
+});
+
+t.test("a plain file is asked its version, once for each file", async (t) => {
+  const dir = await mkdtemp("/tmp/belay-swap-");
+  t.teardown(() => rm(dir, { recursive: true }));
+  const file = join(dir, "teleport");
+  const banner = new Banner();
+  const says = (words: string) =>
+    writeFileSync(file, `#!/bin/sh\necho asked >> ${dir}/asked\n${words}\n`, { mode: 0o755 });
+  says("echo Teleport v6.2.1 git:v6.2.1-0-gabc1234 go1.16.2");
+  const host = { exec: systemExec, log: silentLogger };
+  t.equal(await banner.versionOf(file, host), "6.2.1");
+  t.equal(await banner.versionOf(file, host), "6.2.1");
+  t.equal(readFileSync(join(dir, "asked"), "utf8"), "asked\n");
+  says("echo no word of a version here");
+  t.equal(await banner.versionOf(file, host), null);
+});

@@ -1,0 +1,180 @@
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import t, { type Test } from "tap";
+import { AGENT_BIN, type Mode, World } from "./support/world.js";
+
+t.setTimeout(120_000);
+
+/** A world whose service runs 5.0.0, and whose hooks each write a line into `said`. */
+async function running(t: Test, mode: Mode = "ok"): Promise<{ world: World; hook: typeof hook; said: () => string[] }> {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0", mode);
+  world.linkTo("5.0.0");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const file = join(world.dir, "said");
+  const hook = (name: string, more = "") => {
+    const path = join(world.dir, "hooks.d", name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `#!/bin/sh\necho ${name} from $BELAY_FROM to $BELAY_TO >> ${file}\n${more}\n`);
+    chmodSync(path, 0o755);
+    return path;
+  };
+  const said = () => (existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : []);
+  return { world, hook, said };
+}
+
+const op = (world: World, more = {}) => world.swapOp("5.0.0", "6.0.0", { hookTimeoutMs: 20_000, ...more });
+const words = (names: string[]) => names.map((name) => `${name} from 5.0.0 to 6.0.0`);
+
+t.test("hooks run in their order, in an environment of their own, and what they say is told", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("pre-drain");
+  hook("drain.d/20-second", "echo gone >&2");
+  hook("drain.d/10-first", "env | sort");
+  hook("undrain");
+  hook("post-health");
+  const outcome = await world.controller.step(op(world));
+  t.match(outcome, { status: "done", result: { running: "6.0.0" } });
+  t.same(said(), words(["pre-drain", "drain.d/10-first", "drain.d/20-second", "post-health", "undrain"]));
+  const { hooks } = (outcome as { result: { hooks: { hook: string; exit: number; output: string }[] } }).result;
+  t.same(
+    hooks.map(({ hook: name, exit }) => [name, exit]),
+    [
+      ["pre-drain", 0],
+      ["drain.d/10-first", 0],
+      ["drain.d/20-second", 0],
+      ["post-health", 0],
+      ["undrain", 0],
+    ],
+  );
+  t.equal(hooks[2]?.output, "gone");
+  const env = hooks[1]?.output.split("\n").map((line) => line.split("=")[0]);
+  const expected = ["FROM", "HOOK", "HOST", "SERVICE", "STEP", "TO"].map((name) => `BELAY_${name}`);
+  t.same(
+    env?.filter((name) => name !== "PWD" && name !== "_"),
+    [...expected, "PATH"],
+  );
+});
+
+t.test("21 is not yet: nothing was touched, and the host has its work back", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("drain", "echo sessions are open; exit 21");
+  hook("undrain");
+  const outcome = await world.controller.step(op(world));
+  const error = { code: "hook-not-yet", message: /sessions are open/ };
+  t.match(outcome, { status: "failed", retryable: true, error });
+  t.same(said(), words(["drain", "undrain"]));
+  t.equal(world.starts().length, 1);
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});
+
+t.test("any other code fails the step; a pre-drain that fails has nothing to undrain", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("pre-drain", "exit 3");
+  hook("undrain");
+  t.match(await world.controller.step(op(world)), {
+    status: "failed",
+    retryable: false,
+    error: { code: "hook-failed" },
+  });
+  t.same(said(), words(["pre-drain"]));
+});
+
+t.test("a version that the owner's own look finds wanting is undone", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("drain");
+  hook("post-health", "echo no logins; exit 1");
+  hook("undrain");
+  hook("post-revert", "echo paged");
+  const outcome = await world.controller.step(op(world));
+  t.match(outcome, {
+    status: "reverted",
+    error: {
+      code: "hook-failed",
+      message: /no logins/,
+      context: { hooks: [{ hook: "post-revert", output: "paged" }] },
+    },
+  });
+  t.same(said(), words(["drain", "post-health", "undrain", "post-revert"]));
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});
+
+t.test("what could be anybody's is refused before anything is touched; what takes too long is ended", async (t) => {
+  const { world, hook, said } = await running(t);
+  const path = hook("drain");
+  chmodSync(path, 0o777);
+  t.match(await world.controller.step(op(world)), {
+    status: "failed",
+    error: { code: "hook-refused", hint: /chmod go-w/ },
+  });
+  chmodSync(path, 0o644);
+  t.match(await world.controller.step(op(world)), { error: { code: "hook-refused", message: /can't be executed/ } });
+  if (process.getuid?.() === 0) {
+    chmodSync(path, 0o755);
+    chownSync(path, 65534, 65534);
+    t.match(await world.controller.step(op(world)), { error: { code: "hook-refused", message: /user 65534/ } });
+    chownSync(path, 0, 0);
+  }
+  t.same(said(), []);
+  hook("drain", "exec sleep 60");
+  const outcome = await world.controller.step(op(world, { hookTimeoutMs: 300 }));
+  t.match(outcome, { status: "failed", error: { code: "hook-failed", message: /longer than 300 ms/ } });
+  t.equal(world.starts().length, 1);
+});
+
+t.test("an undrain that fails says that the host stays drained", async (t) => {
+  const { world, hook } = await running(t, "crash");
+  hook("drain");
+  hook("undrain", "exit 1");
+  const outcome = await world.controller.step(op(world));
+  t.match(outcome, { status: "failed", retryable: false, error: { code: "undrain-failed", message: /stays drained/ } });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});
+
+t.test("an agent that is killed while a hook drains gives the host its work back, whatever comes", async (t) => {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0", "crash");
+  world.linkTo("5.0.0");
+  const file = join(world.dir, "said");
+  mkdirSync(join(world.dir, "hooks.d"));
+  for (const [name, more] of [
+    ["drain", `[ -e ${world.dir}/again ] || { touch ${world.dir}/again; exec sleep 60; }`],
+    ["undrain", ""],
+  ] as const) {
+    writeFileSync(join(world.dir, "hooks.d", name), `#!/bin/sh\necho ${name} >> ${file}\n${more}\n`, { mode: 0o755 });
+  }
+  const first = world.spawn([AGENT_BIN]);
+  await world.controller.step(world.startOp());
+  const step = world.controller.id();
+  world.controller.send(op(world), { step });
+  while (!existsSync(join(world.dir, "again"))) await new Promise((resolve) => setTimeout(resolve, 20));
+  first.kill("SIGKILL");
+  world.spawn([AGENT_BIN]);
+  const { outcome } = await world.controller.outcome(step);
+  t.match(outcome, { status: "reverted", error: { code: "service-crashed" } });
+  t.same(readFileSync(file, "utf8").trim().split("\n"), ["drain", "drain", "undrain"]);
+});
+
+t.test("backups have hooks too; the second runs whatever became of the backup", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("pre-backup", "[ $BELAY_SERVICE = svc ]");
+  hook("post-backup");
+  const backup = (path: string) =>
+    world.controller.step({
+      kind: "backup",
+      spec: {
+        id: `b${said().length}`,
+        dir: join(world.dir, "b"),
+        items: [{ kind: "file", path, optional: false }],
+        version: "5.0.0",
+      },
+      hooks: { service: "svc", timeoutMs: 10_000 },
+    });
+  t.match(await backup(join(world.home, "data")), { status: "done" });
+  t.match(await backup(join(world.home, "missing")), { status: "failed", error: { code: "backup-source-missing" } });
+  const names = said().map((line) => line.split(" ")[0]);
+  t.same(names, ["pre-backup", "post-backup", "pre-backup", "post-backup"]);
+});

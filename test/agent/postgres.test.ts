@@ -1,0 +1,142 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Op } from "@belay/shared";
+import t, { type Test } from "tap";
+import { everythingIn, flipByte, noPostgres, PostgresServer } from "./support/servers.js";
+import { World } from "./support/world.js";
+
+t.setTimeout(240_000);
+const real = { skip: noPostgres };
+const SECRET = "correct-horse-battery";
+
+async function scene(t: Test, more = "") {
+  const server = await PostgresServer.start(t, SECRET);
+  server.sql("postgres", "CREATE DATABASE teleport");
+  const sql = (text: string) => server.sql("teleport", text);
+  const world = await World.make(t);
+  world.more = `backends: { state: ${server.config("teleport", more)} }`;
+  await world.start();
+  const dir = join(world.dir, "backups");
+  const items = [{ kind: "backend" as const, backend: "state" }];
+  const backupOf = (id: string): Op => ({ kind: "backup", spec: { id, dir, items, version: "5.0.0" } });
+  const verify: Op = { kind: "verify-backup", id: "b1", dir };
+  const restore: Op = { kind: "restore", id: "b1", dir, service: "svc" };
+  return {
+    server,
+    sql,
+    world,
+    dir,
+    backup: backupOf("b1"),
+    backupOf,
+    verify,
+    restore,
+    dump: join(dir, "b1", "0-state"),
+  };
+}
+
+const STATE = `CREATE TABLE kv (key bytea PRIMARY KEY, value bytea NOT NULL, expires timestamptz);
+INSERT INTO kv SELECT convert_to('/item/' || n, 'UTF8'), decode(md5(n::text), 'hex'), NULL FROM generate_series(1, 2000) n;
+CREATE INDEX kv_expires ON kv (expires);
+CREATE SEQUENCE revision START 41;
+SELECT nextval('revision');
+CREATE TYPE state AS ENUM ('on', 'off');
+CREATE TABLE switch (name text PRIMARY KEY, is_on state);
+INSERT INTO switch VALUES ('light', 'on');
+CREATE FUNCTION bright() RETURNS boolean LANGUAGE sql AS $$ SELECT is_on = 'on' FROM switch $$;
+CREATE VIEW lights AS SELECT * FROM switch;`;
+const LOOK = `SELECT count(*) || ' ' || md5(string_agg(encode(key, 'hex') || encode(value, 'hex'), '' ORDER BY key)) FROM kv;
+SELECT last_value FROM revision; SELECT bright(); SELECT * FROM lights;
+SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace;`;
+
+t.test("a database comes back as it was, without what a newer version has added (I4)", real, async (t) => {
+  const { server, sql, world, dir, backup, verify, restore } = await scene(t);
+  sql(STATE);
+  const before = sql(LOOK);
+  const kept = await world.controller.step(backup);
+  t.match(kept, { status: "done", changed: true, result: { items: 1, verified: true } });
+  t.match(JSON.parse(readFileSync(join(dir, "b1", "manifest.json"), "utf8")).items, [
+    {
+      kind: "backend",
+      engine: "postgres",
+      from: `127.0.0.1:${server.port} database teleport`,
+      tool: /^pg_dump 15\./,
+      facts: { server: /^15\./, tables: 2 },
+    },
+  ]);
+  sql(`UPDATE kv SET value = 'x' WHERE key < '/item/5'; DROP VIEW lights; ALTER TABLE switch ADD COLUMN since timestamptz;
+    CREATE TABLE added (name text REFERENCES switch); CREATE TYPE newer AS ENUM ('a'); SELECT nextval('revision');
+    CREATE SCHEMA audit; CREATE TABLE audit.events (id int); CREATE PUBLICATION feed FOR TABLE kv;
+    CREATE FUNCTION newer() RETURNS int LANGUAGE sql AS 'SELECT 1';`);
+  t.not(sql(`SELECT count(*) FROM pg_class WHERE relname = 'added'`), "0");
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.match(await world.controller.step(restore), { status: "done", changed: true });
+  t.equal(sql(LOOK), before);
+  t.equal(sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'audit'"), "0");
+  t.equal(sql("SELECT count(*) FROM pg_proc WHERE proname = 'newer'"), "0");
+  t.match(await world.controller.step(restore), { status: "done" }, "repeated, it does no harm");
+  t.equal(sql(LOOK), before);
+  t.same(readdirSync(dir), ["b1"]);
+});
+
+t.test("with schemas named, all else in the database stays", real, async (t) => {
+  const { sql, world, backup, restore } = await scene(t, ", schemas: [public, teleport]");
+  sql(
+    "CREATE SCHEMA teleport; CREATE TABLE teleport.kv (v text); INSERT INTO teleport.kv VALUES ('old'); CREATE TABLE p (v int)",
+  );
+  sql("CREATE SCHEMA other; CREATE TABLE other.kv (v text); INSERT INTO other.kv VALUES ('old')");
+  t.match(await world.controller.step(backup), { status: "done" });
+  sql(
+    "UPDATE teleport.kv SET v = 'new'; UPDATE other.kv SET v = 'new'; CREATE TABLE teleport.added (v text); DROP TABLE p",
+  );
+  t.match(await world.controller.step(restore), { status: "done" });
+  t.equal(sql("SELECT v FROM teleport.kv; SELECT v FROM other.kv; SELECT count(*) FROM p"), "old\nnew\n0");
+  t.equal(sql("SELECT to_regclass('teleport.added') IS NULL"), "t");
+});
+
+t.test("a restore that fails in the middle changes nothing", real, async (t) => {
+  const { sql, world, backup, restore, dump, dir } = await scene(t);
+  sql(STATE);
+  await world.controller.step(backup);
+  sql("UPDATE kv SET value = 'newer'");
+  const before = sql(LOOK);
+  // Sound as an archive, but nobody here may own what is in it.
+  sql("CREATE ROLE gone SUPERUSER; ALTER TABLE kv OWNER TO gone");
+  t.match(await world.controller.step({ ...backup, spec: { ...(backup as { spec: object }).spec, id: "b2" } } as Op), {
+    status: "done",
+  });
+  sql("ALTER TABLE kv OWNER TO owner; DROP ROLE gone");
+  t.match(await world.controller.step({ ...restore, id: "b2" } as Op), {
+    status: "failed",
+    retryable: false,
+    error: { code: "postgres-failed", message: /role "gone" does not exist/ },
+  });
+  t.equal(sql(LOOK), before);
+  t.ok(readFileSync(dump).length > 0 && readdirSync(dir).length === 2);
+});
+
+t.test("a dump that changed by one byte is refused, and a restore of it touches nothing", real, async (t) => {
+  const { sql, world, backup, verify, restore, dump } = await scene(t);
+  sql(STATE);
+  await world.controller.step(backup);
+  sql("DELETE FROM kv");
+  flipByte(dump, Math.floor(readFileSync(dump).length / 2));
+  for (const op of [verify, restore])
+    t.match(await world.controller.step(op), { status: "failed", retryable: false, error: { code: "backup-corrupt" } });
+  t.equal(sql("SELECT count(*) FROM kv"), "0");
+});
+
+t.test("a password is used, and said nowhere; a wrong one and an empty database are told apart", real, async (t) => {
+  const { server, sql, world, dir, backup, backupOf } = await scene(t);
+  t.match(await world.controller.step(backup), { status: "failed", retryable: false, error: { code: "backup-empty" } });
+  sql(STATE);
+  t.match(await world.controller.step(backup), { status: "done" });
+  writeFileSync(server.passFile, `127.0.0.1:${server.port}:*:*:wrong-${SECRET}\n`);
+  t.match(await world.controller.step(backupOf("b2")), {
+    status: "failed",
+    error: { message: /password authentication failed/ },
+  });
+  t.same(readdirSync(dir), ["b1"]);
+  t.notMatch(JSON.stringify(world.controller.told), SECRET);
+  t.notMatch(everythingIn(world.stateDir), SECRET, "journal");
+  t.notMatch(readFileSync(join(dir, "b1", "manifest.json"), "utf8"), SECRET);
+});
