@@ -9,8 +9,8 @@ export interface Witness {
   /** By the running process's own endpoint. */
   readonly version: string | null;
   readonly ready: boolean;
-  /** Where the link leads. */
-  readonly installed: string;
+  /** Where the link leads; null: there is none, the programs lie there as plain files. */
+  readonly installed: string | null;
   /** What the program in everybody's PATH says of itself. */
   readonly program: string;
   /** systemd's word. */
@@ -27,7 +27,7 @@ export async function witness(machine: Machine): Promise<Witness> {
   const said = await askHost(machine);
   const [installed = "", program = "", active = "", main = "", pidFile = "", ...all] = (
     await machine.shell(`
-      basename "$(readlink /opt/belay/teleport/current)"
+      basename "$(readlink /opt/belay/teleport/current || echo none)"
       /usr/local/bin/teleport version
       systemctl show --value -p ActiveState teleport
       systemctl show --value -p MainPID teleport
@@ -38,12 +38,18 @@ export async function witness(machine: Machine): Promise<Witness> {
     .trim()
     .split("\n");
   const oneMain = main === pidFile && all.length === 1 && all[0] === main;
-  return { ...said, installed, program: /v([0-9.]+)/.exec(program)?.[1] ?? program, active, oneMain };
+  return {
+    ...said,
+    installed: installed === "none" ? null : installed,
+    program: /v([0-9.]+)/.exec(program)?.[1] ?? program,
+    active,
+    oneMain,
+  };
 }
 
-/** How a host looks on which this version runs, and nothing is left over. */
-export function healthyAt(version: string): Witness {
-  return { version, ready: true, installed: version, program: version, active: "active", oneMain: true };
+/** How a host looks on which this version runs, and nothing is left over. `installed` is null before the first swap. */
+export function healthyAt(version: string, installed: string | null = version): Witness {
+  return { version, ready: true, installed, program: version, active: "active", oneMain: true };
 }
 
 /** All that the host's service wrote down of its life, from its disk. */
