@@ -39,6 +39,10 @@ const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "res
 const EXIT_TO_BE_STARTED_AGAIN = 75;
 const LEAVE_TIMEOUT_MS = 5_000;
 
+// Modes are said where files are made: what is private gets 0600 or 0700 there. Whatever mask a service manager hands down
+// must not make a release unreadable for the users of its programs.
+process.umask(0o022);
+
 /** The only place that constructs time, disk and network. Resolves to an exit code; null: running until a signal. */
 async function main(argv: string[]): Promise<number | null> {
   const { values, positionals } = parseArguments(argv);
