@@ -102,6 +102,7 @@ t.test("stop and reload", async (t) => {
   show({ ActiveState: "active", SubState: "running", MainPID: "42", NeedDaemonReload: "yes" });
   await service.reload();
   t.same(calls(), ["daemon-reload", "reload svc.service"]);
+  show({ ActiveState: "active", SubState: "running", MainPID: "42" });
   writeFileSync(join(dir, "stuck"), "");
   await service.stop(300);
   t.same(calls().slice(2), ["stop svc.service", "kill --signal=SIGKILL svc.service", "stop svc.service"]);

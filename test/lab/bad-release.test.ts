@@ -59,7 +59,7 @@ t.test(
     await machine.shell(`cp ${unit} ${unit}.was; sed -i '/^ExecStart=/d' ${unit}`);
     await api.approve(drifted, "hop-1.main.node");
     const refused = await scene.see(drifted, "a failure gate", ({ gate }) => gate?.kind === "failure");
-    t.match(refused.gate?.cause, { code: "canary-failed", context: { host: HOST } }, "a unit that can't be used");
+    t.match(refused.gate?.cause, { code: "canary-failed", context: { host: HOST, error: "unit-unusable" } }, "drift");
     t.match(refused.gate?.cause?.message, /teleport\.service/, "and says which");
     t.same((await livesOf(machine)).at(-1), "5.4.8", "the new version was never started");
     t.match(

@@ -48,8 +48,11 @@ interface Story {
 /** One run of the root cluster, in which a disk is full at preflight, at fetch, at the backup, and at the swap. */
 async function fillsUp(t: Test, scene: LabScene, { from, to, filling }: Story): Promise<void> {
   const { api } = scene;
-  const plan = await api.plan({ to, clusters: ["main"] });
-  if (!plan.ok) throw new Error(`blocked: ${JSON.stringify(plan.blocked)}`);
+  const plan = async () => {
+    const answer = await api.plan({ to, clusters: ["main"] });
+    if (!answer.ok) throw new Error(`blocked: ${JSON.stringify(answer.blocked)}`);
+    return answer.plan.id;
+  };
   const failsAt = (stage: string) => (view: RunView) => isAtFailure(view) && view.gate.stage === `hop-1.main.${stage}`;
   const told = (view: RunView, host: string, stage: string) => {
     const failure = view.failures.at(-1);
@@ -58,14 +61,16 @@ async function fillsUp(t: Test, scene: LabScene, { from, to, filling }: Story): 
   };
 
   await fill(scene, "node-1", filling);
-  const { id: run } = await api.start(plan.plan.id);
-  told(await scene.see(run, "a failure gate at preflight", failsAt("preflight")), "node-1", "preflight");
+  const { id: early } = await api.start(await plan());
+  told(await scene.see(early, "a failure gate at preflight", failsAt("preflight")), "node-1", "preflight");
+  await scene.abort(early);
   await empty(scene, "node-1");
 
   // Preflight has let proxy-1 pass, and waits for auth-2, when proxy-1's disk fills.
+  const late = await plan();
   await scene.machine("auth-2").must(["systemctl", "stop", "belay-agent"]);
   await scene.untilPresent("auth-2", false);
-  await api.command(run, "retry");
+  const { id: run } = await api.start(late);
   await scene.see(run, "the others through preflight", ({ stages }) => stages[0]?.hosts.ok === 3);
   await fill(scene, "proxy-1", filling);
   await scene.machine("auth-2").must(["systemctl", "start", "belay-agent"]);
