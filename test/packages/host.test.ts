@@ -12,6 +12,11 @@ t.setTimeout(20 * 60_000);
 
 const NEWER = "0.2.0";
 const PATIENCE_MS = 120_000;
+/** What an idle agent may take of its host, and how long it is watched. CPU time, so that a busy machine changes nothing. */
+const MOST_RESIDENT_KB = 60_000;
+const MOST_OF_A_CORE = 0.002;
+const IDLE_MS = 65_000;
+const TICKS_PER_SECOND = 100;
 const INSTALL = { timeoutMs: 5 * 60_000 };
 
 t.test("the packages on a booted host, from install to purge", { skip }, async (t) => {
@@ -56,11 +61,16 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
     t.match(await host.must(["cat", `/proc/${pid}/comm`]), /^belay-agent\n/);
   });
 
-  await t.test("an idle agent is small", async (t) => {
+  await t.test("an idle agent is small and quiet", async (t) => {
     const pid = await show("belay-agent", "MainPID");
-    const rss = /^VmRSS:\s+(\d+) kB$/m.exec(await host.must(["cat", `/proc/${pid}/status`]))?.[1];
-    t.ok(Number(rss) > 0);
-    t.comment(`VmRSS ${rss} kB`);
+    const before = await cpuTicks(host, pid);
+    // As long as facts are told once.
+    await sleep(IDLE_MS);
+    const ticks = (await cpuTicks(host, pid)) - before;
+    const rss = Number(/^VmRSS:\s+(\d+) kB$/m.exec(await host.must(["cat", `/proc/${pid}/status`]))?.[1]);
+    t.comment(`VmRSS ${rss} kB, ${ticks} ticks`);
+    t.ok(rss < MOST_RESIDENT_KB, `${rss} kB`);
+    t.ok(ticks / TICKS_PER_SECOND <= (IDLE_MS / 1000) * MOST_OF_A_CORE, `${ticks} ticks`);
   });
 
   await t.test("a hung agent is killed by the watchdog and started again", async (t) => {
@@ -188,6 +198,12 @@ async function install(host: Machine, ...debs: string[]): Promise<string> {
   const said = await host.must(["dpkg", "--install", "--force-confold", ...names], INSTALL);
   for (const name of names) await rm(join(host.root, name));
   return said;
+}
+
+/** User and system time, with that of children that ended. */
+async function cpuTicks(host: Machine, pid: string): Promise<number> {
+  const fields = (await host.must(["cat", `/proc/${pid}/stat`])).split(") ")[1]?.split(" ") ?? [];
+  return fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
 }
 
 async function belay(host: Machine, ...args: string[]): Promise<string> {
