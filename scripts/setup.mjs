@@ -24,6 +24,7 @@ const SYSTEM = [
   { program: "make", pkg: "make", why: "building the one native addon" },
   { program: "g++", pkg: "g++", why: "building the one native addon" },
   { program: "mkfs.ext4", pkg: "e2fsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
+  { program: "strace", pkg: "strace", why: "tests that kill the agent at its system calls", for: ["tests"] },
   { program: "mkfs.xfs", pkg: "xfsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
   { program: "openssl", pkg: "openssl", why: "certificates for tests and the lab", for: ["tests", "lab"] },
   { program: "systemd-nspawn", pkg: "systemd-container", why: "booting the lab's hosts", for: ["tests", "lab"] },
