@@ -99,14 +99,19 @@ export class Lab {
   }
 }
 
+/** What every host sees of this machine: the Node and the drivers that the stand-in runs with. */
+export async function hostBinds(): Promise<Record<string, string>> {
+  return {
+    [await realpath(process.execPath)]: LAB_NODE.node,
+    [join(REPOSITORY, "node_modules")]: `${LAB_NODE.modulesFrom}/node_modules`,
+  };
+}
+
 async function bringUp(hosts: Hosts, options: LabOptions): Promise<Lab> {
   const { say, packages, policy, version, machines = {} } = options;
   const fleet = labHosts(options.hosts);
   const started = Date.now();
-  const binds = {
-    [await realpath(process.execPath)]: LAB_NODE.node,
-    [join(REPOSITORY, "node_modules")]: `${LAB_NODE.modulesFrom}/node_modules`,
-  };
+  const binds = await hostBinds();
   const names = [CONTROL, ...fleet.map(({ name }) => name)];
   await hosts.boot(names.map((name) => ({ name, binds, ...machines[name] })));
   say(`${names.length} hosts booted after ${((Date.now() - started) / 1000).toFixed(1)} s`);

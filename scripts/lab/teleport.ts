@@ -5,9 +5,8 @@ import type { Hosts } from "./host/hosts.js";
 import type { Machine } from "./host/machine.js";
 
 /** Where a host sees the Node and the drivers that the stand-in runs with. Belay itself brings its own. */
-export const LAB_NODE = { node: "/opt/lab/node", modulesFrom: "/opt/lab" } as const;
-const INSTALL = "/opt/belay/teleport";
-const PROGRAMS = ["teleport", "tctl", "tsh"] as const;
+export const LAB_NODE = { node: "/opt/lab/node", modulesFrom: "/opt/lab", oneFile: true } as const;
+const PROGRAMS: readonly string[] = ["teleport", "tctl", "tsh"];
 const AUTH_PORT = 3025;
 const WEB_PORT = 3080;
 const ETCD_PORT = 2379;
@@ -24,7 +23,7 @@ Restart=always
 RestartSec=5
 EnvironmentFile=-/etc/default/teleport
 ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid --diag-addr 127.0.0.1:3000
-ExecReload=/bin/sh -c "exec pkill -HUP -L -F /run/teleport.pid"
+ExecReload=/bin/sh -c "exec pkill -HUP -F /run/teleport.pid"
 PIDFile=/run/teleport.pid
 LimitNOFILE=524288
 
@@ -46,16 +45,11 @@ export function etcdOf(hosts: Hosts): string {
   return `http://${hosts.machine(CONTROL).address}:${ETCD_PORT}`;
 }
 
-/** Installs a release as a person would have before Belay came, with its unit, and starts it. */
+/** Installs a release as Teleport's own script does, plain files in /usr/local/bin, with its unit, and starts it. */
 export async function installTeleport(host: LabHost, fleet: readonly LabHost[], hosts: Hosts, version: string) {
   const machine = hosts.machine(host.name);
-  const target = `${INSTALL}/versions/${version}`;
-  for (const file of await releaseFiles({ version, ...LAB_NODE })) {
-    await machine.writeFile(`${target}/${file.path}`, file.content, file.mode);
-  }
-  await machine.must(["ln", "-sfn", `versions/${version}`, `${INSTALL}/current`]);
-  for (const program of PROGRAMS) {
-    await machine.must(["ln", "-sfn", `${INSTALL}/current/${program}`, `/usr/local/bin/${program}`]);
+  for (const { path, content, mode } of await releaseFiles({ version, ...LAB_NODE })) {
+    if (PROGRAMS.includes(path)) await machine.writeFile(`/usr/local/bin/${path}`, content, mode);
   }
   await machine.must(["mkdir", "-p", "-m", "700", "/var/lib/teleport"]);
   await machine.writeFile("/etc/teleport.yaml", teleportYaml(host, fleet, hosts), 0o600);

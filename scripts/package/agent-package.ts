@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { addContents } from "./contained.js";
 import { buildDeb } from "./deb.js";
 import { addManual } from "./man/pages.js";
+import type { Runtime } from "./runtime.js";
 import { type Edition, ROOT } from "./source.js";
 import { Tree } from "./tree.js";
 
@@ -11,6 +13,9 @@ const DIR = join(ROOT, "packaging/belay-agent");
 export async function buildAgentDeb(options: {
   edition: Edition;
   executable: string;
+  runtime: Runtime;
+  /** The npm packages inside the executable. */
+  folders: readonly string[];
   staging: string;
   out: string;
 }): Promise<string> {
@@ -24,6 +29,7 @@ export async function buildAgentDeb(options: {
   await tree.copy("etc/belay/agent.yaml", join(DIR, "agent.yaml"));
   await tree.dir("etc/belay/hooks.d");
   await tree.dir("var/lib/belay-agent", 0o700);
+  await addContents(tree, { name: "belay-agent", ...options });
   await addManual(tree, "belay-agent", options.edition);
   await tree.gzip("usr/share/doc/belay-agent/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
   return buildDeb(tree, { name: "belay-agent", dir: DIR, edition: options.edition }, options.out);

@@ -38,9 +38,16 @@ export async function buildPackages(options: BuildOptions): Promise<string[]> {
   try {
     if (only.includes("belay-agent")) {
       const executable = join(options.out, "belay-agent");
-      const { file: script } = await bundleAgent(join(work, "belay-agent.cjs"), edition.version);
+      const { file: script, packages: folders } = await bundleAgent(join(work, "belay-agent.cjs"), edition.version);
       await makeExecutable({ runtime, script, out: executable });
-      const deb = await buildAgentDeb({ edition, executable, staging: join(work, "agent"), out: options.out });
+      const deb = await buildAgentDeb({
+        edition,
+        executable,
+        runtime,
+        folders,
+        staging: join(work, "agent"),
+        out: options.out,
+      });
       made.push(executable, await packRelease(executable, edition, options.out), deb);
     }
     if (only.includes("belay")) {

@@ -1,5 +1,3 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { ROOT } from "./source.js";
 
@@ -68,13 +66,4 @@ async function bundle(options: {
   const inputs = Object.keys(metafile.inputs).sort();
   const folders = inputs.flatMap((path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
   return { file: options.outfile, packages: [...new Set(folders)] };
-}
-
-/** A bundled package's own account of itself. */
-export async function packageJson(folder: string): Promise<{ name: string; version: string; license?: string }> {
-  return JSON.parse(await readFile(join(ROOT, folder, "package.json"), "utf8")) as {
-    name: string;
-    version: string;
-    license?: string;
-  };
 }

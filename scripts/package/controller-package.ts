@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleController } from "./bundle.js";
+import { addContents } from "./contained.js";
 import { buildDeb } from "./deb.js";
 import { addManual } from "./man/pages.js";
 import { run } from "./run.js";
@@ -39,8 +40,10 @@ export async function buildControllerDeb(options: {
   // Both programs read their version from the package.json above them.
   const about = { name: "belay", version: edition.version, private: true, type: "module" };
   await tree.file(`${LIB}/package.json`, `${JSON.stringify(about, null, 2)}\n`);
-  await program(tree, "main.js", `${LIB}/lib/belayd.js`, "usr/bin/belayd");
-  await program(tree, "cli/main.js", `${LIB}/lib/cli/belay.js`, "usr/bin/belay");
+  const bundled = [
+    await program(tree, "main.js", `${LIB}/lib/belayd.js`, "usr/bin/belayd"),
+    await program(tree, "cli/main.js", `${LIB}/lib/cli/belay.js`, "usr/bin/belay"),
+  ];
   for (const [name, parts] of Object.entries(UNBUNDLED)) {
     for (const part of parts) await copyPart(tree, name, part);
   }
@@ -52,16 +55,19 @@ export async function buildControllerDeb(options: {
   for (const [shell, place] of Object.entries(COMPLETIONS)) {
     await tree.file(place, run(process.execPath, [BELAY, "completion", shell]));
   }
+  const folders = [...bundled.flat(), ...Object.keys(UNBUNDLED).map((name) => `node_modules/${name}`)];
+  await addContents(tree, { name: "belay", edition, runtime, folders });
   await addManual(tree, "belay", edition);
   await tree.gzip("usr/share/doc/belay/changelog", await readFile(join(ROOT, "packaging/changelog"), "utf8"));
   return buildDeb(tree, { name: "belay", dir: DIR, edition }, out);
 }
 
-/** A bundled program that is executable itself: its first line names the package's own Node.js. */
-async function program(tree: Tree, entry: string, place: string, command: string): Promise<void> {
+/** A bundled program that is executable itself: its first line names the package's own Node.js. Returns what is inside. */
+async function program(tree: Tree, entry: string, place: string, command: string): Promise<string[]> {
   await tree.file(place, "", 0o755);
-  await bundleController(entry, join(tree.root, place));
+  const { packages } = await bundleController(entry, join(tree.root, place));
   await tree.link(command, `/${place}`);
+  return packages;
 }
 
 async function copyPart(tree: Tree, name: string, part: string): Promise<void> {

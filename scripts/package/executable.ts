@@ -21,9 +21,12 @@ const V8_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=64", "--v8-po
 export async function makeExecutable(options: { runtime: Runtime; script: string; out: string }): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "belay-executable-"));
   try {
+    const blob = join(dir, "blob");
+    // By its bare name: as what it is named here, its code goes by in the executable.
+    await copyFile(options.script, join(dir, "belay-agent.cjs"));
     const config = {
-      main: options.script,
-      output: join(dir, "blob"),
+      main: "belay-agent.cjs",
+      output: blob,
       disableExperimentalSEAWarning: true,
       // A code cache differs from build to build, and would save 20 ms of a start that happens once.
       useCodeCache: false,
@@ -32,10 +35,10 @@ export async function makeExecutable(options: { runtime: Runtime; script: string
       execArgvExtension: "none",
     };
     await writeFile(join(dir, "sea.json"), JSON.stringify(config));
-    run(options.runtime.program, ["--experimental-sea-config", join(dir, "sea.json")]);
+    run(options.runtime.program, ["--experimental-sea-config", "sea.json"], { cwd: dir });
     await copyFile(options.runtime.program, options.out);
     await chmod(options.out, 0o755);
-    run(process.execPath, [POSTJECT, options.out, "NODE_SEA_BLOB", config.output, "--sentinel-fuse", FUSE]);
+    run(process.execPath, [POSTJECT, options.out, "NODE_SEA_BLOB", blob, "--sentinel-fuse", FUSE]);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

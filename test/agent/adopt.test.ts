@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -19,7 +19,7 @@ import type { Entry, OpOf } from "@belay/shared";
 import t, { type Test } from "tap";
 import { cannotBoot } from "../support/nspawn.js";
 import { SystemdWorld } from "./support/systemd-world.js";
-import { layOut, type Mode } from "./support/world.js";
+import { layOut, type Mode, World } from "./support/world.js";
 
 t.setTimeout(300_000);
 const skip = cannotBoot() ?? false;
@@ -27,17 +27,23 @@ const skip = cannotBoot() ?? false;
 /** A host on which the service was installed without Belay: its unit starts it by name. */
 async function found(
   t: Test,
-  options: { below?: string; layout?: "files" | "versions"; fresh?: Mode } = {},
+  options: { below?: string; layout?: "files" | "versions"; fresh?: Mode; elsewhere?: boolean } = {},
 ): Promise<{ world: SystemdWorld; entry: Entry; swap: (more?: Partial<OpOf<"swap">>) => OpOf<"swap"> }> {
-  const { below = "", layout = "files", fresh = "ok" } = options;
+  const { below = "", layout = "files", fresh = "ok", elsewhere = false } = options;
   const shared = await mkdtemp("/var/tmp/belay-swap-");
   const world = await SystemdWorld.boot(t, shared);
   t.teardown(() => rm(shared, { recursive: true, force: true }));
-  const bin = join(world.dir, "bin");
-  const entry: Entry = { dir: bin, programs: ["svc", "ctl", "gone"], below };
-  mkdirSync(bin);
+  const inside = elsewhere ? "/usr/local/bin" : join(world.dir, "bin");
+  // Where the names lie on another file system than the versions, nothing can be a hard link.
+  const bin = elsewhere ? join(world.host.dir, "root", inside) : inside;
+  world.directories = elsewhere ? [inside] : [];
+  const entry: Entry = { dir: inside, programs: ["svc", "ctl", "gone"], below };
+  mkdirSync(bin, { recursive: true });
   const old = layout === "files" ? bin : join(world.versionsDir, "5.0.0", below);
   layOut(old, "5.0.0", "ok", {});
+  // One file, as Teleport's are: nothing beside it says what it is.
+  const [svc, asking] = [join(old, "svc"), 'JSON.parse(readFileSync(join(here, "VERSION"), "utf8"))'];
+  writeFileSync(svc, readFileSync(svc, "utf8").replace(asking, '{ version: "5.0.0" }'));
   writeFileSync(join(old, "ctl"), "#!/bin/sh\necho ctl v5.0.0\n", { mode: 0o755 });
   if (layout === "versions") for (const name of ["svc", "ctl"]) symlinkSync(join(old, name), join(bin, name));
   const target = join(world.versionsDir, "6.0.0", below);
@@ -47,7 +53,7 @@ async function found(
   execFileSync("chown", ["0:33", join(old, "svc")]);
   execFileSync("setcap", ["cap_net_bind_service+ep", join(old, "svc")]);
   xattr(join(old, "svc"), "user.x", "kept");
-  await world.unit({ ExecStart: join(bin, "svc") });
+  await world.unit({ ExecStart: join(inside, "svc") });
   world.controller.probe = { ...world.probe(), entry };
   await world.up();
   return { world, entry, swap: (more = {}) => world.swapOp("5.0.0", "6.0.0", { entry, ...more }) };
@@ -82,7 +88,6 @@ t.test("plain files become a version and links; what was given to the program st
   t.match(await world.controller.step({ kind: "facts", probe }), { result: { installed: "6.0.0", healthy: true } });
 
   const back = world.swapOp("6.0.0", "5.0.0", { entry });
-  writeFileSync(join(world.versionsDir, "5.0.0", "VERSION"), '{"version":"5.0.0"}');
   t.match(await world.controller.step(back), { status: "done", result: { running: "5.0.0" } }, "and back again");
 
   const told = await unmanage("svc", { stateDir: world.stateDir, exec: systemExec, signal: AbortSignal.timeout(9e4) });
@@ -117,6 +122,37 @@ t.test("a first swap that doesn't hold leaves the host as it was", { skip }, asy
   }
 });
 
+t.test("names on another file system: copied with all that belongs to them, there and back", { skip }, async (t) => {
+  const { world, swap } = await found(t, { elsewhere: true, fresh: "crash" });
+  const name = join(world.host.dir, "root/usr/local/bin/svc");
+  const was = { ...attributes(name), mtime: lstatSync(name).mtimeMs };
+  t.match(was, KEPT);
+  t.match(await world.controller.step(swap()), { status: "reverted", error: { code: "service-crashed" } });
+  t.same({ ...attributes(name), mtime: lstatSync(name).mtimeMs }, was);
+  t.same(attributes(join(world.versionsDir, "6.0.0", "svc")), KEPT, "the new version had them too");
+});
+
+t.test("a first swap that is cut off anywhere goes on, or leaves the host as it was", { skip }, async (t) => {
+  const { world, entry, swap } = await found(t);
+  const names = () =>
+    entry.programs.slice(0, 2).map((each) => execFileSync(join(entry.dir, each), ["version"]).toString());
+  const step = world.controller.id();
+  world.controller.send(swap({ settleMs: 3000 }), { step });
+  const looks: string[] = [];
+  let lives = 0;
+  for (const until = Date.now() + 20_000; Date.now() < until && lives < 8; lives += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 40 + lives * 35));
+    await world.host.run(["pkill", "-KILL", "-f", "belay-agent.js"]).catch(() => "it is gone already");
+    looks.push(...names().map((said) => said.trim()));
+    world.spawn();
+  }
+  const { outcome } = await world.controller.outcome(step);
+  t.match(outcome, { status: "done", result: { running: "6.0.0" } });
+  for (const look of looks) t.match(look, /^(Svc|ctl) v[56]\.0\.0/, "every name led to a whole version");
+  for (const name of ["svc", "ctl"]) t.equal(readlinkSync(join(entry.dir, name)), join(world.link, name));
+  t.equal(world.startsOf("6.0.0"), 1);
+});
+
 t.test("an existing layout of versions is led through the one link", { skip }, async (t) => {
   const { world, entry, swap } = await found(t, { layout: "versions", below: "bin" });
   t.match(await world.controller.step(swap({ how: "reload" })), { status: "done", result: { running: "6.0.0" } });
@@ -130,6 +166,31 @@ t.test("names that Belay did not make, or that disagree, are drift, and nothing 
   rmSync(join(entry.dir, "ctl"));
   symlinkSync("/bin/true", join(entry.dir, "ctl"));
   t.match(await world.controller.step(swap()), { status: "failed", error: { code: "drift" } });
+  t.notOk(existsSync(world.link));
+  t.equal(world.starts().length, 1);
+});
+
+t.test("no room for what is installed now: the old version runs on, untouched", async (t) => {
+  const world = await World.make(t);
+  const small = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "belay-swap-test", world.versionsDir]);
+  if (small.status !== 0) {
+    t.pass("only root can make a small disk");
+    return;
+  }
+  t.teardown(() => void spawnSync("umount", [world.versionsDir]));
+  const bin = join(world.dir, "bin");
+  layOut(bin, "5.0.0", "ok", {});
+  writeFileSync(join(bin, "ctl"), "x".repeat(100_000), { mode: 0o755 });
+  world.install("6.0.0");
+  world.program = join(bin, "svc");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const entry = { dir: bin, programs: ["svc", "ctl"], below: "" };
+  const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { entry }));
+  const message = /versions has \d+ bytes and \d+ inodes free; a copy of the installed 5\.0\.0 needs 10\d+ and/;
+  t.match(outcome, { status: "reverted", error: { code: "disk-full", message } });
+  t.ok(lstatSync(join(bin, "svc")).isFile());
+  t.same(readdirSync(world.versionsDir), ["6.0.0"]);
   t.notOk(existsSync(world.link));
   t.equal(world.starts().length, 1);
 });

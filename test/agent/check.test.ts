@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync, statSync } from "node:fs";
+import { readdirSync, readlinkSync, statfsSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Op } from "@belay/shared";
 import t from "tap";
@@ -104,9 +104,22 @@ t.test("preflight says what is missing", async (t) => {
   t.match(await ask({ needs: [{ path, bytes: 1, inodes: 1 }] }), { status: "done" });
   t.match(await ask({ needs: [{ path, bytes: 1e18, inodes: 1 }] }), {
     status: "failed",
-    retryable: false,
-    error: { code: "disk-full" },
+    retryable: true,
+    error: { code: "disk-full", message: /not\/yet\/made has \d+ bytes .* this upgrade needs 1000000000000000000/ },
   });
+  const { bavail, bsize } = statfsSync(world.dir);
+  const freeBytes = Math.floor(bavail * bsize);
+  const most = { path, bytes: Math.floor(freeBytes * 0.7), inodes: 1 };
+  t.match(await ask({ needs: [most] }), { status: "done" });
+  t.match(
+    await ask({ needs: [most, { path: world.dir, bytes: Math.floor(freeBytes * 0.7), inodes: 1 }] }),
+    { error: { code: "disk-full", message: / with / } },
+    "what lands on one disk must fit there together",
+  );
+  writeFileSync(join(world.dir, "huge"), "");
+  truncateSync(join(world.dir, "huge"), Math.floor(freeBytes * 0.7));
+  const copies = [{ kind: "file" as const, path: join(world.dir, "huge"), optional: false }];
+  t.match(await ask({ needs: [{ ...most, copies }] }), { error: { code: "disk-full" } }, "what is copied is measured");
   t.match(await ask({ needs: [{ path: "/", bytes: 1, inodes: 1 }] }), {
     status: "failed",
     error: { code: "path-refused" },

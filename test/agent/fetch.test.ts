@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { decodeOp } from "@belay/shared";
 import t from "tap";
 import { Header } from "tar";
 import { World } from "./support/world.js";
@@ -254,13 +255,55 @@ t.test("a full disk: retryable, and what was taken is given back", async (t) => 
   }
   t.teardown(() => void spawnSync("umount", [world.versionsDir]));
   await world.start();
-  const failed = { status: "failed", retryable: true, error: { code: "os-enospc" } };
+  const failed = { status: "failed", retryable: true, error: { code: "disk-full", message: /versions/ } };
   const download = world.serveFile("6.0.0", tarball([{ path: "svc/a", content: randomText(400_000) }]));
   t.match(await world.controller.step(download), failed, "while downloading");
   t.same(left(world), []);
   const unpack = world.serveFile("6.0.0", tarball([{ path: "svc/a", content: "a".repeat(400_000) }]));
   t.match(await world.controller.step(unpack), failed, "while unpacking");
   t.notMatch(left(world).join(), /unpacking|6\.0\.0/);
+  const before = { ...download, version: "7.0.0", roomBytes: 1_000_000 };
+  const asked = world.controller.authorizations.length;
+  t.match(await world.controller.step(before), failed, "before the first byte");
+  t.equal(world.controller.authorizations.length, asked);
+});
+
+t.test("a disk without inodes: retryable, named, and nothing is left", async (t) => {
+  const world = await World.make(t);
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "nr_inodes=30", "belay-test", world.versionsDir]).status !== 0) {
+    t.pass("only root can make a small disk");
+    return;
+  }
+  t.teardown(() => void spawnSync("umount", [world.versionsDir]));
+  await world.start();
+  const files = Array.from({ length: 60 }, (_, n) => ({ path: `svc/f${n}`, content: "x" }));
+  const outcome = await world.controller.step(world.serveFile("6.0.0", tarball(files)));
+  t.match(outcome, { status: "failed", retryable: true, error: { code: "disk-full", message: /0 inodes are free/ } });
+  t.notMatch(left(world).join(), /unpacking|6\.0\.0/);
+});
+
+t.test("below: a release is unpacked into a folder of the version's own", async (t) => {
+  const world = await World.make(t);
+  await world.start();
+  const op = { ...(await world.release("6.0.0")), below: "bin" };
+  t.match(await world.controller.step(op), { status: "done", changed: true });
+  t.ok(existsSync(join(world.versionsDir, "6.0.0", "bin", "svc")));
+  t.match(await world.controller.step(op), { status: "done", changed: false }, "and is intact by its manifest");
+  for (const below of ["..", "a/../b", "/a", "a/"]) t.throws(() => decodeOp({ ...op, below }), below);
+});
+
+t.test("folders are everybody's to enter, however careful the agent's umask is", async (t) => {
+  const world = await World.make(t);
+  await world.start();
+  const before = process.umask(0o077);
+  t.teardown(() => void process.umask(before));
+  const op = world.serveFile("6.0.0", tarball([{ path: "svc/lib/deep/a", content: "a" }]));
+  t.match(await world.controller.step({ ...op, versionsDir: join(world.dir, "new", "versions"), below: "bin" }), {
+    status: "done",
+  });
+  for (const dir of ["new", "new/versions", "new/versions/6.0.0/bin", "new/versions/6.0.0/bin/lib/deep"]) {
+    t.equal(lstatSync(join(world.dir, dir)).mode & 0o777, 0o755, dir);
+  }
 });
 
 /** Text that doesn't compress, always the same. */

@@ -141,7 +141,7 @@ t.test("an agent that is killed while a hook drains gives the host its work back
   const file = join(world.dir, "said");
   mkdirSync(join(world.dir, "hooks.d"));
   for (const [name, more] of [
-    ["drain", `[ -e ${world.dir}/again ] || { touch ${world.dir}/again; exec sleep 60; }`],
+    ["drain", `[ -e ${world.dir}/again ] || { touch ${world.dir}/again; exec sleep 5; }`],
     ["undrain", ""],
   ] as const) {
     writeFileSync(join(world.dir, "hooks.d", name), `#!/bin/sh\necho ${name} >> ${file}\n${more}\n`, { mode: 0o755 });

@@ -1,10 +1,27 @@
-import { rmSync } from "node:fs";
-import type { HostFacts, SwapResult } from "@belay/shared";
+import { rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type HostFacts, PROTOCOL, type SwapResult } from "@belay/shared";
 import t from "tap";
 import { World } from "./support/world.js";
 
 /** Real processes on shared cores. */
 t.setTimeout(120_000);
+
+t.test("a release is for everybody on the host, whatever mask the agent was started with", async (t) => {
+  const world = await World.make(t);
+  world.install("5.4.2");
+  world.linkTo("5.4.2");
+  const mask = process.umask(0o077);
+  world.spawn();
+  process.umask(mask);
+  await world.controller.connected();
+  t.match(await world.controller.step(await world.release("6.2.31")), { status: "done", changed: true });
+  const folder = join(world.versionsDir, "6.2.31");
+  t.equal((statSync(folder).mode & 0o777).toString(8), "755");
+  t.equal((statSync(join(folder, "svc")).mode & 0o777).toString(8), "755");
+  t.equal((statSync(join(world.stateDir, "journal")).mode & 0o777).toString(8), "600");
+  rmSync(`${world.dir}/pack`, { recursive: true });
+});
 
 t.test("an agent process connects, looks, fetches and swaps", async (t) => {
   const world = await World.make(t);
@@ -14,7 +31,7 @@ t.test("an agent process connects, looks, fetches and swaps", async (t) => {
   world.initially = "running";
   world.spawn();
   const hello = await controller.until(() => controller.all("hello")[0]);
-  t.match(hello, { host: "host-1", protocol: 1, open: [] });
+  t.match(hello, { host: "host-1", protocol: PROTOCOL.newest, open: [] });
   t.same(controller.authorizations[0], "Bearer a-token-of-a-host");
 
   t.same(await controller.step({ kind: "noop" }), { status: "done", changed: false });

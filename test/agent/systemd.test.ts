@@ -102,6 +102,7 @@ t.test("stop and reload", async (t) => {
   show({ ActiveState: "active", SubState: "running", MainPID: "42", NeedDaemonReload: "yes" });
   await service.reload();
   t.same(calls(), ["daemon-reload", "reload svc.service"]);
+  show({ ActiveState: "active", SubState: "running", MainPID: "42" });
   writeFileSync(join(dir, "stuck"), "");
   await service.stop(300);
   t.same(calls().slice(2), ["stop svc.service", "kill --signal=SIGKILL svc.service", "stop svc.service"]);
@@ -118,4 +119,25 @@ t.test("failures say what systemd said, and where to look", async (t) => {
     message: /Job for svc.service failed/,
     hint: /journalctl -u svc/,
   });
+});
+
+t.test("a unit that can't be reloaded says so, and is not signalled", async (t) => {
+  const { dir, show, calls, service } = fake(t);
+  const runs = { ActiveState: "active", SubState: "running", MainPID: "42" };
+  show({ ...runs, CanReload: "no" });
+  await t.rejects(service.reload(), { code: "service-cannot-reload", message: /no ExecReload/ });
+  show({ ...runs, PIDFile: join(dir, "pid"), ControlGroup: "/system.slice/svc.service" });
+  t.match(await service.status(), { pid: 42, ailments: [/PID file .* is not there/] });
+  writeFileSync(join(dir, "pid"), "1\n");
+  t.match(await service.status(), { pid: 42, ailments: [/stale: it says PID 1, which is no process of it, and 42/] });
+  writeFileSync(join(dir, "pid"), "42\n");
+  t.match(await service.status(), { pid: 42, ailments: [] });
+  t.same(calls(), []);
+});
+
+t.test("a start doesn't wait for RestartSec", async (t) => {
+  const { show, calls, service } = fake(t);
+  show({ ActiveState: "activating", SubState: "auto-restart" });
+  await service.start();
+  t.same(calls(), ["stop svc.service", "reset-failed svc.service", "start svc.service"]);
 });

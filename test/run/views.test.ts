@@ -198,3 +198,19 @@ t.test("every event is a sentence", async (t) => {
   });
   t.match(said(/^stopped at failure gate hop-1\.main\.preflight\.failure-1/), { level: "error" });
 });
+
+t.test("what a host's own hooks said stands in the run's log", async (t) => {
+  const run = new RunDriver(clusterPlan());
+  const hooks = [
+    { hook: "drain.d/10-lb", exit: 0, output: "3 sessions moved" },
+    { hook: "undrain", exit: 0, output: "" },
+  ];
+  const event = {
+    type: "step-ended",
+    at: 1,
+    step: "r1/hop-1.main.node/node-1/0/1",
+    outcome: done(true, { hooks }),
+  } as const;
+  const { message } = logLine(1, event, run.plan);
+  t.equal(message, "node-1: done, changed; hook drain.d/10-lb: 3 sessions moved; hook undrain");
+});

@@ -39,6 +39,10 @@ const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "res
 const EXIT_TO_BE_STARTED_AGAIN = 75;
 const LEAVE_TIMEOUT_MS = 5_000;
 
+// Modes are said where files are made: what is private gets 0600 or 0700 there. Whatever mask a service manager hands down
+// must not make a release unreadable for the users of its programs.
+process.umask(0o022);
+
 /** The only place that constructs time, disk and network. Resolves to an exit code; null: running until a signal. */
 async function main(argv: string[]): Promise<number | null> {
   const { values, positionals } = parseArguments(argv);
@@ -201,6 +205,7 @@ async function readAuthorities(file: string | null): Promise<Buffer | null> {
 
 function describe(config: AgentConfig): string {
   const services = [...config.services].map(([name, service]) => `${name} (${service.manager})`);
+  const backends = [...config.backends].map(([name, backend]) => `${name} (${backend.kind})`);
   return [
     `host        ${config.host}`,
     `controller  ${config.controller}`,
@@ -208,6 +213,7 @@ function describe(config: AgentConfig): string {
     `services    ${services.join(", ") || "none"}`,
     `directories ${config.directories.join(", ") || "none"}`,
     `commands    ${[...config.commands.keys()].join(", ") || "none"}`,
+    `backends    ${backends.join(", ") || "none"}`,
     `supervisor  ${config.self?.manager ?? "not known: can't be upgraded through belayd"}`,
     "",
   ].join("\n");

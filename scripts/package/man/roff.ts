@@ -32,6 +32,7 @@ function blocksOf(markdown: string): string[][] {
       blocks.push(open);
     }
     open.push(line);
+    if (!code && line.startsWith("#")) open = null;
     if (fence) {
       code = !code;
       if (!code) open = null;

@@ -55,6 +55,8 @@ export class World {
   /** More lines of agent.yaml. */
   more = "";
   initially = "stopped";
+  /** What the service is started by; its folder is where a version's program lies. */
+  program: string;
   agent: Agent | null = null;
   protected readonly children: ChildProcess[] = [];
 
@@ -64,6 +66,7 @@ export class World {
     this.dir = mkdtempSync(join(below, "belay-agent-"));
     this.versionsDir = join(this.dir, "versions");
     this.link = join(this.dir, "current");
+    this.program = join(this.link, "svc");
     this.home = join(this.dir, "home");
     this.stateDir = join(this.dir, "state");
     this.configFile = join(this.dir, "agent.yaml");
@@ -128,7 +131,7 @@ ${this.more}
 services:
   svc:
     manager: process
-    argv: [${this.link}/svc]
+    argv: [${this.program}]
     env: { HOME_DIR: ${this.home}, PORT: "${this.port}" }
     pidFile: ${this.home}/pid
     restartDelayMs: ${this.restartDelayMs}

@@ -36,6 +36,8 @@ export class RigService implements Service {
     return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
+  async needDefinition(): Promise<void> {}
+
   async start(): Promise<void> {
     if (this.running === null) this.launch();
   }

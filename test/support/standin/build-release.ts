@@ -2,7 +2,7 @@ import { createCipheriv, createHash } from "node:crypto";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type ArchiveFile, packArchive } from "./archive.js";
-import { compiledProgram, MODULES_FROM } from "./program.js";
+import { bundledProgram, compiledProgram, MODULES_FROM } from "./program.js";
 import type { Behaviour, Release } from "./src/release.js";
 
 /** What a bad release does: the name of a behaviour, or the behaviour with its particulars. */
@@ -18,6 +18,8 @@ export interface ReleaseOptions {
   readonly paddingBytes?: number;
   /** Path of the Node that runs it, where that is not this one. */
   readonly node?: string;
+  /** Each program is one file that can be put anywhere, as Teleport's own are. Costlier to build. */
+  readonly oneFile?: boolean;
   /** Path of the folder whose `node_modules` holds the drivers of its backends, where that is not this repository. */
   readonly modulesFrom?: string;
 }
@@ -31,6 +33,7 @@ export interface BuiltRelease {
   readonly size: number;
 }
 
+const PROGRAMS = ["teleport", "tctl", "tsh"] as const;
 const CRASH_AFTER_MS = 5_000;
 
 /** Everything that stands in a release, by its path below `teleport/`. The same options always give the same files. */
@@ -44,17 +47,25 @@ export async function releaseFiles(options: ReleaseOptions): Promise<ArchiveFile
     modulesFrom,
   };
   const text = (path: string, content: string, mode = 0o644) => ({ path, mode, content: Buffer.from(content) });
-  return [
+  const padding = paddingBytes > 0 ? [{ path: "padding", mode: 0o644, content: noise(paddingBytes, version) }] : [];
+  const around = [
     text("VERSION", `v${version}\n`),
     text("install", INSTALL, 0o755),
     text("examples/systemd/teleport.service", UNIT),
-    text("teleport", launcher("teleport", node), 0o755),
-    text("tctl", launcher("tctl", node), 0o755),
-    text("tsh", launcher("tsh", node), 0o755),
+    ...padding,
+  ];
+  if (options.oneFile) {
+    const programs = await Promise.all(
+      PROGRAMS.map(async (name) => text(name, wholeProgram(await bundledProgram(name), release, node), 0o755)),
+    );
+    return [...programs, ...around];
+  }
+  return [
+    ...around,
+    ...PROGRAMS.map((name) => text(name, launcher(name, node), 0o755)),
     text("release.json", `${JSON.stringify(release, null, 2)}\n`),
     text("lib/package.json", `${JSON.stringify({ type: "module" })}\n`),
     ...(await compiledProgram()),
-    ...(paddingBytes > 0 ? [{ path: "padding", mode: 0o644, content: noise(paddingBytes, version) }] : []),
   ];
 }
 
@@ -95,7 +106,17 @@ function noise(bytes: number, seed: string): Buffer {
  * It is CommonJS, as a file with no extension must be, and `import` then finds the program beside its real place.
  */
 function launcher(program: string, node: string): string {
-  return `#!/usr/bin/env -S ${node} --v8-pool-size=1 --max-semi-space-size=1\nimport("./lib/${program}.js");\n`;
+  return `${shebang(node)}import("./lib/${program}.js");\n`;
+}
+
+/** The same with all of the program inside it: a module that has no place of its own, and is told its release. */
+function wholeProgram(code: string, release: Release, node: string): string {
+  const url = `data:text/javascript;base64,${Buffer.from(code).toString("base64")}`;
+  return `${shebang(node)}globalThis.standinRelease = ${JSON.stringify(release)};\nimport("${url}");\n`;
+}
+
+function shebang(node: string): string {
+  return `#!/usr/bin/env -S ${node} --v8-pool-size=1 --max-semi-space-size=1\n`;
 }
 
 const INSTALL = `#!/bin/sh

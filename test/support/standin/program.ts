@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { build } from "esbuild";
 import { unhooked } from "../unhooked.js";
 import type { ArchiveFile } from "./archive.js";
 
@@ -28,6 +29,19 @@ export async function compiledProgram(): Promise<ArchiveFile[]> {
   return Promise.all(
     names.map(async (name) => ({ path: `lib/${name}`, mode: 0o644, content: await readFile(join(folder, name)) })),
   );
+}
+
+/** One of the programs as one module, with nothing beside it but the drivers that it loads late. */
+export async function bundledProgram(name: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(HERE, "src", `${name}.ts`)],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    write: false,
+  });
+  return outputFiles[0]?.text ?? "";
 }
 
 async function digestOfSources(): Promise<string> {

@@ -1,4 +1,4 @@
-import { link as hardLink, lstat, mkdir, rename, rm } from "node:fs/promises";
+import { link as hardLink, lstat, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BelayError, type OpOf } from "@belay/shared";
 import { digestOfFile, makeDir, present, switchLink, syncDir, syncTree, writeDurably } from "../durable.js";
@@ -73,6 +73,7 @@ async function makeFolder(
   await makeDir(versionsDir);
   const files = was.filter(({ kind }) => kind === "file").map(({ program }) => program);
   const sizes = await Promise.all(files.map(async (program) => (await lstat(join(entry.dir, program))).size));
+  // Also where hard links will do: whether they do shows only when they are made (bind mounts stand in their way).
   await needRoom(versionsDir, {
     bytes: sizes.reduce((sum, size) => sum + size, 0),
     inodes: files.length + FOLDER_INODES,
@@ -81,7 +82,7 @@ async function makeFolder(
   const temp = join(versionsDir, adoptingName(version));
   await rm(temp, { recursive: true, force: true });
   try {
-    await mkdir(join(temp, entry.below), { recursive: true, mode: 0o755 });
+    await makeDir(join(temp, entry.below));
     const records: ManifestFile[] = [];
     for (const program of files) {
       const copy = programIn(temp, entry, program);

@@ -1,13 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
+import { chmod, type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
+import { makeDir } from "../durable.js";
 import { judgeEntry, type SafeEntry, unsafe } from "./entry.js";
 import type { ManifestFile } from "./manifest.js";
 
+const DIR_MODE = 0o755;
 /** Far above any release (Teleport has about 40), far below what would hurt a disk or this process. */
 const MAX_ENTRIES = 50_000;
 
@@ -31,9 +33,10 @@ export async function unpack(
   limits: UnpackLimits,
   signal: AbortSignal,
 ): Promise<ManifestFile[]> {
-  await mkdir(into, { mode: 0o755 });
+  await mkdir(into);
+  await chmod(into, DIR_MODE);
   const below = limits.below ?? "";
-  if (below !== "") await mkdir(join(into, below), { recursive: true, mode: 0o755 });
+  if (below !== "") await makeDir(join(into, below));
   const unpacking = new Unpacking(join(into, below), limits);
   const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
@@ -147,9 +150,11 @@ class Unpacking {
   }
 
   async #makeParents(entry: string, dir: string): Promise<void> {
-    await mkdir(dir, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
+    const first = await mkdir(dir, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       throw error.code === "EEXIST" || error.code === "ENOTDIR" ? unsafe(entry, "lies below a file") : error;
     });
+    // Everybody on a host starts programs from here, however careful the agent's own umask is.
+    for (let at = dir; first !== undefined && at.length >= first.length; at = dirname(at)) await chmod(at, DIR_MODE);
   }
 
   async makeLinks(): Promise<ManifestFile[]> {

@@ -31,8 +31,10 @@ export interface Release {
   readonly modulesFrom: string;
 }
 
-/** The release that this very file was unpacked from. */
+/** The release that this very file was unpacked from, or is. */
 export function ownRelease(): Release {
+  const { standinRelease } = globalThis as { standinRelease?: Release };
+  if (standinRelease !== undefined) return standinRelease;
   return JSON.parse(readFileSync(new URL("../release.json", import.meta.url), "utf8")) as Release;
 }
 
