@@ -2,8 +2,9 @@ import { parseArgs } from "node:util";
 import { FORGETTABLE, type Forgotten } from "../../test/power/rig/calls.js";
 import { runCampaign, type Told, whyNoPowerCuts } from "../../test/power/rig/campaign.js";
 import { FILE_SYSTEMS, type FileSystem } from "../../test/power/rig/disk.js";
+import { ATTACKS, killAtEachCall, whyNoSyscallKills } from "../../test/power/rig/syscalls.js";
 
-const HELP = `npm run power -- [--cuts N] [--seed N] [--fs ext4,xfs] [--machines N] [--forget KIND]
+const HELP = `npm run power -- [--cuts N] [--seed N] [--fs ext4,xfs] [--machines N] [--forget KIND] [--syscalls]
 
 Cuts the power of hosts that the agent upgrades, and looks after each cut whether everything is as it was promised.
 
@@ -12,6 +13,7 @@ Cuts the power of hosts that the agent upgrades, and looks after each cut whethe
   --fs LIST      on which file systems (${FILE_SYSTEMS.join(",")})
   --machines N   how many at a time (one for each processor)
   --forget KIND  leave out ${FORGETTABLE.join(", ")}: to see that it is noticed
+  --syscalls     cut no power, but kill an agent at every system call around a swap
 
 Exit code 1: something was lost or broken. Each complaint names a seed that, with its file system, leads near it again.`;
 
@@ -24,6 +26,7 @@ async function main(argv: string[]): Promise<number> {
       fs: { type: "string", default: FILE_SYSTEMS.join(",") },
       machines: { type: "string" },
       forget: { type: "string" },
+      syscalls: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -39,6 +42,7 @@ async function main(argv: string[]): Promise<number> {
     say(HELP);
     return values.help ? 0 : 2;
   }
+  if (values.syscalls) return killEverywhere();
   const why = whyNoPowerCuts();
   if (why !== null) {
     say(`power: not here: ${why}`);
@@ -69,6 +73,21 @@ async function main(argv: string[]): Promise<number> {
     `${made.ext4} power cuts on ext4 and ${made.xfs} on XFS in ${Math.round(seconds)} s: ${complaints.length} complaints`,
   );
   return complaints.length === 0 ? 0 : 1;
+}
+
+async function killEverywhere(): Promise<number> {
+  const why = whyNoSyscallKills();
+  if (why !== null) {
+    say(`power: not here: ${why}`);
+    return 2;
+  }
+  let wrong = 0;
+  for (const attack of ATTACKS) {
+    const { calls, kills, complaints } = await killAtEachCall(attack, { stride: 1, heard: say });
+    wrong += complaints.length;
+    say(`${attack.name}: killed at ${kills} of ${calls} calls: ${complaints.length} complaints`);
+  }
+  return wrong === 0 ? 0 : 1;
 }
 
 function isFileSystem(text: string): text is FileSystem {
