@@ -32,6 +32,9 @@ const SYSTEM = [
   { program: "systemd-analyze", pkg: "systemd", why: "the exposure of the packages' units", for: ["tests"] },
   { program: "man", pkg: "man-db", why: "the packages' manual pages", for: ["tests"] },
   { program: "groff", pkg: "groff", why: "the packages' manual pages", for: ["tests"] },
+  { program: "mkfs.ext4", pkg: "e2fsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
+  { program: "strace", pkg: "strace", why: "tests that kill the agent at its system calls", for: ["tests"] },
+  { program: "mkfs.xfs", pkg: "xfsprogs", why: "tests that cut the power of file systems", for: ["tests"] },
   { program: "openssl", pkg: "openssl", why: "certificates for tests and the lab", for: ["tests", "lab"] },
   { program: "systemd-nspawn", pkg: "systemd-container", why: "booting the lab's hosts", for: ["tests", "lab"] },
   { program: "debootstrap", pkg: "debootstrap", why: "the system of the lab's hosts", for: ["tests", "lab"] },
@@ -40,6 +43,7 @@ const SYSTEM = [
   { program: "etcd", pkg: "etcd-server", why: "backends in etcd", for: ["tests"], service: "etcd" },
   { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },
   { program: POSTGRES, pkg: "postgresql", why: "backends in PostgreSQL", for: ["tests"], service: "postgresql" },
+  { program: "age", pkg: "age", why: "copies of backups, encrypted", for: ["tests"] },
   { program: "pg_dump", pkg: "postgresql-client", why: "backends in PostgreSQL", for: ["tests"] },
 ];
 

@@ -1,20 +1,23 @@
 import { parseArgs } from "node:util";
 import { type AnsibleResult, benchAnsible, showAnsible } from "./ansible.js";
+import { benchLab, type LabResult, showLab } from "./lab/index.js";
 import { loadNow, type Machine, readMachine, showMachine } from "./machine.js";
 import { benchPlanner, type PlannerRow, showPlanner } from "./planner.js";
 import { complain, say } from "./screen.js";
 import { benchWaves, showWaves, type WaveResult } from "./wave.js";
 
-const HELP = `npm run bench -- [plan] [wave] [ansible] [--json]
+const HELP = `npm run bench -- [plan] [wave] [ansible] [lab] [--json]
 
-Measures on this machine; without a part's name, all of them. docs/benchmarks.md says how to read the figures.
+Measures on this machine; without a part's name, all of them but the lab. docs/benchmarks.md says how to read the figures.
 
   plan      time to plan and to lint fleets of 100, 1,000 and 10,000 hosts
   wave      a no-op step to 1,000 agents over WebSockets, intent and outcome durable on both ends
   ansible   the same no-op over 200 local hosts, by Ansible and by Belay (where ansible-playbook is installed)
+  lab       a stage of eight booted nodes with 50 MB each: by Belay, a shell script, Ansible (needs root; ten minutes)
   --json    the figures for a program, on stdout`;
 
-const PARTS = ["plan", "wave", "ansible"] as const;
+const PARTS = ["plan", "wave", "ansible", "lab"] as const;
+const BY_DEFAULT: readonly Part[] = ["plan", "wave", "ansible"];
 type Part = (typeof PARTS)[number];
 
 interface Report {
@@ -22,6 +25,7 @@ interface Report {
   plan?: PlannerRow[];
   wave?: WaveResult;
   ansible?: AnsibleResult;
+  lab?: LabResult;
 }
 
 /** No figure makes it fail: a slow machine is no defect. Exit code 1 means that something could not be measured. */
@@ -36,7 +40,7 @@ async function main(argv: string[]): Promise<number> {
     say(stray === undefined ? HELP : `There is no part "${stray}".\n\n${HELP}`);
     return stray === undefined ? 0 : 1;
   }
-  const asked = new Set<string>(positionals.length === 0 ? PARTS : positionals);
+  const asked = new Set<string>(positionals.length === 0 ? BY_DEFAULT : positionals);
   const show = values.json ? () => {} : (lines: readonly string[]) => say(`${lines.join("\n")}\n`);
   const report: Report = { machine: readMachine() };
   show(showMachine(report.machine));
@@ -51,6 +55,10 @@ async function main(argv: string[]): Promise<number> {
   if (asked.has("ansible")) {
     report.ansible = await benchAnsible();
     show(showAnsible(report.ansible));
+  }
+  if (asked.has("lab")) {
+    report.lab = await benchLab();
+    show(showLab(report.lab));
   }
   show([`load at the end: ${loadNow()}`]);
   if (values.json) say(JSON.stringify(report, null, 2));

@@ -85,6 +85,50 @@ t.test("every complaint names file, line and field", async (t) => {
   }
 });
 
+t.test("backends: secrets are named by their files, and every complaint names its field", async (t) => {
+  const withBackend = (backend: string) => parseConfig(`${GOOD}backends:\n  state: ${backend}\n`, "agent.yaml");
+  const tls = { caFile: null, certFile: null, keyFile: null };
+  t.same(
+    withBackend('{ kind: etcd, endpoints: ["http://127.0.0.1:2379/"], prefix: /teleport }').backends.get("state"),
+    {
+      kind: "etcd",
+      endpoints: ["http://127.0.0.1:2379"],
+      prefix: "/teleport",
+      tls,
+      user: null,
+      passwordFile: null,
+    },
+  );
+  t.same(
+    withBackend("{ kind: postgres, host: db, database: teleport, user: me, passFile: /p }").backends.get("state"),
+    {
+      kind: "postgres",
+      host: "db",
+      port: 5432,
+      database: "teleport",
+      user: "me",
+      passFile: "/p",
+      sslMode: null,
+      tls,
+      schemas: [],
+    },
+  );
+  const cases: [string, RegExp][] = [
+    ["{ kind: mongo }", /state\.kind must be one of etcd, postgres, command/],
+    ["{ kind: etcd, prefix: /t }", /state\.endpoints must be a list of at least one/],
+    ['{ kind: etcd, endpoints: ["http://me:secret@db:2379"], prefix: /t }', /endpoints\[0\] must be an address/],
+    ['{ kind: etcd, endpoints: ["http://db:2379"], prefix: /t, user: root }', /needs both user and passwordFile/],
+    ['{ kind: etcd, endpoints: ["http://db:2379"], prefix: /t, certFile: /c }', /needs both certFile and keyFile/],
+    ['{ kind: etcd, endpoints: ["http://db:2379"], prefix: /t, password: x }', /state\.password is not a known field/],
+    ['{ kind: postgres, host: db, database: d, user: u, schemas: ["a\'b"] }', /schemas\[0\] must be a schema's name/],
+    ["{ kind: postgres, host: db, database: d, user: u, sslMode: maybe }", /sslMode must be one of/],
+    ["{ kind: command, backup: [dump], restore: [/load] }", /state\.backup must begin with/],
+    ["{ kind: command, backup: [/dump] }", /state\.restore must be a list of at least one/],
+  ];
+  for (const [backend, message] of cases)
+    t.throws(() => withBackend(backend), { code: "config-invalid", message }, backend);
+});
+
 t.test("the command line", async (t) => {
   const dir = mkdtempSync(join(tmpdir(), "belay-config-"));
   t.teardown(() => rmSync(dir, { recursive: true }));

@@ -1,11 +1,13 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupResult, Op } from "@belay/shared";
 import t, { type Test } from "tap";
 import { EtcdServer, everythingIn, flipByte, noEtcd } from "./support/servers.js";
 import { World } from "./support/world.js";
 
-t.setTimeout(240_000);
+t.setTimeout(600_000);
 const real = { skip: noEtcd };
 const SECRET = "correct-horse-battery";
 
@@ -156,6 +158,24 @@ t.test("nothing to keep, and nobody there", real, async (t) => {
     retryable: true,
     error: { code: "backend-unreachable" },
   });
+});
+
+t.test("a snapshot's own server that outlived a killed agent is ended and swept by the next", real, async (t) => {
+  const { etcd, world, dir, backup, verify } = await scene(t);
+  etcd.put("/teleport/a", "1");
+  await world.controller.step(backup);
+  const left = join(dir, ".belay-etcd");
+  mkdirSync(left);
+  const urls = ["--listen-client-urls=unix://client:0", "--listen-peer-urls=unix://peer:0"];
+  const nowhere = ["--advertise-client-urls=http://127.0.0.1:1", "--initial-advertise-peer-urls=http://127.0.0.1:1"];
+  const argv = ["--data-dir=data", "--initial-cluster=default=http://127.0.0.1:1", ...urls, ...nowhere];
+  const stale = spawn("etcd", argv, { cwd: left, stdio: "ignore" });
+  t.teardown(() => void stale.kill("SIGKILL"));
+  const ended = once(stale, "exit");
+  await once(stale, "spawn");
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.same(await ended, [null, "SIGKILL"]);
+  t.same(readdirSync(dir), ["b1"]);
 });
 
 t.test("100,000 keys", real, async (t) => {

@@ -42,10 +42,10 @@ t.setTimeout(120_000);
 t.test("start and stop are idempotent, and stay done", async (t) => {
   const { world, open } = await service(t);
   const first = await open();
-  t.same(await first.status(), { state: "stopped", pid: null, restarts: 0 });
+  t.same(await first.status(), { state: "stopped", pid: null, restarts: 0, ailments: [] });
   await Promise.all([first.start(), first.start()]);
   await eventually("it started", () => existsSync(join(world.home, "pid")));
-  t.match(await first.status(), { state: "running", restarts: 0 });
+  t.match(await first.status(), { state: "running", restarts: 0, ailments: [] });
   t.equal(world.starts().length, 1);
   await first.close();
   t.equal(world.servicePids().length, 1, "the service outlives its supervisor");
@@ -172,7 +172,7 @@ t.test("reload: the pid file names the new main process", async (t) => {
     return pid !== null && pid !== before && readFileSync(join(world.home, "pid"), "utf8").trim() === String(pid);
   });
   await eventually("the old one is gone", () => world.servicePids().length === 1);
-  t.match(await watched.status(), { state: "running", restarts: 0 });
+  t.match(await watched.status(), { state: "running", restarts: 0, ailments: [] });
   await watched.close();
 });
 

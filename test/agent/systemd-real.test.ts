@@ -142,6 +142,17 @@ t.test("a unit file that was changed by hand is read again", { skip }, async (t)
   t.match(readFileSync(`/proc/${await outsidePid(world)}/environ`, "latin1"), /NEW_WORD=yes/);
 });
 
+t.test("a unit file that was made useless is found before anything is touched (I10)", { skip }, async (t) => {
+  const world = await running(t);
+  const pid = await world.mainPid();
+  const file = join(world.host.dir, "root/etc/systemd/system/svc.service");
+  writeFileSync(file, readFileSync(file, "utf8").replace(/^ExecStart=/m, "ExecStrat="));
+  const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { how: "reload" }));
+  t.match(outcome, { status: "failed", error: { code: "unit-unusable", message: /svc\.service/ } });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"), "the link leads where it led");
+  t.equal(await world.mainPid(), pid, "the service goes on");
+});
+
 t.test("KillMode=process leaves no old process beside the new one", { skip }, async (t) => {
   const world = await running(t, { unit: { KillMode: "process" }, oldMore: { drainMs: 60_000 } });
   await world.host.run(["systemctl", "reload", "svc.service"]);

@@ -295,3 +295,46 @@ t.test("a token goes to a new file that nobody else may read, or nowhere", async
   await belay(["agent", "token", "create", "--host", "auth-1", "--out", `${out}-2`], peer);
   await t.rejects(stat(`${out}-2`), { code: "ENOENT" }, "no empty file stays behind");
 });
+
+t.test("a backup, where copies of it are, and how it is put back", async (t) => {
+  const backup = {
+    ...{
+      host: "auth-1",
+      backup: "run.hop-1.auth-1",
+      run: "run",
+      hop: "hop-1",
+      sha256: "b".repeat(64),
+      bytes: 4096,
+      items: 3,
+    },
+    ...{ takenAt: START, version: "5.4.2", verifiedAt: START },
+    copies: [{ sha256: "c".repeat(64), bytes: 5000, encrypted: true, at: START, verifiedAt: null }],
+  };
+  const blocked = [{ code: "left-behind", subject: "node-1", message: "node-1 has major 7", hint: "roll back" }];
+  const path = "/v1/backups/auth-1/run.hop-1.auth-1";
+  const peer = await belayd(t, {
+    "GET /v1/backups": [backup, { ...backup, host: "node-1", copies: [] }],
+    [`GET ${path}`]: backup,
+    [`POST ${path}/verify`]: { ...backup, copies: [{ ...backup.copies[0], verifiedAt: START }] },
+    [`POST ${path}/restore`]: { plan: { ok: false, to: "5.4.2", blocked, risks: [] }, run: null },
+  });
+  const list = (await belay(["backup", "list"], peer)).out;
+  t.match(list, /auth-1 .* belayd, encrypted, not read back /);
+  t.match(list, /node-1 .* none /);
+  const shown = (await belay(["backup", "show", "auth-1", "run.hop-1.auth-1"], peer)).out;
+  t.match(shown, /copies +belayd .* encrypted +stored .* read back never/);
+  t.match(
+    (await belay(["backup", "verify", "auth-1", "run.hop-1.auth-1", "--copy"], peer)).out,
+    /belayd, encrypted +b/,
+  );
+  t.equal(peer.askedOf(`POST ${path}/verify`)[0]?.path, `${path}/verify?copy=1`);
+
+  const more = ["--no-safety-backup", "--reason", "disk died", "--accept-risk", "left-behind:db-7", "--why", "gone"];
+  const refused = await belay(["backup", "restore", "auth-1", "run.hop-1.auth-1", ...more], peer);
+  t.equal(refused.code, 1);
+  t.match(refused.out, "left-behind  node-1 has major 7");
+  t.same(peer.askedOf(`POST ${path}/restore`)[0]?.body, {
+    ...{ by: "ann", safetyBackup: false, reason: "disk died", planOnly: true },
+    acceptRisks: [{ code: "left-behind", subject: "db-7", why: "gone" }],
+  });
+});

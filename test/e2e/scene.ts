@@ -36,6 +36,9 @@ export interface SceneOptions {
   readonly rollout?: Readonly<Record<string, unknown>>;
   readonly gates?: Readonly<Record<string, unknown>>;
   readonly vars?: Readonly<Record<string, string>>;
+  readonly backups?: Readonly<Record<string, unknown>>;
+  /** Further fields of belayd.yaml. */
+  readonly belayd?: Readonly<Record<string, unknown>>;
   /** Null, or left out: auth's state is a SQLite file. */
   readonly state?: StateServer | null;
   /** Called with the new folder before anything is laid out in it. */
@@ -73,8 +76,10 @@ export class Scene {
       fleet: {
         rollout: { auth: SETTLE, proxy: SETTLE, node: SETTLE, ...options.rollout },
         ...(options.gates === undefined ? {} : { gates: options.gates }),
+        ...(options.backups === undefined ? {} : { backups: options.backups }),
         vars: { startTimeout: "20s", authStartTimeout: "20s", stopTimeout: "5s", ...options.vars },
       },
+      ...(options.belayd === undefined ? {} : { belayd: options.belayd }),
     });
     // Later teardowns run first: the processes end before their folder goes.
     t.teardown(() => fleet.stop());

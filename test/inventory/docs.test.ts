@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseFleet } from "@belay/controller/inventory/parse";
 import { planUpgrade } from "@belay/controller/plan/planner";
+import { belayAgent } from "@belay/controller/products/belay-agent";
 import { teleport } from "@belay/controller/products/teleport";
 import t from "tap";
 import { factsOf, inputFor } from "../support/fleets.js";
@@ -22,6 +23,12 @@ t.test("the reference lists every variable with its default", async (t) => {
     value ?? "",
   ]);
   t.same(Object.fromEntries(rows), teleport.vars);
+});
+
+t.test("the reference names every variable of the agents' own upgrade, and its default", async (t) => {
+  for (const [name, value] of Object.entries(belayAgent.vars)) {
+    t.match(reference, new RegExp(`\`${name}\`[^\`]*\`${value.replace(/[{}]/g, "\\$&")}\``), name);
+  }
 });
 
 t.test("the defaults of the reference are those of a fleet that says nothing", async (t) => {

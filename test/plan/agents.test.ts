@@ -148,6 +148,7 @@ t.test("a plan for Teleport asks about agents that are too far from belayd", asy
   const agent = (version: string, protocol = 2) => ({ agent: { version, protocol } });
   const managed = { cloud: "6.2.31" };
   const facts = (others: object) => factsOf(input.fleet, "6.0.0", { ...others } as never, managed);
+  const everyOld = Object.fromEntries(Object.keys(facts({}).hosts).map((name) => [name, agent("0.1.0", 1)]));
   const far = planUpgrade({
     ...input,
     belayd: "0.3.0",
@@ -155,7 +156,11 @@ t.test("a plan for Teleport asks about agents that are too far from belayd", asy
   });
   t.match(far, { ok: false, blocked: [{ code: "agent-skew", subject: "node-1" }] });
   t.equal(!far.ok && far.blocked.length, 1);
-  t.match(planUpgrade({ ...input, belayd: "0.1.0", facts: facts({ "node-1": agent("0.1.0", 1) }) }), { ok: true });
+  t.match(
+    planUpgrade({ ...input, belayd: "0.1.0", facts: facts(everyOld) }),
+    { ok: true },
+    "agents of protocol 1 can do all of it",
+  );
 });
 
 t.test("what an agent has no words for is found by planning", async (t) => {

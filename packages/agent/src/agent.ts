@@ -43,6 +43,8 @@ export interface AgentOptions {
   leave: () => void;
   redial?: RedialPolicy;
   downloadIdleMs?: number;
+  /** Who supervises this host's services; by default whoever agent.yaml says. */
+  openServices?: typeof openServices;
 }
 
 export interface Agent {
@@ -63,7 +65,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
   // A service may change by itself before there is anybody to tell it to.
   let serviceChanged = () => {};
-  const services = await openServices(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
+  const open = options.openServices ?? openServices;
+  const services = await open(config, { clock, exec, log, env: options.env, changed: () => serviceChanged() });
   if (config.self !== null) services.set(SELF_SERVICE, new SelfService(process.pid));
   const host: Host = {
     name: config.host,

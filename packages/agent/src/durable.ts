@@ -1,5 +1,4 @@
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { chmod, lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
@@ -91,14 +90,24 @@ export function isFull(error: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
+/** One buffer, used again and again: a stream's new one for each chunk would be tens of megabytes until they are collected. */
+const HASH_BYTES = 256 * 1024;
+
 /** Feeds a whole file into a hash and returns how many bytes that were. */
 export async function hashInto(hash: Hash, path: string, signal?: AbortSignal): Promise<number> {
-  let bytes = 0;
-  for await (const chunk of createReadStream(path, signal === undefined ? {} : { signal })) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
+  const buffer = Buffer.allocUnsafe(HASH_BYTES);
+  const handle = await open(path, "r");
+  try {
+    for (let bytes = 0; ; ) {
+      signal?.throwIfAborted();
+      const { bytesRead } = await handle.read(buffer, 0, HASH_BYTES, null);
+      if (bytesRead === 0) return bytes;
+      hash.update(buffer.subarray(0, bytesRead));
+      bytes += bytesRead;
+    }
+  } finally {
+    await handle.close();
   }
-  return bytes;
 }
 
 /** SHA-256 in hex of a file's content. */

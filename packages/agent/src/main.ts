@@ -205,6 +205,7 @@ async function readAuthorities(file: string | null): Promise<Buffer | null> {
 
 function describe(config: AgentConfig): string {
   const services = [...config.services].map(([name, service]) => `${name} (${service.manager})`);
+  const backends = [...config.backends].map(([name, backend]) => `${name} (${backend.kind})`);
   return [
     `host        ${config.host}`,
     `controller  ${config.controller}`,
@@ -212,6 +213,7 @@ function describe(config: AgentConfig): string {
     `services    ${services.join(", ") || "none"}`,
     `directories ${config.directories.join(", ") || "none"}`,
     `commands    ${[...config.commands.keys()].join(", ") || "none"}`,
+    `backends    ${backends.join(", ") || "none"}`,
     `supervisor  ${config.self?.manager ?? "not known: can't be upgraded through belayd"}`,
     "",
   ].join("\n");

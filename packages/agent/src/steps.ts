@@ -161,7 +161,7 @@ export class Steps {
       check,
       halt: this.#halting.signal,
       signal: AbortSignal.any([deadline, this.#halting.signal]),
-      passed: (phase) => entry.phases.find((each) => each.phase === phase)?.data,
+      passed: (phase) => entry.phases.findLast((each) => each.phase === phase)?.data,
       pass: (phase, data = {}) => journal.phase(step, phase, data, Math.round(host.clock.now())),
       progress(note, amount) {
         if (host.clock.ticks() - toldAt < PROGRESS_EVERY_MS) return;

@@ -40,7 +40,7 @@ export const FetchOp = Type.Object(
     strip: Type.Integer({ minimum: 0, maximum: 4 }),
     maxUnpackedBytes: Type.Integer({ minimum: 1 }),
     /** Bytes that download and unpacked files are expected to take together: looked for before the first byte. */
-    roomBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+    roomBytes: Type.Optional(Type.Integer({ minimum: 1, since: 2, spare: true })),
     /** The folder inside the version's own that it is unpacked into; absent: the version's folder itself. */
     below: Type.Optional(marked(Below, { since: 2, default: "" })),
   },
@@ -78,7 +78,7 @@ export const PreflightOp = Type.Object(
           bytes: Type.Number({ minimum: 0 }),
           inodes: Type.Integer({ minimum: 0 }),
           /** What will be copied to `path`: the agent measures it and adds that. */
-          copies: Type.Optional(Type.Array(BackupItem, { maxItems: 64 })),
+          copies: Type.Optional(Type.Array(BackupItem, { maxItems: 64, since: 2, spare: true })),
         },
         closed,
       ),
@@ -135,8 +135,8 @@ export const BackupOp = Type.Object(
   {
     kind: Type.Literal("backup"),
     spec: BackupSpec,
-    /** For the host's own hooks; absent: none is run. */
-    hooks: Type.Optional(Type.Object({ service: Name, timeoutMs: Millis }, closed)),
+    /** For the host's own hooks; absent: none is run. An older agent has none. */
+    hooks: Type.Optional(Type.Object({ service: Name, timeoutMs: Millis }, { ...closed, since: 2, spare: true })),
   },
   closed,
 );
@@ -203,9 +203,10 @@ export const SwapOp = Type.Object(
     link: Path,
     /**
      * Names that lead through `link`. On a host where they don't yet, the swap adopts them first: plain files become a
-     * version's folder and links; when that swap is undone they are put back as they were.
+     * version's folder and links; when that swap is undone they are put back as they were. An older agent swaps where
+     * they lead through `link` already, and finds drift or goes back elsewhere.
      */
-    entry: Type.Optional(marked(Entry, { since: 2 })),
+    entry: Type.Optional(marked(Entry, { since: 2, spare: true })),
     from: Version,
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
@@ -220,8 +221,8 @@ export const SwapOp = Type.Object(
     stopTimeoutMs: Millis,
     snapshot: Type.Union([BackupSpec, Type.Null()]),
     revertTo: Type.Union([Type.Literal("running"), Type.Literal("stopped")]),
-    /** How long each of the host's own hooks may take; absent: none is run. */
-    hookTimeoutMs: Type.Optional(Millis),
+    /** How long each of the host's own hooks may take; absent: none is run. An older agent has none. */
+    hookTimeoutMs: Type.Optional(marked(Millis, { since: 2, spare: true })),
   },
   closed,
 );

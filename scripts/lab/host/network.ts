@@ -10,18 +10,25 @@ export interface Network {
 
 /** A /16 of the private range that hardly anybody uses; which /24 of it is free is looked up. */
 const RANGE = "10.213";
+const NETWORKS = 254;
 
 /** The bridge of a lab of this name: 15 characters are all that the kernel lets an interface be called. */
 export function bridgeOf(lab: string): string {
-  return `bl-${createHash("sha256").update(lab).digest("hex").slice(0, 10)}`;
+  return `bl-${digestOf(lab).slice(0, 10)}`;
+}
+
+function digestOf(lab: string): string {
+  return createHash("sha256").update(lab).digest("hex");
 }
 
 /** Makes the bridge, with the first free network of the range. Throws when there is none. */
 export async function makeNetwork(lab: string): Promise<Network> {
   const bridge = bridgeOf(lab);
   const taken = await must(["ip", "-o", "-4", "addr", "show"]);
-  for (let third = 1; third < 255; third += 1) {
-    const prefix = `${RANGE}.${third}`;
+  // Labs that are made at the same moment look in different places first.
+  const first = Number.parseInt(digestOf(lab).slice(0, 6), 16);
+  for (let step = 0; step < NETWORKS; step += 1) {
+    const prefix = `${RANGE}.${1 + ((first + step) % NETWORKS)}`;
     if (taken.includes(` ${prefix}.`)) continue;
     await must(["ip", "link", "add", bridge, "type", "bridge"]);
     await must(["ip", "addr", "add", `${prefix}.1/24`, "dev", bridge]);

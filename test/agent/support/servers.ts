@@ -86,19 +86,19 @@ export class EtcdServer {
 
   /** Writes many keys, a hundred at a time, while this process goes on: the agent under test lives in it. */
   async fill(pairs: Iterable<readonly [key: string, value: string]>): Promise<void> {
-    let lines: string[] = [];
+    const base64 = (text: string) => Buffer.from(text).toString("base64");
+    let success: object[] = [];
     const write = async () => {
-      const txn = spawn("etcdctl", ["txn"], { env: this.env(), stdio: ["pipe", "ignore", "inherit"] });
-      txn.stdin?.end(`\n${lines.join("\n")}\n\n\n`);
-      const [code] = await once(txn, "close");
-      if (code !== 0) throw new Error(`etcdctl txn ends with ${code}`);
-      lines = [];
+      const answer = await fetch(`${this.url}/v3/kv/txn`, { method: "POST", body: JSON.stringify({ success }) });
+      if (!answer.ok) throw new Error(await answer.text());
+      await answer.arrayBuffer();
+      success = [];
     };
     for (const [key, value] of pairs) {
-      lines.push(`put ${key} ${JSON.stringify(value)}`);
-      if (lines.length === 100) await write();
+      success.push({ request_put: { key: base64(key), value: base64(value) } });
+      if (success.length === 100) await write();
     }
-    if (lines.length > 0) await write();
+    if (success.length > 0) await write();
   }
 
   put(key: string, value: string | Buffer): void {

@@ -20,7 +20,7 @@ export class SystemdWorld extends World {
 
   /** `shared` holds the world's folder; a booted host has a /tmp of its own. */
   static async boot(t: Cleaner, shared: string, unit: Record<string, string> = {}): Promise<SystemdWorld> {
-    const host = await BootedHost.boot("bl-swap", shared);
+    const host = await BootedHost.boot(`bl-${process.pid}`, shared);
     const world = new SystemdWorld(await FakeController.listen(), await freePort(), host);
     t.teardown(() => world.end());
     world.controller.probe = world.probe();

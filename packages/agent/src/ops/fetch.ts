@@ -44,7 +44,7 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   await rm(unpacking, { recursive: true, force: true });
   try {
     attempt.progress("unpacking");
-    const files = await unpack(createReadStream(partial), unpacking, op, attempt.signal);
+    const files = await unpack(piecesOf(partial), unpacking, op, attempt.signal);
     const artifact = { sha256: op.sha256, size: op.size };
     const manifest: VersionManifest = { version: op.version, artifact, files };
     await writeDurably(join(unpacking, MANIFEST_NAME), `${JSON.stringify(manifest)}\n`);
@@ -62,3 +62,8 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   await rm(partial, { force: true });
   return done(true);
 };
+
+/** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
+async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
+  for await (const piece of createReadStream(file)) yield piece as Buffer;
+}

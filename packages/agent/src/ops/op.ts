@@ -11,7 +11,7 @@ export interface Attempt {
   signal: AbortSignal;
   /** Aborts only when the agent stops: the work stays open in the journal and is taken up again. */
   halt: AbortSignal;
-  /** What an earlier life of this agent, or this one, noted for this step. Undefined: that phase wasn't passed. */
+  /** What an earlier life of this agent, or this one, noted last for this step. Undefined: that phase wasn't passed. */
   passed(phase: string): PhaseData | undefined;
   /** Notes a phase durably before it returns (I7). */
   pass(phase: string, data?: PhaseData): Promise<void>;

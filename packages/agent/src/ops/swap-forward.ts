@@ -1,13 +1,12 @@
 import { type BackupResult, errorInfo, type OpOf, type SwapResult } from "@belay/shared";
-import { readBackup } from "../backups/manifest.js";
 import { takeBackup } from "../backups/take.js";
-import { verifyBackup } from "../backups/verify.js";
 import { switchLink } from "../durable.js";
 import { adopt } from "../entry/adopt.js";
 import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
 import type { Service } from "../service/service.js";
+import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { settle } from "./settle.js";
@@ -22,11 +21,16 @@ const RELOAD_POLL_MS = 50;
 /**
  * The way from the old version to the new. Every effect looks first and is left out where it is there already, so this
  * may be called again after a crash at any line. Throws for anything that keeps the new version from settling.
+ *
+ * The crash may have been the whole host's: then the boot has started the service, from wherever the link led to. So what a
+ * new life finds counts, not what an earlier one noted: as long as the link leads to the old version, it may be running, and
+ * writing what a snapshot taken before doesn't hold.
  */
 export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise<SwapResult> {
   const service = host.allowed.service(op.service);
   const reloads = op.how === "reload" && op.snapshot === null;
-  if (attempt.passed("switching") === undefined) {
+  const switching = attempt.passed("switching") !== undefined;
+  if (!switching) {
     await swapHook("pre-drain", op, host, attempt, attempt.signal);
     await swapHook("drain", op, host, attempt, attempt.signal);
     if (op.hookTimeoutMs !== undefined) await attempt.pass("drained", { at: Math.round(host.clock.now()) });
@@ -34,13 +38,15 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
   }
-  if (!reloads && attempt.passed("switching") === undefined) await stopForSwap(op, service, attempt);
-  const snapshot = await coldSnapshot(op, host, attempt);
-  if (attempt.passed("starting") === undefined) {
-    if (attempt.passed("switching") === undefined) await attempt.pass("switching");
+  if (!switching || (await installedVersion(op.link, op.versionsDir)) !== op.to) {
+    if (!reloads) await stopForSwap(op, service, attempt);
+    await coldSnapshot(op, host, attempt);
+    if (!switching) await attempt.pass("switching");
     await switchLink(op.link, versionDir(op.versionsDir, op.to));
   }
   if (attempt.passed("started") === undefined) await startNew(op, service, reloads, host, attempt);
+  // Started in an earlier life, and not brought up by the boot since.
+  else if ((await service.status()).state === "stopped") await service.start();
 
   const begunAt = Number((attempt.passed("drained") ?? attempt.passed("begun"))?.at);
   const healthy = async () => {
@@ -61,6 +67,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   await swapHook("undrain", op, host, attempt, attempt.signal);
   const hooks = hooksRun(attempt);
   const downMs = Number(attempt.passed("healthy")?.downMs ?? 0);
+  const snapshot = (attempt.passed("snapshot") ?? null) as BackupResult | null;
   return { from: op.from, to: op.to, running: op.to, downMs, snapshot, ...(hooks.length > 0 ? { hooks } : {}) };
 }
 
@@ -70,25 +77,12 @@ async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promis
   if (attempt.passed("stopped") === undefined) await attempt.pass("stopped");
 }
 
-/** Taken while nothing runs, and read back (I4). One that this very step finished before a crash is used. */
-async function coldSnapshot(op: Swap, host: Host, attempt: Attempt): Promise<BackupResult | null> {
-  if (op.snapshot === null) return null;
-  const taken = attempt.passed("snapshot");
-  if (taken !== undefined) return taken as unknown as BackupResult;
-  const interrupted = attempt.passed("snapshotting");
-  if (interrupted === undefined) await attempt.pass("snapshotting", { at: Math.round(host.clock.now()) });
-  else {
-    const there = await readBackup(op.snapshot.dir, op.snapshot.id);
-    if (there !== null && there.manifest.takenAt >= Number(interrupted.at)) {
-      return noted(await verifyBackup(there, host, attempt.signal), attempt);
-    }
-  }
-  return noted(await takeBackup(op.snapshot, host, attempt.signal), attempt);
-}
-
-async function noted(result: BackupResult, attempt: Attempt): Promise<BackupResult> {
+/** Taken while nothing runs, and read back (I4). */
+async function coldSnapshot(op: Swap, host: Host, attempt: Attempt): Promise<void> {
+  if (op.snapshot === null) return;
+  if (attempt.passed("snapshotting") === undefined) await attempt.pass("snapshotting");
+  const result: BackupResult = await takeBackup(op.snapshot, host, attempt.signal);
   await attempt.pass("snapshot", result);
-  return result;
 }
 
 async function startNew(op: Swap, service: Service, reloads: boolean, host: Host, attempt: Attempt): Promise<void> {

@@ -15,6 +15,7 @@ import { disown } from "../entry/adopt.js";
 import type { Adoption } from "../entry/record.js";
 import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
+import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { isRetryable } from "./retryable.js";
@@ -113,14 +114,23 @@ async function note(phase: string, data: Record<string, unknown>, attempt: Attem
   }
 }
 
+/**
+ * A boot in the middle starts whatever the link leads to. So the link goes back last, after the data: as long as it leads to
+ * the new version, that may have run again, and the data are put back again; once it leads to the old one, that may have
+ * run, and nothing it wrote is taken away.
+ */
 async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
   const service = host.allowed.service(op.service);
-  const ran = attempt.passed("starting") !== undefined;
+  const linked = await installedVersion(op.link, op.versionsDir);
+  const ran = attempt.passed("starting") !== undefined || (linked === op.to && linked !== op.from);
   if (attempt.passed("back-switched") === undefined) {
+    // Undoing an adoption takes the link away in the end.
+    const gone = linked === null && attempt.passed("back-restored") !== undefined;
+    const back = ran && op.from !== op.to && (linked === op.from || gone);
     // After a reload, too: processes of both versions may be about, and only a stop is sure to end the new one's.
-    if (ran || op.revertTo === "stopped") await service.stop(op.stopTimeoutMs);
+    if ((ran && !back) || op.revertTo === "stopped") await service.stop(op.stopTimeoutMs);
     // Where the new version never ran, the data is the old version's own still, and newer than any snapshot.
-    if (op.snapshot !== null && ran && attempt.passed("back-restored") === undefined) {
+    if (op.snapshot !== null && ran && !back) {
       await restoreBackup(await needBackup(op.snapshot.dir, op.snapshot.id), host, attempt.halt);
       await note("back-restored", {}, attempt, host);
     }
@@ -139,6 +149,8 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
     await service.start();
     await note("back-started", { restarts: (await service.status()).restarts }, attempt, host);
   }
+  // Started in an earlier life, and not brought up by the boot since.
+  else if ((await service.status()).state === "stopped") await service.start();
   const { startTimeoutMs, settleMs } = op;
   const checks = op.checks.map((check) => askForOld(check, op));
   const version = { expect: op.from, probes: op.version, versionsDir: op.versionsDir };

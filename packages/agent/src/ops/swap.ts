@@ -54,7 +54,8 @@ async function allowSwap(op: Swap, host: Host): Promise<void> {
 }
 
 /**
- * Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` throws.
+ * Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` and
+ * `needDefinition` throw.
  * A check meets the host before the steps ahead of this one, so what they are to bring about is not held against it.
  */
 async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome | null> {
@@ -74,6 +75,8 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
       context: { expected: "stopped", found: status.state },
     });
   }
+  // A unit that somebody broke since the plan was made could be brought up by neither version.
+  if (!attempt.check) await service.needDefinition();
   const target = versionDir(op.versionsDir, op.to);
   if (!attempt.check || (await present(target))) await verifyVersion(target, op.sha256, attempt.signal);
   return null;

@@ -17,6 +17,8 @@ export class SelfService implements Service {
     return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
+  async needDefinition(): Promise<void> {}
+
   async start(): Promise<void> {}
 
   async stop(): Promise<void> {

@@ -72,6 +72,7 @@ export class UpgradeFiles {
   async settle(): Promise<boolean> {
     if (!(await present(this.#pending))) return false;
     const removed = await orMissing(rm(this.#pending).then(() => true));
+    if (removed === true) await rm(this.#watched, { force: true });
     await syncDir(this.#dir);
     return removed === true;
   }
@@ -91,7 +92,7 @@ export class UpgradeFiles {
 
   /** The old version knows that it is back. Idempotent. */
   async forgetReturn(): Promise<void> {
-    for (const file of [this.#returning, this.#returned]) await rm(file, { force: true });
+    for (const file of [this.#watched, this.#returning, this.#returned]) await rm(file, { force: true });
     await syncDir(this.#dir);
   }
 

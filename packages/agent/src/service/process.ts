@@ -76,6 +76,9 @@ export class ProcessService implements Service {
     return { state: desired === "running" ? "failed" : "stopped", pid: null, restarts, ailments: [] };
   }
 
+  /** It is defined by agent.yaml, which was read whole. */
+  async needDefinition(): Promise<void> {}
+
   start(): Promise<void> {
     return this.#inTurn(async () => {
       this.#restartAt = null;

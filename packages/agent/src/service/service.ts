@@ -15,6 +15,8 @@ export interface Service {
   readonly name: string;
   /** Looks, changes nothing. */
   status(): Promise<ServiceStatus>;
+  /** Reads how it is defined, if that has changed, and touches no process. Throws where it couldn't be started by it. Idempotent. */
+  needDefinition(): Promise<void>;
   /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */
   start(): Promise<void>;
   /** Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. */

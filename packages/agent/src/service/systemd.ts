@@ -37,6 +37,10 @@ export class SystemdService implements Service {
     return statusOf(await this.#show());
   }
 
+  async needDefinition(): Promise<void> {
+    this.#needUnit(await this.#fresh());
+  }
+
   async start(): Promise<void> {
     const shown = await this.#fresh();
     if (stateOf(shown) === "running") return;

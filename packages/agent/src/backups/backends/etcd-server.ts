@@ -1,7 +1,7 @@
 import { mkdir, readdir, readlink, realpath, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, errorInfo } from "@belay/shared";
-import { orMissing } from "../../durable.js";
+import { orMissing, present } from "../../durable.js";
 import type { Host } from "../../host.js";
 import { needRoom } from "../room.js";
 import { TOOL_TIMEOUT_MS } from "../tool.js";
@@ -11,6 +11,7 @@ import { etcdctl } from "./etcdctl.js";
 const NOWHERE = "http://127.0.0.1:1";
 /** etcd claims two files of 64 MB for its log before it begins. */
 export const SERVER_BYTES = 160 * 1024 * 1024;
+const SERVER_MEMORY = "1G";
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 /** One at a time, by this name, so that what a killed agent left behind is found. */
@@ -58,13 +59,13 @@ export async function withSnapshot<T>(
 async function serve(dir: string, cluster: string[], host: Host, signal: AbortSignal): Promise<BelayError> {
   const urls = ["--listen-client-urls=unix://client:0", "--listen-peer-urls=unix://peer:0"];
   const argv = ["etcd", `--data-dir=${join(dir, "data")}`, ...cluster, ...urls, `--advertise-client-urls=${NOWHERE}`];
-  // Keeps its heap small: it shares the agent's limit of memory.
+  // Keeps its heap small: a host's memory is its services'.
   const env = { GOMEMLIMIT: "64MiB" };
   const {
     code,
     signal: killed,
     stderr,
-  } = await host.exec.run([...argv, "--log-level=error"], {
+  } = await host.exec.run([...(await aside()), ...argv, "--log-level=error"], {
     timeoutMs: 2 * TOOL_TIMEOUT_MS,
     signal,
     cwd: dir,
@@ -73,6 +74,15 @@ async function serve(dir: string, cluster: string[], host: Host, signal: AbortSi
   return new BelayError("etcd-failed", `etcd ends with ${code ?? killed}: ${stderr.trim().slice(-500)}`, {
     hint: "the snapshot can't be opened on this host; see what etcd says",
   });
+}
+
+/**
+ * What starts a program outside the agent's own unit, where systemd is: with a large state this server alone takes nearly all
+ * the memory that the unit may use. It stays a child of the agent, and is ended as one.
+ */
+async function aside(): Promise<string[]> {
+  if (process.getuid?.() !== 0 || !(await present("/run/systemd/system"))) return [];
+  return ["systemd-run", "--scope", "--quiet", "--collect", `--property=MemoryMax=${SERVER_MEMORY}`, "--"];
 }
 
 async function ready(socketPath: string, host: Host, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import { unpack } from "../../versions/unpack.js";
 import { BACKUP_MANIFEST, type BackupManifest } from "../manifest.js";
 
 /** What is in memory at once while a file of any size is packed. */
-const READ_BYTES = 256 * 1024;
+const READ_BYTES = 64 * 1024;
 
 /** A backup's folder as one stream: the manifest first, then each file, always in the same order, nothing else. */
 export async function* packBackup(dir: string, manifest: BackupManifest): AsyncGenerator<Uint8Array> {
