@@ -203,3 +203,31 @@ t.test("on a real disk: only the owner may read it, and a compaction leaves no o
   );
   await again.close();
 });
+
+t.test("it is settled between writes, also after one that failed, and not while the disk hangs", async (t) => {
+  const disk = new MemoryDisk();
+  const journal = await open(disk);
+  await journal.settled();
+  disk.room = 0;
+  await t.rejects(journal.accept(step(1)));
+  await journal.settled();
+  disk.room = Number.POSITIVE_INFINITY;
+  let release = () => {};
+  disk.sync = () =>
+    new Promise((resolve) => {
+      release = resolve;
+    });
+  const written = journal.accept(step(2));
+  let settled = false;
+  // The write begins in the next tick.
+  await null;
+  await null;
+  const settling = journal.settled().then(() => {
+    settled = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(settled, false);
+  release();
+  await Promise.all([written, settling]);
+  t.equal(settled, true);
+});
