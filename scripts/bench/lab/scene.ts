@@ -97,6 +97,8 @@ export class LabScene {
       `ln -sfn ${INSTALL}/versions/${FROM} ${INSTALL}/current.new`,
       `mv -T ${INSTALL}/current.new ${INSTALL}/current`,
       "systemctl restart teleport",
+      // What belayd was told last may be from before the restart: the host itself must say that it is up.
+      `until curl -fsS -m 2 -o /dev/null ${DIAG}/readyz 2>/dev/null; do sleep 0.1; done`,
       `rm -rf ${INSTALL}/versions/${TO} /var/backups/stage`,
     ];
     await Promise.all(this.nodes.map((node) => node.shell(back.join("\n"))));

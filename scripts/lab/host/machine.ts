@@ -184,12 +184,19 @@ export async function nspawns(): Promise<{ pid: number; words: readonly string[]
   return found;
 }
 
-/** The first process of a host, by its nspawn's pid; null: it isn't there yet, or any more. */
+/**
+ * The first process of a host, by its nspawn's pid; null: it isn't there yet, or any more. While it starts, nspawn has
+ * another child for a moment, which makes the host's and ends: on a busy machine it is often the one that is seen first.
+ */
 export async function childOf(pid: number | undefined): Promise<number | null> {
   if (pid === undefined) return null;
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-  const [first] = text.trim().split(" ");
-  return first === undefined || first === "" ? null : Number(first);
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  for (const child of children.trim().split(" ").filter(Boolean)) {
+    const status = await readFile(`/proc/${child}/status`, "utf8").catch(() => "");
+    // Its number on this machine, then its number among the host's own processes.
+    if (/^NSpid:\t[0-9]+\t1$/m.test(status)) return Number(child);
+  }
+  return null;
 }
 
 function kill(pid: number): void {
