@@ -40,7 +40,7 @@ export class HttpScene {
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
     await writeFile(join(dir, "fleet.yaml"), FLEET);
     const config = parseConfig(
-      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
+      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
     const daemon = await startDaemon(config, log, Date.now, "0.0.0");
@@ -73,7 +73,7 @@ export class HttpScene {
   }
 
   async tokenOf(host: string): Promise<string> {
-    return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+    return (await this.call("POST", "/v1/agents/tokens", { body: { host, plaintext: true } })).body.token as string;
   }
 
   add(file: string, bytes: Uint8Array, sha256 = digest(bytes)): Promise<Answer> {

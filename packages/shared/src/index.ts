@@ -2,6 +2,7 @@ export * from "./canonical.js";
 export * from "./codec.js";
 export * from "./error.js";
 export * from "./fact.js";
+export * from "./identity.js";
 export * from "./ids.js";
 export * from "./message.js";
 export * from "./notice.js";

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { BelayError, errorInfo } from "@belay/shared";
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import Fastify, {
@@ -28,10 +29,10 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const AGENT_PATH = "/v1/agent";
 
 /**
- * Who may call a route: people with the API token, or hosts with theirs. Every route says which. Where its path names a
- * `:host`, a host may call it for itself alone.
+ * Who may call a route: people with the API token, hosts with their identity, or anyone, who then has to show something else.
+ * Every route says which. Where its path names a `:host`, a host may call it for itself alone.
  */
-export type Caller = "person" | "agent" | "either";
+export type Caller = "person" | "agent" | "either" | "anyone";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -47,7 +48,8 @@ export function makeServer(parts: {
   log: Logger;
   gateway: Gateway;
   apiTokenHash: string;
-  hostOfToken: (hash: string) => Promise<string | null>;
+  /** Whose request this is, by its certificate or its token; null: no host's. */
+  hostOf: (request: IncomingMessage) => Promise<string | null>;
 }): Server {
   const server = Fastify({
     // A line for each request would drown what matters; what goes wrong is logged.
@@ -67,11 +69,10 @@ export function makeServer(parts: {
     // A route that does not say who may call it is a mistake: nobody may.
     if (request.is404) return;
     if (caller === undefined) throw unauthorized();
+    if (caller === "anyone") return;
     const token = bearerToken(request.headers.authorization);
-    if (token === null) throw unauthorized();
-    const hash = hashToken(token);
-    if (caller !== "agent" && sameHash(hash, parts.apiTokenHash)) return;
-    const host = caller === "person" ? null : await parts.hostOfToken(hash);
+    if (caller !== "agent" && token !== null && sameHash(hashToken(token), parts.apiTokenHash)) return;
+    const host = caller === "person" ? null : await parts.hostOf(request.raw);
     const { host: named } = request.params as { host?: string };
     if (host === null || (named !== undefined && named !== host)) throw unauthorized();
   });

@@ -6,6 +6,7 @@ import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
+import type { Identity } from "../identity/identity.js";
 import type { Fleet } from "../inventory/fleet.js";
 import type { ArtifactStore } from "../releases/artifacts.js";
 import type { Shelf } from "../releases/shelf.js";
@@ -31,6 +32,10 @@ export interface Services {
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
   readonly copies: Copies;
+  readonly identity: Identity;
+  /** There is a door over TLS, through which hosts can join. */
+  readonly hasTlsDoor: boolean;
+  readonly plaintextTokens: boolean;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
   /** The groups a person belongs to. */
