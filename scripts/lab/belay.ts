@@ -16,6 +16,8 @@ const INSTALL_TIMEOUT_MS = 5 * 60_000;
 export interface Packages {
   readonly agent: string;
   readonly controller: string;
+  /** The agent once more, as a release that running agents can be upgraded to. */
+  readonly agentRelease: string;
 }
 
 /** Installs belayd from its package, tells it the fleet, gives it a certificate, and starts it. */
