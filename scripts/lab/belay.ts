@@ -39,7 +39,7 @@ export async function installController(
   const agents = { pingEverySeconds: 2, factsEverySeconds: 5 };
   await control.writeFile("/etc/belay/belayd.yaml", stringify({ tls, agents }));
   await control.writeFile("/etc/belay/fleet.yaml", fleetYaml(fleet, policy));
-  await control.must(["systemctl", "restart", "belayd"]);
+  await control.shell("systemctl restart belayd || { journalctl -u belayd -n 20 --no-pager >&2; exit 1; }");
 }
 
 /** Installs an agent from its package and lets it join. Idempotent but for the token, of which there is a new one. */
