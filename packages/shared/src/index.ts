@@ -4,6 +4,7 @@ export * from "./error.js";
 export * from "./fact.js";
 export * from "./identity.js";
 export * from "./ids.js";
+export * from "./merkle.js";
 export * from "./message.js";
 export * from "./notice.js";
 export * from "./op.js";
