@@ -36,14 +36,14 @@ export class HttpScene {
     this.token = token;
   }
 
-  static async open(t: Test, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
+  static async open(t: Test, more = "", log = pino({ level: "silent" }), now = Date.now): Promise<HttpScene> {
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
     await writeFile(join(dir, "fleet.yaml"), FLEET);
     const config = parseConfig(
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const daemon = await startDaemon(config, log, Date.now, "0.0.0");
+    const daemon = await startDaemon(config, log, now, "0.0.0");
     t.teardown(async () => {
       await daemon.stop();
       await rm(dir, { recursive: true });

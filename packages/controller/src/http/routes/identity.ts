@@ -32,6 +32,9 @@ export function identityRoutes(server: Server, { identity, presence }: Pick<Serv
     (request) => enrolment.renew(request.raw, request.body),
   );
 
+  // That it was asked is all there is to it: whoever calls shows a certificate (identity/peers.ts).
+  server.post("/v1/agents/show", { bodyLimit: MAX_REQUEST_BYTES, config: { caller: "agent" } }, async () => ({}));
+
   server.get("/v1/agents/identities", person, (): IdentityView[] =>
     identities.all().map(({ host, generation, joinedAt, expiresAt, issuer, revoked }) => ({
       host,
