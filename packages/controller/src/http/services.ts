@@ -7,6 +7,7 @@ import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
 import type { Fleet } from "../inventory/fleet.js";
+import type { People } from "../people/people.js";
 import type { ArtifactStore } from "../releases/artifacts.js";
 import type { Shelf } from "../releases/shelf.js";
 import type { AgentStore } from "../store/agents.js";
@@ -31,10 +32,9 @@ export interface Services {
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
   readonly copies: Copies;
+  readonly people: People;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
-  /** The groups a person belongs to. */
-  groupsOf(person: string): readonly string[];
   now(): number;
   /** A new secret for an agent: random, URL-safe. */
   newToken(): string;

@@ -30,28 +30,30 @@ function decide(
       { flags: "--reason <text>", about: verb === "reject" ? "why; needed" : "why, for the record" },
       { flags: "--run <run>", about: "the run it belongs to" },
     ],
-    notes: "Belay records who decided (--as), when and why.",
+    notes: "belayd records whose token decided, when and why.",
     examples,
     async run(session, options, args) {
       const reason = options.reason?.trim() ?? "";
       if (verb === "reject" && reason === "") {
         throw new BelayError("reason-missing", "a gate is rejected for a reason", { hint: "Say it: --reason TEXT" });
       }
-      const { api, by } = await session.connect();
+      const { api } = await session.connect();
       const { run, gate } = await findGate(api, args, options.run);
-      session.answer(await api.decideGate(run, gate, verb, { by, reason }), (view) => decidedLines(view, verb, by));
+      session.answer(await api.decideGate(run, gate, verb, { reason }), (view) => decidedLines(view, verb));
       return EXIT.ok;
     },
   };
 }
 
-function decidedLines(view: GateView, verb: "approve" | "reject", by: string): string[] {
+function decidedLines(view: GateView, verb: "approve" | "reject"): string[] {
   const approvals = new Set(view.decisions.filter(({ decision }) => decision === "approve").map((each) => each.by))
     .size;
+  const last = view.decisions.at(-1);
+  const by = last === undefined ? "" : ` by ${last.by}`;
   const missing = verb === "approve" && view.status === "open" ? view.approvalsNeeded - approvals : 0;
   const group = view.group === null ? "" : ` from ${view.group}`;
   return [
-    `gate ${view.gate} of run ${view.run}: ${verb === "approve" ? "approved" : "rejected"} by ${by}`,
+    `gate ${view.gate} of run ${view.run}: ${verb === "approve" ? "approved" : "rejected"}${by}`,
     ...(missing > 0 ? [`${missing} more of ${view.approvalsNeeded} approvals needed${group}`] : []),
   ];
 }
