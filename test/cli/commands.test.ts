@@ -24,6 +24,7 @@ const STATUS = {
   fleet: "acme",
   hosts: { declared: 57, present: 56, undeclared: 1 },
   activeRuns: [RUN],
+  brokenGlass: [],
 };
 
 t.test("status, for people and for programs", async (t) => {

@@ -191,6 +191,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   addRoutes(server, {
     version,
+    log,
     controller,
     planning,
     rollbacks,

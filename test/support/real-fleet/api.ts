@@ -12,6 +12,9 @@ import type {
   RollbackAnswer,
   RollbackRequest,
   RunView,
+  Status,
+  UserChange,
+  UserView,
 } from "@belay/controller/api/contract";
 import type { Role } from "@belay/controller/people/roles";
 import type { Wait } from "@belay/controller/run/wait";
@@ -38,8 +41,12 @@ export class Api {
   }
 
   /** The API as one person: a user of that name, made when it first comes up, with a token of their own. */
-  as(name: string, roles: readonly Role[] = ROLES[name] ?? ["operator", "approver"]): Promise<Api> {
-    const known = this.#people.get(name) ?? this.#admit(name, roles);
+  as(
+    name: string,
+    roles: readonly Role[] = ROLES[name] ?? ["operator", "approver"],
+    groups: readonly string[] = [],
+  ): Promise<Api> {
+    const known = this.#people.get(name) ?? this.#admit(name, roles, groups);
     this.#people.set(name, known);
     return known;
   }
@@ -49,14 +56,30 @@ export class Api {
     return (await this.as(name, roles)).#token;
   }
 
-  async #admit(name: string, roles: readonly Role[]): Promise<Api> {
-    await this.#call("POST", "/v1/users", { name, roles });
+  async #admit(name: string, roles: readonly Role[], groups: readonly string[]): Promise<Api> {
+    await this.#call("POST", "/v1/users", { name, roles, groups });
+    return this.anotherTokenOf(name);
+  }
+
+  async anotherTokenOf(name: string): Promise<Api> {
     const { token } = await this.#call<{ token: string }>("POST", "/v1/tokens", { name: "tests", user: name });
     return new Api(this.address, token, this.#people);
   }
 
-  async plan(request: PlanRequest): Promise<PlanAnswer> {
-    return (await this.as(OPERATOR)).#call("POST", "/v1/plans", request);
+  changeUser(name: string, change: UserChange): Promise<UserView> {
+    return this.#call("POST", `/v1/users/${name}`, change);
+  }
+
+  removeUser(name: string): Promise<unknown> {
+    return this.#call("DELETE", `/v1/users/${name}`);
+  }
+
+  status(): Promise<Status> {
+    return this.#call("GET", "/v1/status");
+  }
+
+  async plan(request: PlanRequest, by = OPERATOR): Promise<PlanAnswer> {
+    return (await this.as(by)).#call("POST", "/v1/plans", request);
   }
 
   async start(plan: string, check = false, by = OPERATOR): Promise<RunView> {
@@ -109,6 +132,15 @@ export class Api {
 
   async approve(run: string, gate: string, by = APPROVER): Promise<GateView> {
     return (await this.as(by)).#call("POST", `/v1/gates/${run}/${gate}/approve`, { reason: "looks good" });
+  }
+
+  /** With this very token, whoever's it is. */
+  approveMyself(run: string, gate: string): Promise<GateView> {
+    return this.#call("POST", `/v1/gates/${run}/${gate}/approve`, { reason: "looks good" });
+  }
+
+  async breakGlass(run: string, gate: string, by: string, reason: string): Promise<GateView> {
+    return (await this.as(by)).#call("POST", `/v1/gates/${run}/${gate}/break-glass`, { reason });
   }
 
   async reject(run: string, gate: string, by = APPROVER, reason = "not like this"): Promise<GateView> {

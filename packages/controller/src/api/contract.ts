@@ -22,6 +22,7 @@
  *   GET  /v1/gates?run=&all=1                        GateView[]             open ones; all=1: every gate of the run
  *   GET  /v1/gates/:run/:gate                        GateView
  *   POST /v1/gates/:run/:gate/approve|reject Command GateView
+ *   POST /v1/gates/:run/:gate/break-glass   Command  GateView               an admin's alone; the reason is needed
  *   GET  /v1/hosts                                   HostView[]
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
@@ -52,7 +53,7 @@ import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
-import type { Evidence } from "../run/evidence.js";
+import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
 export interface Status {
@@ -60,6 +61,8 @@ export interface Status {
   readonly fleet: string;
   readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
   readonly activeRuns: readonly string[];
+  /** In runs that go on: gates that an admin let pass alone. */
+  readonly brokenGlass: readonly (BrokenGlass & { readonly run: string })[];
 }
 
 export interface FleetView {
@@ -201,6 +204,8 @@ export interface RunView extends RunSummary {
     readonly at: number;
   }[];
   readonly quarantined: readonly { readonly host: string; readonly reason: string }[];
+  /** Gates that an admin let pass alone. */
+  readonly brokenGlass: readonly BrokenGlass[];
   /** When it should be done, judging by the pace so far and by earlier runs; null while nobody can tell. */
   readonly expectedEndAt: number | null;
   readonly lastSeq: number;
@@ -214,11 +219,16 @@ export interface GateView {
   readonly status: "not-open" | "open" | "passed" | "rejected" | "expired" | "decided";
   readonly approvalsNeeded: number;
   readonly group: string | null;
+  /** Who asked for the run, whose own approval does not count; null: it does. */
+  readonly notBy: string | null;
   readonly decisions: readonly {
+    /** `approve`, `reject` or `break-glass`; at a failure gate its answer. */
     readonly decision: string;
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** When an approval stopped counting, because whoever gave it may not do so any more. */
+    readonly lapsedAt?: number;
   }[];
   readonly openedAt: number | null;
   readonly expiresAt: number | null;

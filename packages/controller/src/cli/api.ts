@@ -119,7 +119,12 @@ export class Api {
     return this.client.get(path`/v1/gates/${run}/${gate}`);
   }
 
-  decideGate(run: string, gate: string, verb: "approve" | "reject", command: Command): Promise<GateView> {
+  decideGate(
+    run: string,
+    gate: string,
+    verb: "approve" | "reject" | "break-glass",
+    command: Command,
+  ): Promise<GateView> {
     return this.client.post(path`/v1/gates/${run}/${gate}/${verb}`, command);
   }
 

@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
@@ -18,6 +19,7 @@ import type { RunStore } from "../store/runs.js";
 /** What the routes are made of. Each takes what it needs. */
 export interface Services {
   readonly version: string;
+  readonly log: Logger;
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;

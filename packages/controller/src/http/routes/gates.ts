@@ -1,7 +1,7 @@
 import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import type { GateView } from "../../api/contract.js";
-import { approve, reject } from "../../run/commands.js";
+import { approve, breakGlass, reject, type Standing } from "../../run/commands.js";
 import { gateViewOf, gateViewsOf } from "../../run/view.js";
 import { personOf } from "../access.js";
 import { type OpenRun, openRun } from "../run-reader.js";
@@ -11,6 +11,7 @@ import type { Services } from "../services.js";
 
 const viewer = { config: { access: "viewer" } } as const;
 const approver = { config: { access: "approver" } } as const;
+const admin = { config: { access: "admin" } } as const;
 const GateName = Type.String({ minLength: 1, maxLength: 256 });
 const gateParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }), gate: GateName });
 const GatesQuery = Type.Object({
@@ -19,7 +20,7 @@ const GatesQuery = Type.Object({
 });
 
 export function gateRoutes(server: Server, services: Services): void {
-  const { controller, runs } = services;
+  const { controller, runs, people } = services;
 
   server.get("/v1/gates", { ...viewer, schema: { querystring: GatesQuery } }, async (request): Promise<GateView[]> => {
     const { run, all } = request.query;
@@ -32,6 +33,8 @@ export function gateRoutes(server: Server, services: Services): void {
     gateOf(await openRun(services, request.params.run), request.params.gate),
   );
 
+  const standing: Standing = (person, group) => people.mayApprove(person, group);
+
   for (const [name, decide] of [["approve", approve] as const, ["reject", reject] as const]) {
     server.post(
       `/v1/gates/:run/:gate/${name}`,
@@ -41,11 +44,25 @@ export function gateRoutes(server: Server, services: Services): void {
         const { reason = "" } = request.body;
         const { name: by, groups } = personOf(request);
         const runner = controller.requireActive(await runs.get(run));
-        await runner.command((state, at) => decide(state, gate, { by, reason, groups }, at));
+        await runner.command((state, at) => decide(state, gate, { by, reason, groups, standing }, at));
         return gateOf(runner, gate);
       },
     );
   }
+
+  server.post(
+    "/v1/gates/:run/:gate/break-glass",
+    { ...admin, schema: { params: gateParams, body: CommandBody } },
+    async (request): Promise<GateView> => {
+      const { run, gate } = request.params;
+      const { reason = "" } = request.body;
+      const by = personOf(request).name;
+      const runner = controller.requireActive(await runs.get(run));
+      await runner.command((state, at) => breakGlass(state, gate, { by, reason }, at));
+      services.log.warn({ run: runner.run, gate, by, reason }, "glass broken: a gate passes without its approvals");
+      return gateOf(runner, gate);
+    },
+  );
 }
 
 function gateOf(run: Pick<OpenRun, "state">, gate: string): GateView {

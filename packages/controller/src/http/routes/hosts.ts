@@ -2,6 +2,7 @@ import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import type { FleetView, HostView, Status } from "../../api/contract.js";
 import type { Fleet } from "../../inventory/fleet.js";
+import { brokenGlassIn } from "../../run/broken-glass.js";
 import { quarantine, release } from "../../run/commands.js";
 import { personOf } from "../access.js";
 import { CommandBody, Name } from "../schemas.js";
@@ -26,6 +27,10 @@ export function hostRoutes(server: Server, services: Services): void {
       fleet: fleet.fleet,
       hosts: { declared: declared.size, present: presence.presentCount, undeclared },
       activeRuns: controller.activeRuns,
+      brokenGlass: controller.activeRuns.flatMap((run) => {
+        const state = controller.active(run)?.state;
+        return state === undefined ? [] : brokenGlassIn(state).map((broken) => ({ run, ...broken }));
+      }),
     };
   });
 

@@ -4,6 +4,7 @@ import type { TokenAnswer, TokenView, UserView, Whoami } from "../../api/contrac
 import type { Person } from "../../people/caller.js";
 import { type People, TOKEN_TTL_MS, USER_NAME } from "../../people/people.js";
 import { expand, includesRole, ROLES, type Role } from "../../people/roles.js";
+import { lapse } from "../../run/commands.js";
 import type { UserRow } from "../../store/people.js";
 import { personOf } from "../access.js";
 import { Name } from "../schemas.js";
@@ -41,7 +42,17 @@ const TokenBody = Type.Object(
 );
 
 /** Users for admins; everybody's own tokens for themselves. */
-export function peopleRoutes(server: Server, { people, now }: Pick<Services, "people" | "now">): void {
+export function peopleRoutes(
+  server: Server,
+  { people, controller, now }: Pick<Services, "people" | "controller" | "now">,
+): void {
+  /** Open gates see at once who may not approve any more; whatever is missed here is seen with the next approval. */
+  async function letLapse(): Promise<void> {
+    for (const run of controller.activeRuns) {
+      await controller.active(run)?.command((state, at) => lapse(state, (...of) => people.mayApprove(...of), at));
+    }
+  }
+
   server.get("/v1/whoami", viewer, (request): Whoami => {
     const { name, roles, groups, via, expiresAt } = personOf(request);
     return { name, roles, groups, via, expiresAt };
@@ -63,11 +74,16 @@ export function peopleRoutes(server: Server, { people, now }: Pick<Services, "pe
   server.post(
     "/v1/users/:user",
     { ...admin, schema: { params: userParams, body: ChangeBody } },
-    async (request): Promise<UserView> => viewOf(people, await people.change(request.params.user, request.body)),
+    async (request): Promise<UserView> => {
+      const user = await people.change(request.params.user, request.body);
+      await letLapse();
+      return viewOf(people, user);
+    },
   );
 
   server.delete("/v1/users/:user", { ...admin, schema: { params: userParams } }, async (request) => {
     await people.remove(request.params.user);
+    await letLapse();
     return {};
   });
 
