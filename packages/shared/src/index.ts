@@ -3,6 +3,7 @@ export * from "./codec.js";
 export * from "./error.js";
 export * from "./fact.js";
 export * from "./ids.js";
+export * from "./merkle.js";
 export * from "./message.js";
 export * from "./notice.js";
 export * from "./op.js";
