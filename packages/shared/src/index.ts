@@ -1,5 +1,7 @@
+export * from "./approval.js";
 export * from "./canonical.js";
 export * from "./codec.js";
+export * from "./decoder.js";
 export * from "./error.js";
 export * from "./fact.js";
 export * from "./ids.js";
