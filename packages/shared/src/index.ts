@@ -1,5 +1,7 @@
+export * from "./approval.js";
 export * from "./canonical.js";
 export * from "./codec.js";
+export * from "./decoder.js";
 export * from "./error.js";
 export * from "./fact.js";
 export * from "./ids.js";
@@ -10,4 +12,9 @@ export * from "./op.js";
 export * from "./outcome.js";
 export * from "./protocol.js";
 export * from "./since.js";
+export * from "./ssh/allowed-signers.js";
+export * from "./ssh/private-key.js";
+export * from "./ssh/public-key.js";
+export * from "./ssh/signature.js";
+export * from "./ssh/wire.js";
 export * from "./version.js";
