@@ -1,4 +1,4 @@
-import { hashChildren, hashLeaf, isConsistent, proveConsistency, rangeRoot, rootOf } from "@belay/shared";
+import { isConsistent, leafHash, nodeHash, proveConsistency, rangeRoot } from "@belay/shared";
 import t from "tap";
 
 /** The inputs and roots of RFC 6962's reference implementation. */
@@ -13,10 +13,10 @@ const ROOTS = [
   "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
   "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ];
-const LEAVES = INPUTS.map((hex) => hashLeaf(Buffer.from(hex, "hex")));
+const LEAVES = INPUTS.map((hex) => leafHash(Buffer.from(hex, "hex")));
 
 t.test("roots are those of the reference", async (t) => {
-  for (const [index, root] of ROOTS.entries()) t.equal(rootOf(LEAVES.slice(0, index + 1)).toString("hex"), root);
+  for (const [index, root] of ROOTS.entries()) t.equal(rootOfRange(LEAVES.slice(0, index + 1)).toString("hex"), root);
 });
 
 /** Straight from the definition, by hashes of leaves. */
@@ -24,11 +24,11 @@ function rootOfRange(leaves: readonly Buffer[]): Buffer {
   if (leaves.length === 1) return leaves[0] as Buffer;
   let split = 1;
   while (split * 2 < leaves.length) split *= 2;
-  return hashChildren(rootOfRange(leaves.slice(0, split)), rootOfRange(leaves.slice(split)));
+  return nodeHash(rootOfRange(leaves.slice(0, split)), rootOfRange(leaves.slice(split)));
 }
 
 const SIZE = 70;
-const many = Array.from({ length: SIZE }, (_, index) => hashLeaf(`entry ${index}`));
+const many = Array.from({ length: SIZE }, (_, index) => leafHash(`entry ${index}`));
 const stateAt = (size: number) => ({ size, root: size === 0 ? Buffer.alloc(0) : rootOfRange(many.slice(0, size)) });
 const subtreeAt = async (height: number, index: number) =>
   rootOfRange(many.slice(index * 2 ** height, (index + 1) * 2 ** height));
@@ -50,10 +50,10 @@ t.test("a proof shows nothing but what it was made for", async (t) => {
   for (let to = 1; to <= 33; to += 1) {
     for (let from = 1; from < to; from += 1) {
       const proof = await proveConsistency(from, to, subtreeAt);
-      const wrong = { size: from, root: hashLeaf("another past") };
+      const wrong = { size: from, root: leafHash("another past") };
       if (isConsistent(wrong, stateAt(to), proof)) taken += 1;
-      if (isConsistent(stateAt(from), { size: to, root: hashLeaf("another present") }, proof)) taken += 1;
-      if (isConsistent(stateAt(from), stateAt(to), [...proof, hashLeaf("more")])) taken += 1;
+      if (isConsistent(stateAt(from), { size: to, root: leafHash("another present") }, proof)) taken += 1;
+      if (isConsistent(stateAt(from), stateAt(to), [...proof, leafHash("more")])) taken += 1;
       if (isConsistent(stateAt(from), stateAt(to), proof.slice(0, -1))) taken += 1;
       for (const [index, hash] of proof.entries()) {
         const bent = Buffer.from(hash);
@@ -64,5 +64,5 @@ t.test("a proof shows nothing but what it was made for", async (t) => {
     }
   }
   t.equal(taken, 0);
-  t.notOk(isConsistent({ size: 3, root: hashLeaf("x") }, { size: 3, root: hashLeaf("y") }, []));
+  t.notOk(isConsistent({ size: 3, root: leafHash("x") }, { size: 3, root: leafHash("y") }, []));
 });

@@ -1,4 +1,4 @@
-import { hashChildren } from "./merkle.js";
+import { nodeHash } from "./merkle.js";
 
 /** Where whole subtrees of a log are had from: the hash over the leaves [index * 2^height, (index + 1) * 2^height). */
 export type SubtreeAt = (height: number, index: number) => Promise<Buffer>;
@@ -8,7 +8,7 @@ export async function rangeRoot(from: number, to: number, subtreeAt: SubtreeAt):
   const count = to - from;
   if (isPowerOfTwo(count) && from % count === 0) return subtreeAt(Math.log2(count), from / count);
   const middle = from + splitOf(count);
-  return hashChildren(await rangeRoot(from, middle, subtreeAt), await rangeRoot(middle, to, subtreeAt));
+  return nodeHash(await rangeRoot(from, middle, subtreeAt), await rangeRoot(middle, to, subtreeAt));
 }
 
 /**
@@ -65,10 +65,10 @@ export function isConsistent(older: LogState, newer: LogState, proof: readonly B
   for (const hash of rest) {
     if (last === 0) return false;
     if (inner % 2 === 1 || inner === last) {
-      olderRoot = hashChildren(hash, olderRoot);
-      newerRoot = hashChildren(hash, newerRoot);
+      olderRoot = nodeHash(hash, olderRoot);
+      newerRoot = nodeHash(hash, newerRoot);
       while (inner % 2 === 0 && inner !== 0) up();
-    } else newerRoot = hashChildren(newerRoot, hash);
+    } else newerRoot = nodeHash(newerRoot, hash);
     up();
   }
   return last === 0 && olderRoot.equals(older.root) && newerRoot.equals(newer.root);

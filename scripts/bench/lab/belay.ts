@@ -58,7 +58,7 @@ async function cutOverOn(scene: LabScene, host: string, run: string): Promise<re
   const at = (phase: string) => {
     const line = journal
       .split("\n")
-      .findLast((each) => each.includes(`"step":"${run}/`) && each.includes(`"${phase}"`));
+      .findLast((each) => each.includes(`"step":"${run}/`) && each.includes(`"phase":"${phase}"`));
     return Number(/"at":(\d+)\}$/.exec(line ?? "")?.[1]);
   };
   return [at("begun"), at("healthy")];

@@ -3,6 +3,7 @@ import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
 import { hashInto, isFull, orMissing } from "../durable.js";
+import { Gathering } from "../gather.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "./op.js";
 
@@ -111,19 +112,22 @@ async function write(
       answer.destroy();
     });
   let disarm = arm();
+  const gathering = new Gathering(file, part.hash, what.size);
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       disarm();
       bytes += chunk.length;
       if (bytes > what.size) return bytes;
-      part.hash.update(chunk);
-      await file.write(chunk);
+      await gathering.add(chunk);
       attempt.progress("downloading", { done: bytes, total: what.size, unit: "bytes" });
       disarm = arm();
     }
+    await gathering.flush();
     return bytes;
   } catch (error) {
     attempt.signal.throwIfAborted();
+    // What arrived is kept, for the next attempt to go on from.
+    if (stalled || answer.errored !== null) await gathering.flush();
     if (stalled) {
       throw new BelayError("download-stalled", `no byte of ${what.source} for ${host.downloadIdleMs} ms`, {
         hint: "look at the network between this host and belayd; what arrived is kept",

@@ -63,7 +63,9 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   return done(true);
 };
 
+const PIECE_BYTES = 1024 * 1024;
+
 /** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
 async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
-  for await (const piece of createReadStream(file)) yield piece as Buffer;
+  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) yield piece as Buffer;
 }

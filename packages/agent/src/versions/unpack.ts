@@ -3,13 +3,17 @@ import { chmod, type FileHandle, link, mkdir, open, realpath, symlink } from "no
 import { dirname, join, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
 import { BelayError } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
 import { makeDir } from "../durable.js";
+import { Gathering } from "../gather.js";
 import { judgeEntry, type SafeEntry, unsafe } from "./entry.js";
 import type { ManifestFile } from "./manifest.js";
 
 const DIR_MODE = 0o755;
+const PIECE_BYTES = 1024 * 1024;
+const GZIP = [0x1f, 0x8b];
 /** Far above any release (Teleport has about 40), far below what would hurt a disk or this process. */
 const MAX_ENTRIES = 50_000;
 
@@ -45,9 +49,11 @@ export async function unpack(
   try {
     // The parser is a stream in all but its type declarations.
     const sink = parser as unknown as NodeJS.WritableStream;
-    await pipeline(Readable.from(tarball, { objectMode: false }), sink, {
-      signal: AbortSignal.any([signal, broken.signal]),
-    });
+    const { packed, bytes } = await peek(tarball);
+    const source = Readable.from(bytes, { objectMode: false });
+    const stop = { signal: AbortSignal.any([signal, broken.signal]) };
+    if (packed) await pipeline(source, createGunzip({ chunkSize: PIECE_BYTES }), sink, stop);
+    else await pipeline(source, sink, stop);
   } catch (error) {
     await unpacking.abandon(error);
     signal.throwIfAborted();
@@ -191,11 +197,27 @@ class Unpacking {
   }
 }
 
-async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
-  for await (const chunk of entry) {
-    hash.update(chunk);
-    await handle.write(chunk);
+/**
+ * Is it compressed with gzip? The parser would see that by itself, but unpacks into pieces so small that handling them takes
+ * longer than unpacking.
+ */
+async function peek(
+  tarball: AsyncIterable<Uint8Array>,
+): Promise<{ packed: boolean; bytes: AsyncIterable<Uint8Array> }> {
+  const pieces = tarball[Symbol.asyncIterator]();
+  const first = await pieces.next();
+  async function* whole() {
+    if (!first.done) yield first.value;
+    yield* { [Symbol.asyncIterator]: () => pieces };
   }
+  const packed = !first.done && first.value[0] === GZIP[0] && first.value[1] === GZIP[1];
+  return { packed, bytes: whole() };
+}
+
+async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
+  const gathering = new Gathering(handle, hash, entry.size);
+  for await (const chunk of entry) await gathering.add(chunk);
+  await gathering.flush();
 }
 
 function unreadable(cause: unknown): unknown {

@@ -1,4 +1,4 @@
-import { hashLeaf, rootOf } from "@belay/shared";
+import { leafHash, MerkleTree } from "@belay/shared";
 import { rootOfEdge, TILE_WIDTH, type Tile, writeBundle } from "./tiles.js";
 
 /** The right edge of a log: what is not in a full tile yet. Enough to go on, and to know the root. */
@@ -44,7 +44,7 @@ export class Edge {
     if (this.#bundle.length === TILE_WIDTH) {
       full.push({ tile: { level: "entries", index, width: TILE_WIDTH }, bytes: writeBundle(this.#bundle.splice(0)) });
     }
-    let hash: Buffer | null = hashLeaf(entry);
+    let hash: Buffer | null = leafHash(entry);
     for (let level = 0; hash !== null; level += 1) {
       const hashes = this.#hashes[level] ?? [];
       this.#hashes[level] = hashes;
@@ -52,7 +52,7 @@ export class Edge {
       if (hashes.length < TILE_WIDTH) break;
       const place = Math.floor(this.#size / TILE_WIDTH ** (level + 1)) - 1;
       full.push({ tile: { level, index: place, width: TILE_WIDTH }, bytes: Buffer.concat(hashes) });
-      hash = rootOf(hashes.splice(0));
+      hash = new MerkleTree(hashes.splice(0)).root;
     }
     return full;
   }

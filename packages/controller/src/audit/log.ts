@@ -4,10 +4,10 @@ import {
   BelayError,
   errorInfo,
   isSignedBy,
+  MerkleTree,
   proveConsistency,
   readCheckpoint,
   readVerifier,
-  rootOf,
   type SignedCheckpoint,
   signCheckpoint,
   verifierOf,
@@ -339,7 +339,7 @@ export class AuditLog implements AuditSink {
     const full = Math.floor(edge.size / TILE_WIDTH ** (level + 1));
     const hashes = tile < full ? await this.#tile(level, tile) : edge.hashesAt(level);
     const start = (index * span) % TILE_WIDTH;
-    return rootOf(hashes.slice(start, start + span));
+    return new MerkleTree(hashes.slice(start, start + span)).root;
   }
 
   async #tile(level: number, index: number): Promise<Buffer[]> {

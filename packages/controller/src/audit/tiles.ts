@@ -1,11 +1,10 @@
-import { rootOf } from "@belay/shared";
+import { HASH_BYTES, MerkleTree } from "@belay/shared";
 
 /**
  * The layout of the log on disk and over HTTP (c2sp.org/tlog-tiles): hashes in tiles of 256, entries in bundles of 256, what
  * is not full yet under `.p/<how many>`. A tile of level L + 1 holds the roots of the full tiles of level L.
  */
 export const TILE_WIDTH = 256;
-export const HASH_BYTES = 32;
 /** Subtrees of 2^8 leaves a tile. */
 export const TILE_HEIGHT = 8;
 
@@ -54,7 +53,7 @@ export function rootOfEdge(edge: readonly (readonly Buffer[])[]): Buffer | null 
   let below: Buffer | null = null;
   for (const hashes of edge) {
     const all: readonly Buffer[] = below === null ? hashes : [...hashes, below];
-    if (all.length > 0) below = rootOf(all);
+    if (all.length > 0) below = new MerkleTree(all).root;
   }
   return below;
 }

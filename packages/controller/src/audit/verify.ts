@@ -1,6 +1,6 @@
 import {
-  hashLeaf,
   isSignedBy,
+  leafHash,
   readCheckpoint,
   readVerifier,
   type SignedCheckpoint,
@@ -119,7 +119,7 @@ class Walk {
   }
 
   #look(bytes: Buffer, seq: number, hash: Buffer | undefined): Finding | null {
-    if (hash !== undefined && !hash.equals(hashLeaf(bytes))) {
+    if (hash !== undefined && !hash.equals(leafHash(bytes))) {
       return { code: "entry-changed", message: `entry ${seq} is not what its hash was made of`, entry: seq };
     }
     try {
