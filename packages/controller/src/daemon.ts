@@ -27,6 +27,7 @@ import { type IdentityEvent, isAlarming } from "./identity/event.js";
 import { Identity } from "./identity/identity.js";
 import { doorNames } from "./identity/names.js";
 import { parseFleet } from "./inventory/parse.js";
+import { People } from "./people/people.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -37,6 +38,7 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
+import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { RunStore } from "./store/runs.js";
@@ -81,6 +83,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     lifeMs: config.identity.hostCertificateMs,
     names: () => doorNames(config.tls),
     connected: {
+      isPresent: (host) => presence.isPresent(host),
       disconnect: (host, error) => gateway.disconnect(host, error),
       announce: (message) => gateway.announce(message),
     },
@@ -202,14 +205,26 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
+  const people = await People.open({
+    store: new PeopleStore(store),
+    now,
+    newSecret: newToken,
+    hash: hashToken,
+    groups: config.groups,
+  });
+
   const server = makeServer({
     log,
     gateway,
-    apiTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
-    hostOf,
+    identities: {
+      people,
+      rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
+      hostOf,
+    },
   });
   addRoutes(server, {
     version,
+    log,
     controller,
     planning,
     rollbacks,
@@ -227,8 +242,8 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     identity,
     hasTlsDoor: config.tls !== null,
     plaintextTokens: config.plaintextTokens,
+    people,
     fleet: () => fleetFile.read(),
-    groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,
     newToken,
   });
@@ -241,6 +256,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
   keeping.start();
+  identity.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;

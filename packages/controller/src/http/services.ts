@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
@@ -8,6 +9,7 @@ import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
 import type { Identity } from "../identity/identity.js";
 import type { Fleet } from "../inventory/fleet.js";
+import type { People } from "../people/people.js";
 import type { ArtifactStore } from "../releases/artifacts.js";
 import type { Shelf } from "../releases/shelf.js";
 import type { AgentStore } from "../store/agents.js";
@@ -18,6 +20,7 @@ import type { RunStore } from "../store/runs.js";
 /** What the routes are made of. Each takes what it needs. */
 export interface Services {
   readonly version: string;
+  readonly log: Logger;
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
@@ -36,10 +39,9 @@ export interface Services {
   /** There is a door over TLS, through which hosts can join. */
   readonly hasTlsDoor: boolean;
   readonly plaintextTokens: boolean;
+  readonly people: People;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
-  /** The groups a person belongs to. */
-  groupsOf(person: string): readonly string[];
   now(): number;
   /** A new secret for an agent: random, URL-safe. */
   newToken(): string;

@@ -11,8 +11,11 @@ import { Peers } from "./peers.js";
 import { Rotation } from "./rotation.js";
 import { ServerCertificate } from "./server-certificate.js";
 
+const LOOK_EVERY_MS = 60_000;
+
 /** What a change of identity does to those who are connected. */
 export interface Connected {
+  isPresent(host: string): boolean;
   /** Ends a host's live connection, with the reason. */
   disconnect(host: string, error: { code: string; message: string }): void;
   /** Tells every host that came with a certificate whom to trust. */
@@ -31,6 +34,7 @@ export class Identity {
   readonly #connected: Connected;
   readonly #now: () => number;
   readonly #tell: Tell;
+  #looking: NodeJS.Timeout | undefined;
 
   private constructor(
     parts: Omit<IdentityOptions, "dataDir" | "given" | "fleet">,
@@ -104,8 +108,27 @@ export class Identity {
     this.#tell({ type: "join-token-ended", host, by });
   }
 
+  /** Begins to keep things up to date by itself. */
+  start(): void {
+    this.#looking ??= setInterval(() => void this.look(), LOOK_EVERY_MS);
+  }
+
+  /**
+   * What time alone brings about: belayd's own certificate is renewed, and a host whose last certificate has ended is let go
+   * of, be its connection ever so old. Idempotent.
+   */
+  async look(): Promise<void> {
+    const now = this.#now();
+    const over = this.identities.all().filter(({ expiresAt, revoked }) => revoked === null && expiresAt <= now);
+    for (const { host } of over) {
+      if (!this.#connected.isPresent(host)) continue;
+      this.#cut(host, { code: "certificate-expired", message: "this host's certificate has ended" });
+    }
+    await this.server.look();
+  }
+
   stop(): void {
-    this.server.stop();
+    clearInterval(this.#looking);
   }
 
   #cut(host: string, error: { code: string; message: string }): void {

@@ -2,7 +2,6 @@ import { generateKeyPairSync } from "node:crypto";
 import type { Authorities } from "./authorities.js";
 
 const LIFE_MS = 7 * 24 * 3_600_000;
-const LOOK_EVERY_MS = 60_000;
 
 /** What the agents' door shows, and whose certificates it believes. PEM. */
 export interface ShownIdentity {
@@ -22,7 +21,6 @@ export class ServerCertificate {
   readonly #now: () => number;
   readonly #failed: (error: unknown) => void;
   readonly #changed = new Set<(shown: ShownIdentity) => void>();
-  readonly #looking: NodeJS.Timeout;
   #shown: ShownIdentity | null = null;
   #renewAt = 0;
 
@@ -37,7 +35,6 @@ export class ServerCertificate {
     this.#names = parts.names;
     this.#now = parts.now;
     this.#failed = parts.failed;
-    this.#looking = setInterval(() => void this.look(), LOOK_EVERY_MS);
   }
 
   /** What is shown now; made if there is none. */
@@ -71,9 +68,5 @@ export class ServerCertificate {
   async look(): Promise<void> {
     if (this.#now() < this.#renewAt) return;
     await this.renew().then(undefined, this.#failed);
-  }
-
-  stop(): void {
-    clearInterval(this.#looking);
   }
 }

@@ -1,20 +1,19 @@
 import { BelayError, HostName } from "@belay/shared";
 import Type from "typebox";
-import type { TokenMade, TokenView } from "../../api/contract.js";
+import type { JoinTokenMade, JoinTokenView } from "../../api/contract.js";
 import { hashToken } from "../../fleet/gateway.js";
 import type { JoinTokenRow } from "../../store/join-tokens.js";
-import { Person } from "../schemas.js";
+import { personOf } from "../access.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const admin = { config: { access: "admin" } } as const;
 const DEFAULT_TTL_SECONDS = 3600;
 const MAX_TTL_SECONDS = 90 * 24 * 3600;
 
-const TokenRequest = Type.Object(
+const TokenBody = Type.Object(
   {
     host: HostName,
-    by: Type.Optional(Person),
     ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TTL_SECONDS })),
     /** For an agent of this very machine, in the clear, for as long as it is not revoked. */
     plaintext: Type.Optional(Type.Boolean()),
@@ -28,12 +27,12 @@ export function agentRoutes(server: Server, services: Services): void {
 
   server.post(
     "/v1/agents/tokens",
-    { ...person, schema: { body: TokenRequest } },
-    async (request): Promise<TokenMade> => {
-      const { host, by = "", ttlSeconds = DEFAULT_TTL_SECONDS, plaintext = false } = request.body;
+    { ...admin, schema: { body: TokenBody } },
+    async (request): Promise<JoinTokenMade> => {
+      const { host, ttlSeconds = DEFAULT_TTL_SECONDS, plaintext = false } = request.body;
       if (!plaintext) {
         if (!services.hasTlsDoor) throw noDoor();
-        return { host, ...(await identity.enrolment.createToken(host, ttlSeconds * 1000, by)) };
+        return { host, ...(await identity.enrolment.createToken(host, ttlSeconds * 1000, personOf(request).name)) };
       }
       if (!services.plaintextTokens) throw noPlaintext();
       const token = newToken();
@@ -44,11 +43,11 @@ export function agentRoutes(server: Server, services: Services): void {
     },
   );
 
-  server.get("/v1/agents/tokens", person, async (): Promise<TokenView[]> => {
+  server.get("/v1/agents/tokens", admin, async (): Promise<JoinTokenView[]> => {
     const at = now();
-    const joining = (await identity.tokens.list()).map((row): TokenView => ({ ...row, state: stateOf(row, at) }));
+    const joining = (await identity.tokens.list()).map((row): JoinTokenView => ({ ...row, state: stateOf(row, at) }));
     const plain = (await agents.tokens()).map(
-      ({ host, createdAt, usedAt }): TokenView => ({
+      ({ host, createdAt, usedAt }): JoinTokenView => ({
         host,
         state: "plaintext",
         createdAt,
@@ -65,18 +64,18 @@ export function agentRoutes(server: Server, services: Services): void {
 
   server.delete(
     "/v1/agents/tokens/:host",
-    { ...person, schema: { params: Type.Object({ host: HostName }) } },
+    { ...admin, schema: { params: Type.Object({ host: HostName }) } },
     async (request) => {
       const { host } = request.params;
       if (await agents.revokeToken(host)) {
         gateway.disconnect(host, { code: "token-revoked", message: "this host's token was revoked" });
-      } else await identity.endTokens(host, "");
+      } else await identity.endTokens(host, personOf(request).name);
       return {};
     },
   );
 }
 
-function stateOf({ usedAt, endedAt, expiresAt }: JoinTokenRow, now: number): TokenView["state"] {
+function stateOf({ usedAt, endedAt, expiresAt }: JoinTokenRow, now: number): JoinTokenView["state"] {
   if (usedAt !== null) return "used";
   if (endedAt !== null) return "ended";
   return expiresAt <= now ? "expired" : "unused";
