@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
+import { type OidcConfig, OidcFile, readOidc } from "./config-oidc.js";
 import { type BackupStoreConfig, BackupStoreFile, readBackupStore } from "./config-store.js";
 
 const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
@@ -36,6 +37,8 @@ const ConfigFile = Type.Object(
     ),
     /** Who belongs to which group, for gates that ask for approvals of one. */
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
+    /** Through whom people sign in who have no token. */
+    oidc: Type.Optional(OidcFile),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
     /** How managed clusters are asked; `http` is for tests. */
@@ -68,6 +71,8 @@ export interface Config {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /** Null: people have tokens alone. */
+  readonly oidc: OidcConfig | null;
   readonly backupStore: BackupStoreConfig;
   readonly managedScheme: "https" | "http";
 }
@@ -118,6 +123,7 @@ export function parseConfig(text: string, path: string): Config {
     pingEveryMs: (file.agents?.pingEverySeconds ?? 10) * 1000,
     factsEveryMs: (file.agents?.factsEverySeconds ?? 60) * 1000,
     groups: file.groups ?? {},
+    oidc: readOidc(file.oidc, path, at),
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
     managedScheme: file.managedScheme ?? "https",
   };

@@ -23,7 +23,7 @@ import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
 import { openTlsDoor, readDoorPlate } from "./http/tls.js";
 import { parseFleet } from "./inventory/parse.js";
-import { People } from "./people/people.js";
+import { openPeople } from "./people/open.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -34,7 +34,6 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
-import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { RunStore } from "./store/runs.js";
@@ -172,12 +171,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
-  const people = await People.open({
-    store: new PeopleStore(store),
+  const { people, sessions, logins } = await openPeople(config, {
+    store,
     now,
     newSecret: newToken,
     hash: hashToken,
-    groups: config.groups,
+    log,
   });
 
   const server = makeServer({
@@ -185,6 +184,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     gateway,
     identities: {
       people,
+      sessions,
       rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
       hostOfToken: (hash) => agents.hostOfToken(hash),
     },
@@ -207,6 +207,9 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     shelf,
     copies,
     people,
+    sessions,
+    logins,
+    oidc: config.oidc,
     fleet: () => fleetFile.read(),
     now,
     newToken,
@@ -225,6 +228,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const stop = async () => {
     clearInterval(saving);
     rollbacks.stop();
+    logins?.stop();
     await controller.stop();
     await keeping.stop();
     await gateway.close();
