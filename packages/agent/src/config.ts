@@ -1,5 +1,6 @@
 import { BelayError } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
+import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
@@ -30,6 +31,8 @@ export interface AgentConfig {
   hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
+  /** Whose word counts when something is to be changed here. */
+  approve: ApproveConfig;
 }
 
 export type SelfConfig =
@@ -78,6 +81,7 @@ const FIELDS = [
   "identityFile",
   "hooksDir",
   "self",
+  "approve",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -108,6 +112,10 @@ export function parseConfig(text: string, file: string): AgentConfig {
     if (!NAME.test(name)) throw field.bad("is not a name for a command");
     return [name, field.argv()] as const;
   });
+  const directories = root
+    .member("directories")
+    .list()
+    .map((each) => each.path());
   return {
     file,
     controller: address(root.member("controller")),
@@ -116,15 +124,13 @@ export function parseConfig(text: string, file: string): AgentConfig {
     tokenFile: root.member("tokenFile").path(),
     stateDir,
     services: new Map(services),
-    directories: root
-      .member("directories")
-      .list()
-      .map((each) => each.path()),
+    directories,
     commands: new Map(commands),
     backends: new Map(backends),
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
+    approve: approve(root.member("approve"), [...directories, stateDir]),
   };
 }
 

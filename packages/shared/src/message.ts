@@ -1,9 +1,11 @@
 import Type, { type Static } from "typebox";
+import { StepProof } from "./approval.js";
 import { ErrorInfo } from "./error.js";
 import { FactProbe, HostFacts } from "./fact.js";
 import { HostName, StepId } from "./ids.js";
 import { Op } from "./op.js";
 import { Outcome } from "./outcome.js";
+import { marked } from "./since.js";
 
 const closed = { additionalProperties: false } as const;
 
@@ -85,6 +87,8 @@ export const Step = Type.Object(
     check: Type.Boolean(),
     deadlineMs: Type.Integer({ minimum: 1 }),
     op: Op,
+    /** That people approved it; absent: the plan asks for no signatures. An older agent believes belayd. */
+    proof: Type.Optional(marked(StepProof, { since: 2, spare: true })),
   },
   closed,
 );
