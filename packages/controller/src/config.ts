@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
+import { type OidcConfig, OidcFile, readOidc } from "./config-oidc.js";
 import { type BackupStoreConfig, BackupStoreFile, readBackupStore } from "./config-store.js";
 
 const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
@@ -59,6 +60,8 @@ const ConfigFile = Type.Object(
     ),
     /** Who belongs to which group, for gates that ask for approvals of one. */
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
+    /** Through whom people sign in who have no token. */
+    oidc: Type.Optional(OidcFile),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
     /** How managed clusters are asked; `http` is for tests. */
@@ -100,6 +103,8 @@ export interface Config {
   readonly identity: IdentityConfig;
   readonly plaintextTokens: boolean;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /** Null: people have tokens alone. */
+  readonly oidc: OidcConfig | null;
   readonly backupStore: BackupStoreConfig;
   readonly managedScheme: "https" | "http";
 }
@@ -157,6 +162,7 @@ export function parseConfig(text: string, path: string): Config {
     },
     plaintextTokens: file.agents?.plaintextTokens ?? false,
     groups: file.groups ?? {},
+    oidc: readOidc(file.oidc, path, at),
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
     managedScheme: file.managedScheme ?? "https",
   };

@@ -27,7 +27,7 @@ import { type IdentityEvent, isAlarming } from "./identity/event.js";
 import { Identity } from "./identity/identity.js";
 import { doorNames } from "./identity/names.js";
 import { parseFleet } from "./inventory/parse.js";
-import { People } from "./people/people.js";
+import { openPeople } from "./people/open.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -38,7 +38,6 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
-import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { RunStore } from "./store/runs.js";
@@ -205,12 +204,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
-  const people = await People.open({
-    store: new PeopleStore(store),
+  const { people, sessions, logins } = await openPeople(config, {
+    store,
     now,
     newSecret: newToken,
     hash: hashToken,
-    groups: config.groups,
+    log,
   });
 
   const server = makeServer({
@@ -218,6 +217,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     gateway,
     identities: {
       people,
+      sessions,
       rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
       hostOf,
     },
@@ -243,6 +243,9 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     hasTlsDoor: config.tls !== null,
     plaintextTokens: config.plaintextTokens,
     people,
+    sessions,
+    logins,
+    oidc: config.oidc,
     fleet: () => fleetFile.read(),
     now,
     newToken,
@@ -263,6 +266,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const stop = async () => {
     clearInterval(saving);
     rollbacks.stop();
+    logins?.stop();
     await controller.stop();
     await keeping.stop();
     identity.stop();

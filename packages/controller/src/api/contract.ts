@@ -46,6 +46,11 @@
  *   POST /v1/authorities/rotate    PhaseCommand      AuthorityView[]
  *   POST /v1/authorities/activate  PhaseCommand      { authorities: AuthorityView[], tokensEnded: string[] }
  *   POST /v1/authorities/retire    PhaseCommand      AuthorityView[]
+ *   GET  /v1/login?return=PATH                       302                    to the identity provider, for browsers
+ *   GET  /v1/login/callback                          303                    from there, with a session's cookie
+ *   POST /v1/logout                                  {}                     ends the browser's session
+ *   POST /v1/login/device                            DeviceLogin            for the command line: a code to type elsewhere
+ *   POST /v1/login/device/poll     { id }            DeviceAnswer           has the person decided?
  *   GET  /v1/whoami                                  Whoami
  *   GET  /v1/users                                   UserView[]
  *   POST /v1/users                 NewUser           UserView
@@ -441,4 +446,20 @@ export interface TokenView {
 
 export interface TokenAnswer extends TokenView {
   readonly token: string;
+}
+
+/** What a person without a browser here types elsewhere. */
+export interface DeviceLogin {
+  /** To ask again with; nobody else's business. */
+  readonly id: string;
+  readonly code: string;
+  readonly url: string;
+  /** The same with the code in it, where the provider has one. */
+  readonly urlWithCode: string | null;
+  readonly expiresAt: number;
+}
+
+export interface DeviceAnswer {
+  /** Null: not decided yet. */
+  readonly token: string | null;
 }

@@ -1,6 +1,8 @@
 import type {
   BackupView,
   Command,
+  DeviceAnswer,
+  DeviceLogin,
   FailureCommand,
   FleetView,
   GateView,
@@ -179,6 +181,14 @@ export class Api {
 
   tokens(): Promise<{ host: string; createdAt: number; usedAt: number | null }[]> {
     return this.client.get("/v1/agents/tokens");
+  }
+
+  beginLogin(): Promise<DeviceLogin> {
+    return this.client.post("/v1/login/device", {});
+  }
+
+  pollLogin(id: string): Promise<DeviceAnswer> {
+    return this.client.post("/v1/login/device/poll", { id });
   }
 
   whoami(): Promise<Whoami> {

@@ -4,6 +4,10 @@ import { type ErrorInfo, errorInfo } from "@belay/shared";
 const STATUS: Readonly<Record<string, number>> = {
   unauthorized: 401,
   forbidden: 403,
+  "cross-site": 403,
+  "sign-in-refused": 403,
+  "too-many-sign-ins": 503,
+  "provider-unreachable": 503,
   "not-found": 404,
   "plan-unknown": 404,
   "run-unknown": 404,
@@ -24,6 +28,7 @@ const STATUS: Readonly<Record<string, number>> = {
   "user-unknown": 404,
   "user-exists": 409,
   "user-removed": 409,
+  "user-managed": 409,
   "plan-ambiguous": 409,
   "cluster-busy": 409,
   "rollback-pending": 409,
