@@ -1,3 +1,6 @@
+export * from "./archive.js";
+export * from "./archive-entry.js";
+export * from "./archive-stream.js";
 export * from "./canonical.js";
 export * from "./codec.js";
 export * from "./error.js";

@@ -1,17 +1,12 @@
 import { createHash, type Hash } from "node:crypto";
 import { chmod, type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { BelayError } from "@belay/shared";
+import { ArchiveJudge, type ArchiveParser, blocksOf, parse, type SafeEntry, unsafe } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
 import { makeDir } from "../durable.js";
-import { judgeEntry, type SafeEntry, unsafe } from "./entry.js";
-import type { ManifestFile } from "./manifest.js";
+import { MANIFEST_NAME, type ManifestFile } from "./manifest.js";
 
 const DIR_MODE = 0o755;
-/** Far above any release (Teleport has about 40), far below what would hurt a disk or this process. */
-const MAX_ENTRIES = 50_000;
 
 export interface UnpackLimits {
   /** Leading path components to drop. */
@@ -37,21 +32,20 @@ export async function unpack(
   await chmod(into, DIR_MODE);
   const below = limits.below ?? "";
   if (below !== "") await makeDir(join(into, below));
-  const unpacking = new Unpacking(join(into, below), limits);
+  const judge = new ArchiveJudge({ ...limits, reserved: MANIFEST_NAME });
+  const unpacking = new Unpacking(join(into, below), judge);
   const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
+  parser.on("meta", (text: string) => unpacking.extended(text));
   const broken = new AbortController();
   unpacking.failed = (error) => broken.abort(error);
+  const blocks = blocksOf(tarball, judge.maxStreamBytes, () => judge.tooLarge());
   try {
-    // The parser is a stream in all but its type declarations.
-    const sink = parser as unknown as NodeJS.WritableStream;
-    await pipeline(Readable.from(tarball, { objectMode: false }), sink, {
-      signal: AbortSignal.any([signal, broken.signal]),
-    });
+    await parse(parser as ArchiveParser, blocks, AbortSignal.any([signal, broken.signal]));
   } catch (error) {
     await unpacking.abandon(error);
     signal.throwIfAborted();
-    throw unreadable(unpacking.error);
+    throw unpacking.error;
   }
   await unpacking.finished();
   const files = await unpacking.makeLinks();
@@ -62,18 +56,16 @@ class Unpacking {
   error: unknown;
   failed: (error: unknown) => void = () => {};
   readonly #root: string;
-  readonly #limits: UnpackLimits;
+  readonly #judge: ArchiveJudge;
   readonly #files: ManifestFile[] = [];
   readonly #links: Extract<SafeEntry, { kind: "symlink" | "hardlink" }>[] = [];
-  #entries = 0;
-  #bytes = 0;
   #writing: Promise<void> = Promise.resolve();
   readonly #abandoned: Promise<never>;
   #abandon: (error: unknown) => void = () => {};
 
-  constructor(root: string, limits: UnpackLimits) {
+  constructor(root: string, judge: ArchiveJudge) {
     this.#root = root;
-    this.#limits = limits;
+    this.#judge = judge;
     this.#abandoned = new Promise((_, reject) => {
       this.#abandon = reject;
     });
@@ -91,6 +83,15 @@ class Unpacking {
       });
   }
 
+  /** What an extended header says. */
+  extended(text: string): void {
+    try {
+      this.#judge.extended(text);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   fail(error: unknown): void {
     this.error ??= error;
     this.failed(this.error);
@@ -106,23 +107,12 @@ class Unpacking {
   async finished(): Promise<void> {
     await this.#writing;
     if (this.error !== undefined) throw this.error;
+    this.#judge.end();
   }
 
   async #write(entry: ReadEntry): Promise<void> {
-    this.#entries += 1;
-    this.#bytes += entry.size;
     if (this.error !== undefined) throw this.error;
-    if (this.#entries > MAX_ENTRIES || this.#bytes > this.#limits.maxUnpackedBytes) {
-      throw new BelayError(
-        "artifact-too-large",
-        `the artifact unpacks to more than ${this.#limits.maxUnpackedBytes} bytes`,
-        {
-          hint: "nothing was unpacked. If this is right, raise the limit in the product profile",
-          context: { maxUnpackedBytes: this.#limits.maxUnpackedBytes, maxEntries: MAX_ENTRIES },
-        },
-      );
-    }
-    const safe = judgeEntry(entry, this.#limits.strip);
+    const safe = this.#judge.entry(entry);
     if (safe?.kind === "file") {
       await this.#writeFile(safe, entry);
       return;
@@ -196,15 +186,4 @@ async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promi
     hash.update(chunk);
     await handle.write(chunk);
   }
-}
-
-function unreadable(cause: unknown): unknown {
-  if (cause instanceof BelayError) return cause;
-  const code = (cause as NodeJS.ErrnoException).code ?? "";
-  // A full or failing disk is the host's trouble, not the artifact's.
-  if (/^E[A-Z]+$/.test(code) && (cause as NodeJS.ErrnoException).syscall !== undefined) return cause;
-  return new BelayError("artifact-unreadable", `the artifact can't be unpacked: ${(cause as Error).message}`, {
-    hint: "it has the digest that was planned, so it was packed wrongly: make and add it again",
-    cause,
-  });
 }
