@@ -203,7 +203,7 @@ export const ARCHIVE_ATTACKS: readonly ArchiveAttack[] = [
   large("a size that a pax record makes huge", with_(pax({ size: String(2 ** 50) }), file("teleport/big"))),
   large(
     "a bomb: zeros without end after the end",
-    () => gzipSync(Buffer.concat([good, END, Buffer.alloc(400_000_000)]), { level: 9 }),
+    () => gzipSync(Buffer.concat([good, END, Buffer.alloc(200_000_000)]), { level: 9 }),
     /more than/,
   ),
   large(
