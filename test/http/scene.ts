@@ -49,7 +49,7 @@ export class HttpScene {
     await options.prepare?.(dir);
     await writeFile(join(dir, "fleet.yaml"), FLEET);
     const config = parseConfig(
-      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
+      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
     const daemon = await startDaemon(config, log, now, "0.0.0");
@@ -86,7 +86,7 @@ export class HttpScene {
   }
 
   async tokenOf(host: string): Promise<string> {
-    return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+    return (await this.call("POST", "/v1/agents/tokens", { body: { host, plaintext: true } })).body.token as string;
   }
 
   /** A new user with these roles, and a token of theirs. */

@@ -5,6 +5,7 @@ export * from "./codec.js";
 export * from "./decoder.js";
 export * from "./error.js";
 export * from "./fact.js";
+export * from "./identity.js";
 export * from "./ids.js";
 export * from "./merkle.js";
 export * from "./merkle-log.js";

@@ -34,9 +34,18 @@
  *   GET  /v1/releases                                ReleaseView[]
  *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
  *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
- *   POST /v1/agents/tokens         { host }          { host, token }        shown once, stored hashed
- *   GET  /v1/agents/tokens                           { host, createdAt, usedAt }[]
- *   DELETE /v1/agents/tokens/:host                   {}
+ *   POST /v1/agents/tokens         JoinTokenRequest     JoinTokenMade          shown once, stored hashed
+ *   GET  /v1/agents/tokens                           JoinTokenView[]        newest first
+ *   DELETE /v1/agents/tokens/:host                   {}                     takes back what was not used
+ *   POST /v1/agents/join           JoinRequest       Issued                 of a host that has a token, over TLS (shared/identity.ts)
+ *   POST /v1/agents/renew          RenewRequest      Issued                 of a host, with the certificate before
+ *   POST /v1/agents/show           {}                {}                     of a host: shows its new certificate
+ *   GET  /v1/agents/identities                       IdentityView[]
+ *   POST /v1/agents/identities/:host/revoke Command  {}
+ *   GET  /v1/authorities                             AuthorityView[]
+ *   POST /v1/authorities/rotate    PhaseCommand      AuthorityView[]
+ *   POST /v1/authorities/activate  PhaseCommand      { authorities: AuthorityView[], tokensEnded: string[] }
+ *   POST /v1/authorities/retire    PhaseCommand      AuthorityView[]
  *   GET  /v1/login?return=PATH                       302                    to the identity provider, for browsers
  *   GET  /v1/login/callback                          303                    from there, with a session's cookie
  *   POST /v1/logout                                  {}                     ends the browser's session
@@ -319,6 +328,65 @@ export interface ReleaseView {
   readonly blocked: string | null;
   readonly suspect: string | null;
   readonly artifacts: readonly (Artifact & { readonly stored: boolean })[];
+}
+
+export interface JoinTokenRequest {
+  readonly host: string;
+  /** How long the host may take to join. */
+  readonly ttlSeconds?: number;
+  /** Not for joining: shown in the clear each time, by an agent of belayd's own machine (`agents.plaintextTokens`). */
+  readonly plaintext?: boolean;
+}
+
+/** `expiresAt` null: never. */
+export interface JoinTokenMade {
+  readonly host: string;
+  readonly token: string;
+  readonly expiresAt: number | null;
+}
+
+export interface JoinTokenView {
+  readonly host: string;
+  readonly state: "unused" | "used" | "expired" | "ended" | "plaintext";
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number | null;
+  readonly usedAt: number | null;
+  readonly usedFrom: string | null;
+  /** How often somebody tried it in vain, such as a second time, and the last of that. */
+  readonly refusals: number;
+  readonly refused: { readonly at: number; readonly from: string; readonly why: string } | null;
+}
+
+export interface IdentityView {
+  readonly host: string;
+  readonly present: boolean;
+  /** How often it has joined. */
+  readonly generation: number;
+  readonly joinedAt: number;
+  /** When its newest certificate ends. */
+  readonly expiresAt: number;
+  /** The authority of the newest that it has shown; null: it has shown none. */
+  readonly issuer: string | null;
+  readonly revoked: { readonly at: number; readonly by: string; readonly reason: string } | null;
+}
+
+export interface AuthorityView {
+  /** SHA-256 of its public key. */
+  readonly pin: string;
+  readonly phase: "next" | "active" | "trusted";
+  readonly since: number;
+  readonly validUntil: number;
+  /** PEM: for those who reach belayd over TLS with a tool of their own. */
+  readonly certificate: string;
+  readonly trustedBy: number;
+  readonly notTrustedBy: readonly string[];
+  readonly issuedTo: readonly string[];
+}
+
+/** `lose`: hosts that may be lost by this. */
+export interface PhaseCommand extends Command {
+  readonly lose?: readonly string[];
 }
 
 /** Who belayd takes the caller for. */

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { FastifyRequest } from "fastify";
 import { bearerToken, hashToken } from "../fleet/gateway.js";
 import type { Caller } from "../people/caller.js";
@@ -12,24 +13,27 @@ export interface Identities {
   readonly sessions: Pick<Sessions, "userOf">;
   /** The digest of the token in belayd's own file. */
   readonly rootTokenHash: string;
-  readonly hostOfToken: (hash: string) => Promise<string | null>;
+  /** By its certificate, or by a token in the clear where such are taken; null: no host's. */
+  readonly hostOf: (request: IncomingMessage) => Promise<string | null>;
 }
 
 /**
- * Who sent a request: by its bearer token or, without one, by its browser's session. A token is of one kind only: each
- * look-up is by the digest of all of it. Throws `cross-site`.
+ * Who sent a request: a person by a bearer token, a host by what its connection shows, and without either by a browser's
+ * session. A token is of one kind only: each look-up is by the digest of all of it. Throws `cross-site`.
  */
 export async function identify(request: FastifyRequest, identities: Identities): Promise<Caller> {
-  if (request.headers.authorization === undefined) return bySession(request, identities);
-  const token = bearerToken(request.headers.authorization);
-  if (token === null) return NOBODY;
-  const hash = hashToken(token);
-  const { people, rootTokenHash, hostOfToken } = identities;
-  if (timingSafeEqual(Buffer.from(hash, "hex"), Buffer.from(rootTokenHash, "hex"))) return people.root();
-  const person = await people.callerOfToken(hash);
-  if (person !== null) return person;
-  const host = await hostOfToken(hash);
-  return host === null ? NOBODY : { kind: "host", host };
+  const { people, rootTokenHash, hostOf } = identities;
+  const { authorization } = request.headers;
+  const token = bearerToken(authorization);
+  if (token !== null) {
+    const hash = hashToken(token);
+    if (timingSafeEqual(Buffer.from(hash, "hex"), Buffer.from(rootTokenHash, "hex"))) return people.root();
+    const person = await people.callerOfToken(hash);
+    if (person !== null) return person;
+  }
+  const host = await hostOf(request.raw);
+  if (host !== null) return { kind: "host", host };
+  return authorization === undefined ? bySession(request, identities) : NOBODY;
 }
 
 const NOBODY: Caller = { kind: "anyone" };

@@ -8,6 +8,7 @@ import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
+import type { Identity } from "../identity/identity.js";
 import type { Fleet } from "../inventory/fleet.js";
 import type { Logins } from "../people/logins.js";
 import type { People } from "../people/people.js";
@@ -37,6 +38,10 @@ export interface Services {
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
   readonly copies: Copies;
+  readonly identity: Identity;
+  /** There is a door over TLS, through which hosts can join. */
+  readonly hasTlsDoor: boolean;
+  readonly plaintextTokens: boolean;
   readonly people: People;
   readonly sessions: Sessions;
   /** Both null: no identity provider. */
