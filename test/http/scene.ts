@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseConfig } from "@belay/controller/config";
 import { type Daemon, startDaemon } from "@belay/controller/daemon";
+import { DOOR_LIMITS, type DoorLimits } from "@belay/controller/http/doors/limits";
 import { type Logger, pino } from "pino";
 import type { Test } from "tap";
 import { create } from "tar";
@@ -27,6 +28,7 @@ export interface Answer {
 export interface SceneOptions {
   readonly log?: Logger;
   readonly now?: () => number;
+  readonly limits?: Partial<DoorLimits>;
   /** Called with the new folder before belayd starts in it. */
   readonly prepare?: (dir: string) => Promise<void>;
 }
@@ -52,7 +54,7 @@ export class HttpScene {
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const daemon = await startDaemon(config, log, now, "0.0.0");
+    const daemon = await startDaemon(config, log, now, "0.0.0", { ...DOOR_LIMITS, ...options.limits });
     t.teardown(async () => {
       await daemon.stop();
       await rm(dir, { recursive: true });
