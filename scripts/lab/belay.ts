@@ -16,6 +16,8 @@ const INSTALL_TIMEOUT_MS = 5 * 60_000;
 export interface Packages {
   readonly agent: string;
   readonly controller: string;
+  /** The agent once more, as a release that running agents can be upgraded to. */
+  readonly agentRelease: string;
 }
 
 /** Installs belayd from its package, tells it the fleet, gives it a certificate, and starts it. */
@@ -37,7 +39,7 @@ export async function installController(
   const agents = { pingEverySeconds: 2, factsEverySeconds: 5 };
   await control.writeFile("/etc/belay/belayd.yaml", stringify({ tls, agents }));
   await control.writeFile("/etc/belay/fleet.yaml", fleetYaml(fleet, policy));
-  await control.must(["systemctl", "restart", "belayd"]);
+  await control.shell("systemctl restart belayd || { journalctl -u belayd -n 20 --no-pager >&2; exit 1; }");
 }
 
 /** Installs an agent from its package and lets it join. Idempotent but for the token, of which there is a new one. */
@@ -64,7 +66,7 @@ export async function belay(
 }
 
 export function belayArgv(): string[] {
-  return ["env", `BELAY_TOKEN_FILE=${TOKEN_FILE}`, "BELAY_USER=operator", "belay"];
+  return ["env", `BELAY_TOKEN_FILE=${TOKEN_FILE}`, "belay"];
 }
 
 /** Puts a file of this machine where a host sees it. */

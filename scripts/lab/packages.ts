@@ -29,7 +29,9 @@ export async function labPackages(version?: string): Promise<Packages> {
     if (file === undefined) throw new Error(`no package ${name} was built`);
     return join(folder, file);
   };
-  return { agent: named("belay-agent"), controller: named("belay") };
+  const agentRelease = files.find((each) => each.startsWith("belay-agent-v"));
+  if (agentRelease === undefined) throw new Error("no release of the agent was built");
+  return { agent: named("belay-agent"), controller: named("belay"), agentRelease: join(folder, agentRelease) };
 }
 
 async function digestOfSources(): Promise<string> {

@@ -17,12 +17,12 @@ import { join } from "node:path";
 import { Banner, silentLogger, systemExec, unmanage } from "@belay/agent";
 import type { Entry, OpOf } from "@belay/shared";
 import t, { type Test } from "tap";
-import { cannotBoot } from "../support/nspawn.js";
+import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { SystemdWorld } from "./support/systemd-world.js";
 import { layOut, type Mode, World } from "./support/world.js";
 
 t.setTimeout(300_000);
-const skip = cannotBoot() ?? false;
+const skip = whyNoHosts() ?? false;
 
 /** A host on which the service was installed without Belay: its unit starts it by name. */
 async function found(

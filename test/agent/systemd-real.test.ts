@@ -2,12 +2,12 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cannotBoot } from "../support/nspawn.js";
+import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { SystemdWorld } from "./support/systemd-world.js";
 import type { Mode } from "./support/world.js";
 
 t.setTimeout(300_000);
-const skip = cannotBoot() ?? false;
+const skip = whyNoHosts() ?? false;
 /** What the issue promises from the moment a bad version is noticed. */
 const BACK_WITHIN_MS = 30_000;
 

@@ -1,29 +1,19 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { baseImage } from "../../scripts/lab/host/base-image.js";
+import { childOf } from "../../scripts/lab/host/machine.js";
 import { unhooked } from "./unhooked.js";
 
 const run = promisify(execFile);
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
-/** Debian with systemd and little else, made once on a machine. Hosts lie over it as overlays and never write to it. */
-const BASE = "/var/cache/belay-lab/systemd-base";
-const PACKAGES = "systemd,systemd-sysv,dbus,iproute2,procps,libcap2-bin,attr,sqlite3,libstdc++6";
 const BOOT_TIMEOUT_MS = 60_000;
 const POLL_MS = 100;
-
-/** Why no host can be booted here; null: one can. */
-export function cannotBoot(): string | null {
-  if (process.getuid?.() !== 0) return "booting a host with systemd takes root";
-  for (const program of ["/usr/bin/systemd-nspawn", "/usr/sbin/debootstrap", "/usr/bin/nsenter"]) {
-    if (!existsSync(program)) return `booting a host with systemd takes ${program}`;
-  }
-  return null;
-}
 
 /**
  * One host with a systemd of its own, over the machine's network. This very Node and the repository are there, read-only;
@@ -44,7 +34,7 @@ export class BootedHost {
 
   /** Boots one. `shared` must not lie in /tmp, which a booted host has its own of. */
   static async boot(name: string, shared: string): Promise<BootedHost> {
-    await makeBase();
+    const base = await baseImage(() => {});
     const dir = await mkdtemp(join(tmpdir(), `belay-${name}-`));
     for (const part of ["root", "up", "work"]) await mkdir(join(dir, part));
     const root = join(dir, "root");
@@ -53,7 +43,7 @@ export class BootedHost {
       "overlay",
       "overlay",
       "-o",
-      `lowerdir=${BASE},upperdir=${dir}/up,workdir=${dir}/work`,
+      `lowerdir=${base},upperdir=${dir}/up,workdir=${dir}/work`,
       root,
     ]);
     const nspawn = spawn(
@@ -117,36 +107,14 @@ export class BootedHost {
   }
 }
 
-async function makeBase(): Promise<void> {
-  if (existsSync(BASE)) return;
-  const fresh = `${BASE}.${process.pid}`;
-  await mkdir(dirname(BASE), { recursive: true });
-  await run("debootstrap", ["--variant=minbase", `--include=${PACKAGES}`, "bookworm", fresh]);
-  try {
-    await rename(fresh, BASE);
-  } catch (error) {
-    await rm(fresh, { recursive: true });
-    if (!existsSync(BASE)) throw error;
-  }
-}
-
 /** The host's process 1, once its D-Bus answers. */
 async function leaderOf(nspawn: ChildProcess): Promise<number> {
   const deadline = Date.now() + BOOT_TIMEOUT_MS;
   for (;;) {
     if (nspawn.exitCode !== null) throw new Error(`systemd-nspawn ended with ${nspawn.exitCode}`);
     if (Date.now() > deadline) throw new Error("the host does not come up");
-    const leader = childOf(nspawn.pid ?? 0);
+    const leader = await childOf(nspawn.pid);
     if (leader !== null && existsSync(`/proc/${leader}/root/run/systemd/private`)) return leader;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-function childOf(pid: number): number | null {
-  try {
-    const [first] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
-    return first ? Number(first) : null;
-  } catch {
-    return null;
   }
 }

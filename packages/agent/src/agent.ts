@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
+import { Approvals } from "./approvals/approvals.js";
+import { withoutCommands } from "./approvals/reading.js";
 import type { Clock } from "./clock.js";
 import type { AgentConfig, SelfConfig } from "./config.js";
 import type { Exec } from "./exec.js";
@@ -11,9 +13,10 @@ import { roomAt } from "./facts/disk.js";
 import { FactsReporter } from "./facts/reporter.js";
 import type { Host, Machine } from "./host.js";
 import type { Http } from "./http.js";
+import type { HostIdentity } from "./identity/host-identity.js";
 import type { JournalDisk } from "./journal/disk.js";
 import { Journal } from "./journal/journal.js";
-import type { Dial } from "./link/socket.js";
+import type { Controller, Dial } from "./link/socket.js";
 import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
 import type { Logger } from "./log.js";
 import { openSelf, type Self } from "./self/self.js";
@@ -25,9 +28,10 @@ import { Steps } from "./steps.js";
 /** Everything an agent needs from the world. main.ts hands in the real one; tests and benchmarks their own. */
 export interface AgentOptions {
   config: AgentConfig;
-  token: string;
-  /** PEM certificates that may vouch for belayd; null: those that Node itself trusts. */
-  ca: Buffer | null;
+  /** Where belayd is, and how it is called. */
+  controller: Controller;
+  /** Who this host is, over TLS; left out: it is known by a token in the clear. */
+  identity?: HostIdentity;
   clock: Clock;
   /** In [0, 1): spreads redials. */
   random: () => number;
@@ -61,7 +65,7 @@ const DOWNLOAD_IDLE_MS = 30_000;
  * or a service's state is damaged.
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { config, clock, log, exec, http } = options;
+  const { config, clock, log, exec, http, identity } = options;
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
   // A service may change by itself before there is anybody to tell it to.
   let serviceChanged = () => {};
@@ -77,7 +81,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     exec,
     log,
     banner: new Banner(),
-    controller: { base: config.controller, token: options.token, ca: options.ca },
+    controller: options.controller,
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
     stateDir: config.stateDir,
     hooksDir: config.hooksDir,
@@ -98,8 +102,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
+  const approvals = new Approvals({ config: config.approve, host: config.host, clock, journal });
   const roomForJournal = () => roomAt(dirname(options.journalDisk.file));
-  const steps = new Steps({ journal, host, send, roomForJournal, changed: () => reporter.told() });
+  const steps = new Steps({ journal, host, approvals, send, roomForJournal, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,
     clock,
@@ -121,18 +126,29 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       welcomed(welcome) {
         log.info({ probe: welcome.probe !== null }, "connected");
         steps.redeliver();
-        reporter.begin(welcome.probe, welcome.factsEveryMs);
+        const { probe } = welcome;
+        const isBelieved = config.approve.by === "controller" || probe === null;
+        reporter.begin(isBelieved ? probe : withoutCommands(probe), welcome.factsEveryMs);
       },
       step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
       ack: (step) => journal.ack(step),
+      authorities(message) {
+        identity?.trust(message).then(
+          (authorities) => send({ type: "trusts", authorities }),
+          (error: unknown) => log.error({ error: errorInfo(error) }, "cannot trust as belayd asks"),
+        );
+      },
     },
+    ...(identity === undefined ? {} : { prepare: () => identity.prepare() }),
   });
   steps.resume();
+  identity?.start();
   link.start();
   return {
     alive: () => journal.settled(),
     async stop() {
       await link.halt();
+      await identity?.halt();
       await steps.halt();
       await reporter.end();
       for (const service of services.values()) await service.close();

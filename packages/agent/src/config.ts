@@ -1,5 +1,6 @@
 import { BelayError } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
+import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
@@ -9,12 +10,11 @@ import { SELF_SERVICE } from "./self/self-service.js";
 export interface AgentConfig {
   /** Where it was read from: what an agent of another version will have to read, too. */
   file: string;
-  /** Base address of belayd, with no trailing slash. */
+  /** Base address of belayd, with no trailing slash: https, or http on loopback. */
   controller: string;
-  /** PEM file of the authorities that may vouch for belayd; null: those that Node itself trusts. */
-  caFile: string | null;
   /** This host's name, as fleet.yaml declares it. */
   host: string;
+  /** The token it joins with; for a belayd on loopback, the token that it shows each time. */
   tokenFile: string;
   stateDir: string;
   services: ReadonlyMap<string, ServiceConfig>;
@@ -30,6 +30,8 @@ export interface AgentConfig {
   hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
+  /** Whose word counts when something is to be changed here. */
+  approve: ApproveConfig;
 }
 
 export type SelfConfig =
@@ -67,7 +69,6 @@ const DEFAULT_PROGRAM = "/opt/belay/agent/current/belay-agent";
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
 const FIELDS = [
   "controller",
-  "ca",
   "host",
   "tokenFile",
   "stateDir",
@@ -78,6 +79,7 @@ const FIELDS = [
   "identityFile",
   "hooksDir",
   "self",
+  "approve",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -108,23 +110,24 @@ export function parseConfig(text: string, file: string): AgentConfig {
     if (!NAME.test(name)) throw field.bad("is not a name for a command");
     return [name, field.argv()] as const;
   });
+  const directories = root
+    .member("directories")
+    .list()
+    .map((each) => each.path());
   return {
     file,
     controller: address(root.member("controller")),
-    caFile: root.member("ca").absent ? null : root.member("ca").path(),
     host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
-    tokenFile: root.member("tokenFile").path(),
+    tokenFile: root.member("tokenFile").path("/etc/belay/token"),
     stateDir,
     services: new Map(services),
-    directories: root
-      .member("directories")
-      .list()
-      .map((each) => each.path()),
+    directories,
     commands: new Map(commands),
     backends: new Map(backends),
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
+    approve: approve(root.member("approve"), [...directories, stateDir]),
   };
 }
 

@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Agent,
+  byToken,
   type Dial,
   type Exec,
   type Http,
@@ -65,8 +66,8 @@ async function startOne(controller: string, dir: string, host: string, token: st
     config: {
       file: join(stateDir, "agent.yaml"),
       self: null,
+      approve: { by: "controller" },
       controller,
-      caFile: null,
       host,
       tokenFile: join(stateDir, "token"),
       stateDir,
@@ -77,11 +78,10 @@ async function startOne(controller: string, dir: string, host: string, token: st
       identityFile: null,
       hooksDir: "/etc/belay/hooks.d",
     },
-    token,
-    ca: null,
+    controller: byToken(controller, token),
     clock: systemClock,
     random: Math.random,
-    dial: overheard(webSocketDial({ base: controller, token, ca: null })),
+    dial: overheard(webSocketDial(byToken(controller, token))),
     http: nobodyAnswers,
     exec: nothingRuns,
     log: silentLogger,

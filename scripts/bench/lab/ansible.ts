@@ -28,8 +28,8 @@ function playbook({ url, sha256 }: LabScene["artifact"]): string {
         dest: `${versions}/.stage.tgz`,
         checksum: `sha256:${sha256}`,
         headers: { Authorization: "Bearer {{ token.content | b64decode | trim }}" },
-        ca_path: "/etc/belay/ca.pem",
       },
+      environment: { SSL_CERT_FILE: "/etc/belay/ca.pem" },
     },
     { "ansible.builtin.file": { path: `${versions}/${TO}`, state: "directory" } },
     {

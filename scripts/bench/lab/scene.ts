@@ -66,7 +66,7 @@ export class LabScene {
       policy: {
         settle: `${SETTLE_SECONDS}s`,
         vars: { tlsCert: BIG_FILE },
-        sections: { rollout: { node: rollout } },
+        sections: { rollout: { auth: { settle: rollout.settle }, proxy: rollout, node: rollout } },
       },
       say,
     });

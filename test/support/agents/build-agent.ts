@@ -24,13 +24,14 @@ export async function layOutAgent(dir: string, version: string, behaviour: Agent
   }
 }
 
-/** Packs `belay-agent-v<version>-linux-amd64.tar.gz` into `out`. */
+/** Packs `belay-agent-v<version>-linux-amd64.tar.gz` into `out`. `node` is the Node.js of the hosts that it is for. */
 export async function buildAgent(
   out: string,
   version: string,
   behaviour: AgentBehaviour = "good",
+  node = process.execPath,
 ): Promise<{ version: string; file: string; sha256: string; size: number }> {
-  const files = await agentFiles(version, behaviour);
+  const files = await agentFiles(version, behaviour, node);
   const tarball = packArchive(files.map((file) => ({ ...file, path: `belay-agent/${file.path}` })));
   const file = join(out, `belay-agent-v${version}-linux-amd64.tar.gz`);
   await mkdir(out, { recursive: true });
@@ -38,11 +39,11 @@ export async function buildAgent(
   return { version, file, sha256: createHash("sha256").update(tarball).digest("hex"), size: tarball.length };
 }
 
-async function agentFiles(version: string, behaviour: AgentBehaviour): Promise<ArchiveFile[]> {
+async function agentFiles(version: string, behaviour: AgentBehaviour, node = process.execPath): Promise<ArchiveFile[]> {
   const text = (path: string, content: string, mode = 0o644) => ({ path, mode, content: Buffer.from(content) });
   return [
     text("VERSION", `${version}\n`),
-    text("belay-agent", launcher(behaviour), 0o755),
+    text("belay-agent", launcher(behaviour, node), 0o755),
     text("good.mjs", await bundle("packages/agent/dist/main.js", version, [])),
     ...(behaviour === "babbles"
       ? [text("other.mjs", await bundle("packages/agent/dist/main.js", version, [babble]))]
@@ -52,14 +53,14 @@ async function agentFiles(version: string, behaviour: AgentBehaviour): Promise<A
 }
 
 /** The shell becomes the program, under the same pid. A test runner's NODE_OPTIONS are none of an agent's. */
-function launcher(behaviour: AgentBehaviour): string {
-  const node = (script: string) => `exec /usr/bin/env -u NODE_OPTIONS '${process.execPath}' "\${0%/*}/${script}" "$@"`;
-  const started = behaviour === "ends" ? "exit 3" : behaviour === "hangs" ? HANG : node("other.mjs");
+function launcher(behaviour: AgentBehaviour, node: string): string {
+  const become = (script: string) => `exec /usr/bin/env -u NODE_OPTIONS '${node}' "\${0%/*}/${script}" "$@"`;
+  const started = behaviour === "ends" ? "exit 3" : behaviour === "hangs" ? HANG : become("other.mjs");
   return `#!/bin/sh
 case "$1" in
---version | check-config | supervise | rescue) ${node("good.mjs")} ;;
+--version | check-config | supervise | rescue) ${become("good.mjs")} ;;
 esac
-${behaviour === "good" ? node("good.mjs") : started}
+${behaviour === "good" ? become("good.mjs") : started}
 `;
 }
 

@@ -3,6 +3,7 @@ import { type FileHandle, lstat, open, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
 import { hashInto, isFull, orMissing } from "../durable.js";
+import { Gathering } from "../gather.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "./op.js";
 
@@ -47,13 +48,12 @@ async function resumable(what: Download, hash: Hash, signal: AbortSignal): Promi
 
 async function ask(what: Download, from: number, host: Host, signal: AbortSignal): Promise<IncomingMessage> {
   const url = `${host.controller.base}${what.source}`;
-  const headers: Record<string, string> = { authorization: `Bearer ${host.controller.token}` };
-  if (from > 0) headers.range = `bytes=${from}-`;
+  const { headers, tls } = host.controller.access();
   const answer = await host.http.open(url, {
     timeoutMs: ANSWER_TIMEOUT_MS,
-    headers,
+    headers: from > 0 ? { ...headers, range: `bytes=${from}-` } : headers,
+    tls,
     signal,
-    ...(host.controller.ca === null ? {} : { ca: host.controller.ca }),
   });
   const status = answer.statusCode ?? 0;
   const range = answer.headers["content-range"];
@@ -112,19 +112,22 @@ async function write(
       answer.destroy();
     });
   let disarm = arm();
+  const gathering = new Gathering(file, part.hash, { bytes: what.size });
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       disarm();
       bytes += chunk.length;
       if (bytes > what.size) return bytes;
-      part.hash.update(chunk);
-      await file.write(chunk);
+      await gathering.add(chunk);
       attempt.progress("downloading", { done: bytes, total: what.size, unit: "bytes" });
       disarm = arm();
     }
+    await gathering.flush();
     return bytes;
   } catch (error) {
     attempt.signal.throwIfAborted();
+    // What arrived is kept, for the next attempt to go on from.
+    if (stalled || answer.errored !== null) await gathering.flush();
     if (stalled) {
       throw new BelayError("download-stalled", `no byte of ${what.source} for ${host.downloadIdleMs} ms`, {
         hint: "look at the network between this host and belayd; what arrived is kept",

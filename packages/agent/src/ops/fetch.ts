@@ -67,9 +67,11 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   return done(true);
 };
 
+const PIECE_BYTES = 1024 * 1024;
+
 /** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
 async function* piecesOf(file: string, hash: Hash): AsyncGenerator<Uint8Array> {
-  for await (const piece of createReadStream(file)) {
+  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
     hash.update(piece as Buffer);
     yield piece as Buffer;
   }

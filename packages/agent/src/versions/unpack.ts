@@ -4,6 +4,7 @@ import { dirname, join, sep } from "node:path";
 import { ArchiveJudge, type ArchiveParser, blocksOf, parse, type SafeEntry, unsafe } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
 import { makeDir } from "../durable.js";
+import { Gathering } from "../gather.js";
 import { MANIFEST_NAME, type ManifestFile } from "./manifest.js";
 
 const DIR_MODE = 0o755;
@@ -182,8 +183,7 @@ class Unpacking {
 }
 
 async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
-  for await (const chunk of entry) {
-    hash.update(chunk);
-    await handle.write(chunk);
-  }
+  const gathering = new Gathering(handle, hash, { bytes: entry.size, syncs: true });
+  for await (const chunk of entry) await gathering.add(chunk);
+  await gathering.flush();
 }
