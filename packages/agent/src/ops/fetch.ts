@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
+import { lstat, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, done } from "@belay/shared";
 import { isFull, makeDir, orMissing, present, syncDir, syncTree, writeDurably } from "../durable.js";
@@ -32,7 +32,7 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
 
   await makeDir(op.versionsDir);
   const partial = join(op.versionsDir, partialName(op.sha256));
-  const had = (await orMissing(stat(partial)))?.size ?? 0;
+  const had = (await orMissing(lstat(partial)))?.size ?? 0;
   const bytes = Math.max(0, (op.roomBytes ?? op.size) - had);
   await needRoom(op.versionsDir, { bytes, inodes: FETCH_INODES, what: `fetching ${op.version}` });
   try {
