@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type AgentEvents, Gateway, type GatewayOptions, hashToken } from "@belay/controller/fleet/gateway";
+import { type AgentEvents, Gateway, type GatewayOptions } from "@belay/controller/fleet/gateway";
 import { Presence } from "@belay/controller/fleet/presence";
 import {
   CloseCode,
@@ -47,8 +47,9 @@ async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
   };
   const presence = new Presence();
   const gateway = new Gateway({
+    hostOf: async ({ headers }) => (headers.authorization === `Bearer ${TOKEN}` ? "node-1" : null),
+    trust: null,
     registry: {
-      hostOfToken: async (hash) => (hash === hashToken(TOKEN) ? "node-1" : null),
       journalOf: async (host) => journals.get(host) ?? null,
       saveJournal: async (host, journal) => {
         journals.set(host, journal);

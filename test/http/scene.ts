@@ -36,14 +36,14 @@ export class HttpScene {
     this.token = token;
   }
 
-  static async open(t: Test, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
+  static async open(t: Test, more = "", log = pino({ level: "silent" }), now = Date.now): Promise<HttpScene> {
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
     await writeFile(join(dir, "fleet.yaml"), FLEET);
     const config = parseConfig(
-      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
+      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const daemon = await startDaemon(config, log, Date.now, "0.0.0");
+    const daemon = await startDaemon(config, log, now, "0.0.0");
     t.teardown(async () => {
       await daemon.stop();
       await rm(dir, { recursive: true });
@@ -69,11 +69,21 @@ export class HttpScene {
     });
     const text = await response.text();
     const json = response.headers.get("content-type")?.startsWith("application/json") ?? false;
-    return { status: response.status, body: json ? JSON.parse(text) : { text }, headers: response.headers };
+    return {
+      status: response.status,
+      body: json && text !== "" ? JSON.parse(text) : { text },
+      headers: response.headers,
+    };
   }
 
   async tokenOf(host: string): Promise<string> {
-    return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+    return (await this.call("POST", "/v1/agents/tokens", { body: { host, plaintext: true } })).body.token as string;
+  }
+
+  /** A new user with these roles, and a token of theirs. */
+  async personOf(name: string, roles: readonly string[], groups: readonly string[] = []): Promise<string> {
+    await this.call("POST", "/v1/users", { body: { name, roles, groups } });
+    return (await this.call("POST", "/v1/tokens", { body: { name: "tests", user: name } })).body.token as string;
   }
 
   add(file: string, bytes: Uint8Array, sha256 = digest(bytes)): Promise<Answer> {

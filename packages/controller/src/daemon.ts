@@ -19,10 +19,15 @@ import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
+import { hostCallers } from "./http/callers.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
-import { openTlsDoor, readDoorPlate } from "./http/tls.js";
+import { openTlsDoor, readOwnersCertificate } from "./http/tls.js";
+import { type IdentityEvent, isAlarming } from "./identity/event.js";
+import { Identity } from "./identity/identity.js";
+import { doorNames } from "./identity/names.js";
 import { parseFleet } from "./inventory/parse.js";
+import { openPeople } from "./people/open.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -55,7 +60,7 @@ const NO_RELEASES: Catalogue = { releases: [] };
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
 export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
   // What can be wrong with the files is said before anything is begun.
-  const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
+  const owners = config.tls === null ? null : await readOwnersCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
   const agents = new AgentStore(store);
@@ -66,7 +71,30 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
 
   const fleetFile = new DeclaredFile(config.fleet, parseFleet);
   const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
-  await fleetFile.read();
+  const { fleet: fleetName } = await fleetFile.read();
+
+  const tellIdentity = (event: IdentityEvent) => log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+  const identity = await Identity.open({
+    dataDir: config.dataDir,
+    fleet: fleetName,
+    given: config.identity.given,
+    store,
+    lifeMs: config.identity.hostCertificateMs,
+    names: () => doorNames(config.tls),
+    connected: {
+      isPresent: (host) => presence.isPresent(host),
+      disconnect: (host, error) => gateway.disconnect(host, error),
+      announce: (message) => gateway.announce(message),
+    },
+    now,
+    tell: tellIdentity,
+    failed: (error) => log.error({ err: error }, "cannot keep identities up; trying again"),
+  });
+  const hostOf = hostCallers({
+    peers: identity.peers,
+    plaintextTokens: config.plaintextTokens,
+    hostOfToken: (hash) => agents.hostOfToken(hash),
+  });
 
   const artifacts = new ArtifactStore(join(config.dataDir, "artifacts"));
   await artifacts.sweep();
@@ -130,6 +158,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     presence,
     events: controller,
     probeOf: (host) => probeOf(fleetFile, host),
+    hostOf,
+    trust: {
+      message: () => identity.message(),
+      hostTrusts: (host, pins) => identity.hostTrusts(host, pins),
+      cloned: (host, from) => tellIdentity({ type: "identity-cloned", host, from }),
+    },
     now,
     log,
     options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs },
@@ -170,14 +204,27 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
+  const { people, sessions, logins } = await openPeople(config, {
+    store,
+    now,
+    newSecret: newToken,
+    hash: hashToken,
+    log,
+  });
+
   const server = makeServer({
     log,
     gateway,
-    apiTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
-    hostOfToken: (hash) => agents.hostOfToken(hash),
+    identities: {
+      people,
+      sessions,
+      rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
+      hostOf,
+    },
   });
   addRoutes(server, {
     version,
+    log,
     controller,
     planning,
     rollbacks,
@@ -192,27 +239,37 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     artifacts,
     shelf,
     copies,
+    identity,
+    hasTlsDoor: config.tls !== null,
+    plaintextTokens: config.plaintextTokens,
+    people,
+    sessions,
+    logins,
+    oidc: config.oidc,
     fleet: () => fleetFile.read(),
-    groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,
     newToken,
   });
 
   await server.listen({ host: config.listen.host, port: config.listen.port });
-  const door = doorPlate === null ? null : await openTlsDoor(server, doorPlate);
+  const door =
+    config.tls === null ? null : await openTlsDoor(server, { listen: config.tls.listen, owners, own: identity.server });
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
   keeping.start();
+  identity.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
   const stop = async () => {
     clearInterval(saving);
     rollbacks.stop();
+    logins?.stop();
     await controller.stop();
     await keeping.stop();
+    identity.stop();
     await gateway.close();
     await door?.close();
     await server.close();

@@ -1,5 +1,6 @@
 import {
   type AgentMessage,
+  type Authorities,
   type BelayError,
   CloseCode,
   type ControllerMessage,
@@ -27,6 +28,7 @@ export interface Served {
   welcomed(welcome: Welcome): void;
   step(step: Extract<ControllerMessage, { type: "step" }>): void;
   ack(step: string): void;
+  authorities(message: Authorities): void;
 }
 
 /** Each phase owns its socket and its timer; leaving a phase is the only way to drop them. */
@@ -147,6 +149,9 @@ export class Connection {
         return;
       case "ack":
         this.#served.ack(message.step);
+        return;
+      case "authorities":
+        this.#served.authorities(message);
         return;
       case "welcome":
         this.#breakOff(CloseCode.malformed, "a second welcome");

@@ -47,13 +47,12 @@ async function resumable(what: Download, hash: Hash, signal: AbortSignal): Promi
 
 async function ask(what: Download, from: number, host: Host, signal: AbortSignal): Promise<IncomingMessage> {
   const url = `${host.controller.base}${what.source}`;
-  const headers: Record<string, string> = { authorization: `Bearer ${host.controller.token}` };
-  if (from > 0) headers.range = `bytes=${from}-`;
+  const { headers, tls } = host.controller.access();
   const answer = await host.http.open(url, {
     timeoutMs: ANSWER_TIMEOUT_MS,
-    headers,
+    headers: from > 0 ? { ...headers, range: `bytes=${from}-` } : headers,
+    tls,
     signal,
-    ...(host.controller.ca === null ? {} : { ca: host.controller.ca }),
   });
   const status = answer.statusCode ?? 0;
   const range = answer.headers["content-range"];

@@ -1,6 +1,7 @@
 /**
  * What belayd answers over HTTP, as the CLI and the dashboard see it. JSON; times are milliseconds since the epoch.
- * Errors are `{ error: ErrorInfo }` with a 4xx or 5xx status. Every request carries `Authorization: Bearer <API token>`.
+ * Errors are `{ error: ErrorInfo }` with a 4xx or 5xx status. Every request carries `Authorization: Bearer <API token>`: who
+ * asks is whoever's token that is, and docs/security.md says who may ask for what.
  *
  *   GET  /v1/status                                  Status
  *   GET  /v1/fleet                                   FleetView
@@ -21,6 +22,7 @@
  *   GET  /v1/gates?run=&all=1                        GateView[]             open ones; all=1: every gate of the run
  *   GET  /v1/gates/:run/:gate                        GateView
  *   POST /v1/gates/:run/:gate/approve|reject Command GateView
+ *   POST /v1/gates/:run/:gate/break-glass   Command  GateView               an admin's alone; the reason is needed
  *   GET  /v1/hosts                                   HostView[]
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
@@ -32,16 +34,40 @@
  *   GET  /v1/releases                                ReleaseView[]
  *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
  *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
- *   POST /v1/agents/tokens         { host }          { host, token }        shown once, stored hashed
- *   GET  /v1/agents/tokens                           { host, createdAt, usedAt }[]
- *   DELETE /v1/agents/tokens/:host                   {}
+ *   POST /v1/agents/tokens         JoinTokenRequest     JoinTokenMade          shown once, stored hashed
+ *   GET  /v1/agents/tokens                           JoinTokenView[]        newest first
+ *   DELETE /v1/agents/tokens/:host                   {}                     takes back what was not used
+ *   POST /v1/agents/join           JoinRequest       Issued                 of a host that has a token, over TLS (shared/identity.ts)
+ *   POST /v1/agents/renew          RenewRequest      Issued                 of a host, with the certificate before
+ *   POST /v1/agents/show           {}                {}                     of a host: shows its new certificate
+ *   GET  /v1/agents/identities                       IdentityView[]
+ *   POST /v1/agents/identities/:host/revoke Command  {}
+ *   GET  /v1/authorities                             AuthorityView[]
+ *   POST /v1/authorities/rotate    PhaseCommand      AuthorityView[]
+ *   POST /v1/authorities/activate  PhaseCommand      { authorities: AuthorityView[], tokensEnded: string[] }
+ *   POST /v1/authorities/retire    PhaseCommand      AuthorityView[]
+ *   GET  /v1/login?return=PATH                       302                    to the identity provider, for browsers
+ *   GET  /v1/login/callback                          303                    from there, with a session's cookie
+ *   POST /v1/logout                                  {}                     ends the browser's session
+ *   POST /v1/login/device                            DeviceLogin            for the command line: a code to type elsewhere
+ *   POST /v1/login/device/poll     { id }            DeviceAnswer           has the person decided?
+ *   GET  /v1/whoami                                  Whoami
+ *   GET  /v1/users                                   UserView[]
+ *   POST /v1/users                 NewUser           UserView
+ *   GET  /v1/users/:user                             UserView
+ *   POST /v1/users/:user           UserChange        UserView
+ *   DELETE /v1/users/:user                           {}
+ *   GET  /v1/tokens?user=&all=1                      TokenView[]            one's own; admins: anybody's
+ *   POST /v1/tokens                TokenRequest      TokenAnswer            shown once, stored hashed
+ *   DELETE /v1/tokens/:token                         {}
  */
 import type { ErrorInfo, HostFacts } from "@belay/shared";
+import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
-import type { Evidence } from "../run/evidence.js";
+import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
 export interface Status {
@@ -49,6 +75,8 @@ export interface Status {
   readonly fleet: string;
   readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
   readonly activeRuns: readonly string[];
+  /** In runs that go on: gates that an admin let pass alone. */
+  readonly brokenGlass: readonly (BrokenGlass & { readonly run: string })[];
 }
 
 export interface FleetView {
@@ -74,8 +102,6 @@ export interface PlanRequest {
   readonly product?: string;
   /** For the agents' own upgrade: how many go first, and how many then, in place of the fleet's policy for nodes. */
   readonly rollout?: AgentRollout;
-  /** Who asks; later the signed-in person. */
-  readonly by: string;
 }
 
 /** `changes` false and `ok` true: nothing to do. A plan with changes was linted and saved. */
@@ -98,11 +124,9 @@ export interface RunRequest {
   readonly check?: boolean;
   /** Why, for the record. */
   readonly reason?: string;
-  readonly by: string;
 }
 
 export interface Command {
-  readonly by: string;
   readonly reason?: string;
 }
 
@@ -194,6 +218,8 @@ export interface RunView extends RunSummary {
     readonly at: number;
   }[];
   readonly quarantined: readonly { readonly host: string; readonly reason: string }[];
+  /** Gates that an admin let pass alone. */
+  readonly brokenGlass: readonly BrokenGlass[];
   /** When it should be done, judging by the pace so far and by earlier runs; null while nobody can tell. */
   readonly expectedEndAt: number | null;
   readonly lastSeq: number;
@@ -207,11 +233,16 @@ export interface GateView {
   readonly status: "not-open" | "open" | "passed" | "rejected" | "expired" | "decided";
   readonly approvalsNeeded: number;
   readonly group: string | null;
+  /** Who asked for the run, whose own approval does not count; null: it does. */
+  readonly notBy: string | null;
   readonly decisions: readonly {
+    /** `approve`, `reject` or `break-glass`; at a failure gate its answer. */
     readonly decision: string;
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** When an approval stopped counting, because whoever gave it may not do so any more. */
+    readonly lapsedAt?: number;
   }[];
   readonly openedAt: number | null;
   readonly expiresAt: number | null;
@@ -297,4 +328,138 @@ export interface ReleaseView {
   readonly blocked: string | null;
   readonly suspect: string | null;
   readonly artifacts: readonly (Artifact & { readonly stored: boolean })[];
+}
+
+export interface JoinTokenRequest {
+  readonly host: string;
+  /** How long the host may take to join. */
+  readonly ttlSeconds?: number;
+  /** Not for joining: shown in the clear each time, by an agent of belayd's own machine (`agents.plaintextTokens`). */
+  readonly plaintext?: boolean;
+}
+
+/** `expiresAt` null: never. */
+export interface JoinTokenMade {
+  readonly host: string;
+  readonly token: string;
+  readonly expiresAt: number | null;
+}
+
+export interface JoinTokenView {
+  readonly host: string;
+  readonly state: "unused" | "used" | "expired" | "ended" | "plaintext";
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number | null;
+  readonly usedAt: number | null;
+  readonly usedFrom: string | null;
+  /** How often somebody tried it in vain, such as a second time, and the last of that. */
+  readonly refusals: number;
+  readonly refused: { readonly at: number; readonly from: string; readonly why: string } | null;
+}
+
+export interface IdentityView {
+  readonly host: string;
+  readonly present: boolean;
+  /** How often it has joined. */
+  readonly generation: number;
+  readonly joinedAt: number;
+  /** When its newest certificate ends. */
+  readonly expiresAt: number;
+  /** The authority of the newest that it has shown; null: it has shown none. */
+  readonly issuer: string | null;
+  readonly revoked: { readonly at: number; readonly by: string; readonly reason: string } | null;
+}
+
+export interface AuthorityView {
+  /** SHA-256 of its public key. */
+  readonly pin: string;
+  readonly phase: "next" | "active" | "trusted";
+  readonly since: number;
+  readonly validUntil: number;
+  /** PEM: for those who reach belayd over TLS with a tool of their own. */
+  readonly certificate: string;
+  readonly trustedBy: number;
+  readonly notTrustedBy: readonly string[];
+  readonly issuedTo: readonly string[];
+}
+
+/** `lose`: hosts that may be lost by this. */
+export interface PhaseCommand extends Command {
+  readonly lose?: readonly string[];
+}
+
+/** Who belayd takes the caller for. */
+export interface Whoami {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  readonly groups: readonly string[];
+  readonly via: string;
+  readonly expiresAt: number | null;
+}
+
+export interface UserView {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  /** Those of belayd.yaml too. */
+  readonly groups: readonly string[];
+  /** The identity provider that knows them; null: they have tokens alone. */
+  readonly issuer: string | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+}
+
+export interface NewUser {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  readonly groups?: readonly string[];
+  /** True: somebody who was removed is back. */
+  readonly again?: boolean;
+}
+
+/** What is left out stays. */
+export interface UserChange {
+  readonly roles?: readonly Role[];
+  readonly groups?: readonly string[];
+}
+
+export interface TokenRequest {
+  readonly name: string;
+  /** Whose; absent: one's own. */
+  readonly user?: string;
+  /** What it is good for; absent: whatever its user may do at the time. */
+  readonly roles?: readonly Role[];
+  readonly ttlMs?: number;
+}
+
+export interface TokenView {
+  readonly id: string;
+  readonly user: string;
+  readonly name: string;
+  readonly roles: readonly Role[] | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number;
+  readonly usedAt: number | null;
+  readonly revokedAt: number | null;
+}
+
+export interface TokenAnswer extends TokenView {
+  readonly token: string;
+}
+
+/** What a person without a browser here types elsewhere. */
+export interface DeviceLogin {
+  /** To ask again with; nobody else's business. */
+  readonly id: string;
+  readonly code: string;
+  readonly url: string;
+  /** The same with the code in it, where the provider has one. */
+  readonly urlWithCode: string | null;
+  readonly expiresAt: number;
+}
+
+export interface DeviceAnswer {
+  /** Null: not decided yet. */
+  readonly token: string | null;
 }

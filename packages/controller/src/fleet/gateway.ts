@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import {
   type AgentMessage,
+  type Authorities,
   BelayError,
   CloseCode,
   type ControllerMessage,
@@ -17,9 +18,28 @@ import {
 } from "@belay/shared";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
+import { Flapping } from "./flapping.js";
 import { answerOffer, type Greeted, Greetings, type Registry, read } from "./greeting.js";
 import type { Presence } from "./presence.js";
 import { Session } from "./session.js";
+
+/** Whom hosts that came with a certificate must trust, and what they say of it. */
+export interface Trust {
+  message(): Authorities;
+  hostTrusts(host: string, pins: readonly string[]): void;
+  /** Connections of one identity throw each other out again and again, from these addresses. */
+  cloned(host: string, from: readonly string[]): void;
+}
+
+/** Who dials, and how the connection was made. */
+interface Arrival {
+  readonly host: string;
+  readonly from: string;
+  /** By a certificate: over TLS. */
+  readonly certified: boolean;
+  /** Says who it is once more: that may have ended meanwhile. */
+  readonly identify: () => Promise<string | null>;
+}
 
 /** Where what agents say goes. Calls come in the order of one connection's frames and must not throw. */
 export interface AgentEvents {
@@ -51,7 +71,7 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
 const CLOSE_PATIENCE_MS = 1_000;
 
 /**
- * Where agents dial in. Each connection: token checked at the upgrade, hello within a time, then served until either side
+ * Where agents dial in. Each connection: identified at the upgrade, hello within a time, then served until either side
  * ends it. Anything malformed closes that connection with a code and hurts nobody else.
  */
 export class Gateway {
@@ -59,6 +79,9 @@ export class Gateway {
   readonly #presence: Presence;
   readonly #events: AgentEvents;
   readonly #probeOf: (host: string) => FactProbe | null;
+  readonly #hostOf: (request: IncomingMessage) => Promise<string | null>;
+  readonly #trust: Trust | null;
+  readonly #flapping = new Flapping();
   readonly #now: () => number;
   readonly #log: Logger;
   readonly #options: GatewayOptions;
@@ -74,6 +97,10 @@ export class Gateway {
     presence: Presence;
     events: AgentEvents;
     probeOf: (host: string) => FactProbe | null;
+    /** Whose request this is, by its certificate or its token; null: nobody's. */
+    hostOf: (request: IncomingMessage) => Promise<string | null>;
+    /** Null: nobody comes with a certificate. */
+    trust: Trust | null;
     now: () => number;
     log: Logger;
     options?: Partial<GatewayOptions>;
@@ -82,6 +109,8 @@ export class Gateway {
     this.#presence = parts.presence;
     this.#events = parts.events;
     this.#probeOf = parts.probeOf;
+    this.#hostOf = parts.hostOf;
+    this.#trust = parts.trust;
     this.#now = parts.now;
     this.#log = parts.log;
     this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
@@ -108,7 +137,9 @@ export class Gateway {
       return;
     }
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
-      this.#arrived(host, websocket, () => this.#authenticate(request));
+      const { remoteAddress: from = "" } = request.socket;
+      const identify = () => this.#authenticate(request);
+      this.#arrived({ host, from, certified: "encrypted" in request.socket, identify }, websocket);
     });
   }
 
@@ -138,6 +169,11 @@ export class Gateway {
     this.#events.disconnected(host);
   }
 
+  /** Tells every host that came with a certificate whom to trust from now on. */
+  announce(message: Authorities): void {
+    for (const session of this.#sessions.values()) this.#sayTrust(session, message);
+  }
+
   /** Ends all connections and the sweep. Idempotent. */
   async close(): Promise<void> {
     clearInterval(this.#sweep);
@@ -152,36 +188,36 @@ export class Gateway {
   }
 
   async #authenticate(request: IncomingMessage): Promise<string | null> {
-    const token = bearerToken(request.headers.authorization);
-    if (token === null) return null;
     try {
-      return await this.#registry.hostOfToken(hashToken(token));
+      return await this.#hostOf(request);
     } catch (error) {
-      this.#log.error({ err: error }, "cannot look up an agent's token");
+      this.#log.error({ err: error }, "cannot look up who an agent is");
       return null;
     }
   }
 
-  #arrived(host: string, socket: WebSocket, identify: () => Promise<string | null>): void {
+  #arrived(arrival: Arrival, socket: WebSocket): void {
+    const { host, identify } = arrival;
     socket.on("error", (error) => this.#log.info({ host, err: error }, "agent connection failed"));
     this.#greetings
       .hear(host, socket, identify)
       .then((greeted) => {
-        if (greeted !== null) this.#welcome(host, socket, greeted);
+        if (greeted !== null) this.#welcome(arrival, socket, greeted);
       })
       .catch((error: unknown) => this.#refuse(host, socket, error))
       .finally(() => socket.resume());
   }
 
-  #welcome(host: string, socket: WebSocket, { hello, protocol, journal }: Greeted): void {
+  #welcome({ host, from, certified }: Arrival, socket: WebSocket, { hello, protocol, journal }: Greeted): void {
     const probe = this.#probe(host);
     const now = this.#now();
     const forgot = journal !== null && journal !== hello.journal;
-    const session = new Session({ host, hello, protocol, socket, now });
-    this.#replace(host);
+    const session = new Session({ host, hello, protocol, socket, now, from, certified });
+    this.#replace(session, now);
     this.#sessions.set(host, session);
     this.#serve(session, socket);
     this.#sayWelcome(session, probe);
+    if (this.#trust !== null) this.#sayTrust(session, this.#trust.message());
     this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
     this.#events
@@ -202,6 +238,11 @@ export class Gateway {
       this.#log.error({ host: session.host, error: errorInfo(error) }, "no facts can be asked of this agent");
       session.send({ ...welcome, probe: null });
     }
+  }
+
+  /** Who came with a certificate hears whom to trust from now on. One that is too old for the words has none. */
+  #sayTrust(session: Session, message: Authorities): void {
+    if (session.certified && session.protocol >= 2) session.send(message);
   }
 
   /** A host whose variables make no sense may connect: planning says what is wrong with them. */
@@ -257,16 +298,24 @@ export class Gateway {
       case "outcome":
         this.#events.outcome(host, message);
         return;
+      case "trusts":
+        if (this.#sessions.get(host)?.certified) this.#trust?.hostTrusts(host, message.authorities);
+        return;
     }
   }
 
-  /** A second live connection of one identity replaces the first: the agent was restarted, or its network went away. */
-  #replace(host: string): void {
+  /**
+   * A second live connection of one identity replaces the first: the agent was restarted, or its network went away. When
+   * that goes on and on, there are two of it.
+   */
+  #replace({ host, from }: Session, now: number): void {
     const old = this.#sessions.get(host);
     if (old === undefined) return;
-    this.#log.warn({ host }, "a newer connection of this agent replaces an older one");
+    this.#log.warn({ host, from, before: old.from }, "a newer connection of this agent replaces an older one");
     this.#sessions.delete(host);
     old.close(CloseCode.replaced, "replaced by a newer connection");
+    const places = this.#flapping.replaced(host, [old.from, from], now);
+    if (places !== null) this.#trust?.cloned(host, places);
   }
 
   #refuse(host: string, socket: WebSocket, thrown: unknown): void {
@@ -274,7 +323,7 @@ export class Gateway {
     this.#count(error.code);
     this.#log.warn({ host, error }, "agent refused");
     if (socket.readyState === socket.OPEN) {
-      const retry = error.code !== "host-mismatch" && error.code !== "token-revoked";
+      const retry = error.code !== "host-mismatch" && error.code !== "identity-ended";
       socket.send(encode({ type: "refused", error, retry }));
       socket.close(error.code === "protocol-unsupported" ? CloseCode.protocol : CloseCode.malformed, error.code);
     }

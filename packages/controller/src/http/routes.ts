@@ -4,6 +4,9 @@ import { copyRoutes } from "./routes/copies.js";
 import { followRoutes } from "./routes/follow.js";
 import { gateRoutes } from "./routes/gates.js";
 import { hostRoutes } from "./routes/hosts.js";
+import { authorityRoutes, identityRoutes } from "./routes/identity.js";
+import { loginRoutes } from "./routes/login.js";
+import { peopleRoutes } from "./routes/people.js";
 import { planRoutes } from "./routes/plans.js";
 import { releaseRoutes } from "./routes/releases.js";
 import { runRoutes } from "./routes/runs.js";
@@ -21,4 +24,8 @@ export function addRoutes(server: Server, services: Services): void {
   copyRoutes(server, services);
   releaseRoutes(server, services);
   agentRoutes(server, services);
+  identityRoutes(server, services);
+  authorityRoutes(server, services);
+  peopleRoutes(server, services);
+  loginRoutes(server, services);
 }

@@ -1,3 +1,5 @@
+import type { Logger } from "pino";
+import type { OidcConfig } from "../config-oidc.js";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
@@ -6,7 +8,11 @@ import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
+import type { Identity } from "../identity/identity.js";
 import type { Fleet } from "../inventory/fleet.js";
+import type { Logins } from "../people/logins.js";
+import type { People } from "../people/people.js";
+import type { Sessions } from "../people/sessions.js";
 import type { ArtifactStore } from "../releases/artifacts.js";
 import type { Shelf } from "../releases/shelf.js";
 import type { AgentStore } from "../store/agents.js";
@@ -17,6 +23,7 @@ import type { RunStore } from "../store/runs.js";
 /** What the routes are made of. Each takes what it needs. */
 export interface Services {
   readonly version: string;
+  readonly log: Logger;
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
@@ -31,10 +38,17 @@ export interface Services {
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
   readonly copies: Copies;
+  readonly identity: Identity;
+  /** There is a door over TLS, through which hosts can join. */
+  readonly hasTlsDoor: boolean;
+  readonly plaintextTokens: boolean;
+  readonly people: People;
+  readonly sessions: Sessions;
+  /** Both null: no identity provider. */
+  readonly logins: Logins | null;
+  readonly oidc: OidcConfig | null;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
-  /** The groups a person belongs to. */
-  groupsOf(person: string): readonly string[];
   now(): number;
   /** A new secret for an agent: random, URL-safe. */
   newToken(): string;
