@@ -72,6 +72,8 @@ const ConfigFile = Type.Object(
     oidc: Type.Optional(OidcFile),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
+    /** An allowed_signers file: whose signed approvals are recorded. Left out: anybody's, and the hosts alone judge. */
+    approvers: Type.Optional(Type.String({ minLength: 1 })),
     /** How managed clusters are asked; `http` is for tests. */
     managedScheme: Type.Optional(Type.Union([Type.Literal("https"), Type.Literal("http")])),
   },
@@ -116,6 +118,7 @@ export interface Config {
   /** Null: people have tokens alone. */
   readonly oidc: OidcConfig | null;
   readonly backupStore: BackupStoreConfig;
+  readonly approversFile: string | null;
   readonly managedScheme: "https" | "http";
 }
 
@@ -175,6 +178,7 @@ export function parseConfig(text: string, path: string): Config {
     connectionsPerAddress: file.limits?.connectionsPerAddress ?? DOOR_LIMITS.connections.strangers,
     oidc: readOidc(file.oidc, path, at),
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
+    approversFile: file.approvers === undefined ? null : at(file.approvers),
     managedScheme: file.managedScheme ?? "https",
   };
 }

@@ -9,6 +9,7 @@ import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
 import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
+import { readApprovers } from "./declared-approvers.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
 import { neededBackups } from "./execute/needed-backups.js";
@@ -258,6 +259,7 @@ export async function startDaemon(
     logins,
     oidc: config.oidc,
     fleet: () => fleetFile.read(),
+    approvers: () => readApprovers(config.approversFile),
     now,
     newToken,
   });

@@ -61,12 +61,12 @@
  *   POST /v1/tokens                TokenRequest      TokenAnswer            shown once, stored hashed
  *   DELETE /v1/tokens/:token                         {}
  */
-import type { ErrorInfo, HostFacts } from "@belay/shared";
+import type { ErrorInfo, HostFacts, SignedStatement } from "@belay/shared";
 import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
-import type { RunEvent, RunResult } from "../run/event.js";
+import type { RunEvent, RunResult, SignedApproval } from "../run/event.js";
 import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
@@ -128,6 +128,11 @@ export interface RunRequest {
 
 export interface Command {
   readonly reason?: string;
+}
+
+/** `signed`: needed where the plan's approvals are signed. */
+export interface ApproveCommand extends Command {
+  readonly signed?: SignedStatement;
 }
 
 export interface FailureCommand extends Command {
@@ -241,6 +246,8 @@ export interface GateView {
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** What was signed, and by which key, where the plan's approvals are signed. */
+    readonly signed?: SignedApproval;
     /** When an approval stopped counting, because whoever gave it may not do so any more. */
     readonly lapsedAt?: number;
   }[];
@@ -250,6 +257,8 @@ export interface GateView {
   /** Open past its time: `hold` keeps such a gate open and flags it. */
   readonly overdue?: boolean;
   readonly pointOfNoReturn: boolean;
+  /** Approvals must be signed. */
+  readonly mustSign?: boolean;
   /** For a failure gate: what happened. */
   readonly cause: ErrorInfo | null;
   readonly evidence: Evidence | null;

@@ -1,4 +1,5 @@
 import type {
+  ApproveCommand,
   BackupView,
   Command,
   DeviceAnswer,
@@ -125,7 +126,7 @@ export class Api {
     run: string,
     gate: string,
     verb: "approve" | "reject" | "break-glass",
-    command: Command,
+    command: ApproveCommand,
   ): Promise<GateView> {
     return this.client.post(path`/v1/gates/${run}/${gate}/${verb}`, command);
   }

@@ -1,3 +1,4 @@
+import type { AllowedSigner } from "@belay/shared";
 import type { Logger } from "pino";
 import type { OidcConfig } from "../config-oidc.js";
 import type { Copies } from "../copies/copies.js";
@@ -49,6 +50,8 @@ export interface Services {
   readonly oidc: OidcConfig | null;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
+  /** Whose signatures count, as far as belayd is told; null: it isn't, and the hosts alone judge. */
+  approvers(): Promise<readonly AllowedSigner[] | null>;
   now(): number;
   /** A new secret for an agent: random, URL-safe. */
   newToken(): string;

@@ -18,6 +18,8 @@ export interface Where {
   readonly run: string;
   readonly stage: string;
   readonly host: HostName;
+  /** What the ops call the host; absent: its name. */
+  readonly named?: string;
 }
 
 const MOVING: ReadonlySet<string> = new Set(["auth", "proxy", "node"]);
@@ -129,7 +131,8 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
   const from = versionBefore(index, where.host, hopIndex);
   const to = index.moves.get(where.host)?.includes(hopIndex) ? targetOf(hop, where.host) : from;
   const vars = { ...plan.vars, ...plan.clusters[host.cluster]?.vars, ...host.vars };
-  const backup = `${where.run}.${hop.id}.${where.host}`;
+  const name = where.named ?? where.host;
+  const backup = `${where.run}.${hop.id}.${name}`;
   return {
     vars,
     roles: host.roles,
@@ -137,7 +140,7 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       run: where.run,
       hop: hop.id,
       stage: stage.id,
-      host: where.host,
+      host: name,
       cluster: host.cluster,
       from,
       to,
