@@ -4,8 +4,6 @@ import { createGunzip } from "node:zlib";
 import { unreadable } from "./archive-entry.js";
 import type { BelayError } from "./error.js";
 
-/** Pieces as small as zlib makes them by default take longer to hand on than to unzip. */
-const PIECE_BYTES = 1024 * 1024;
 const BLOCK = 512;
 /** Unzipped into small pieces, handling them takes longer than unzipping. */
 const PIECE_BYTES = 1024 * 1024;
