@@ -35,7 +35,7 @@ export class IdentityScene {
     const events: IdentityEvent[] = [];
     const clock = { offsetMs: 0 };
     const log = pino({ level: "info" }, { write: (line) => void note(line, events) });
-    const http = await HttpScene.open(t, `${TLS}${more}`, log, () => Date.now() + clock.offsetMs);
+    const http = await HttpScene.open(t, `${TLS}${more}`, { log, now: () => Date.now() + clock.offsetMs });
     return new IdentityScene(t, http, events, clock);
   }
 

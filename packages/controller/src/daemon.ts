@@ -21,6 +21,8 @@ import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { hostCallers } from "./http/callers.js";
+import { Doors } from "./http/doors/doors.js";
+import { DOOR_LIMITS, type DoorLimits } from "./http/doors/limits.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
 import { openTlsDoor, readOwnersCertificate } from "./http/tls.js";
@@ -59,7 +61,13 @@ const SAVE_SIGHTS_EVERY_MS = 5_000;
 const NO_RELEASES: Catalogue = { releases: [] };
 
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
-export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+export async function startDaemon(
+  config: Config,
+  log: Logger,
+  now: () => number,
+  version: string,
+  limits: DoorLimits = DOOR_LIMITS,
+): Promise<Daemon> {
   // What can be wrong with the files is said before anything is begun.
   const owners = config.tls === null ? null : await readOwnersCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
@@ -213,8 +221,11 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     log,
   });
 
+  const connections = { ...limits.connections, strangers: config.connectionsPerAddress };
+  const doors = new Doors({ limits: { ...limits, connections }, now, log });
   const server = makeServer({
     log,
+    doors,
     gateway,
     identities: {
       people,
@@ -255,7 +266,9 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
 
   await server.listen({ host: config.listen.host, port: config.listen.port });
   const door =
-    config.tls === null ? null : await openTlsDoor(server, { listen: config.tls.listen, owners, own: identity.server });
+    config.tls === null
+      ? null
+      : await openTlsDoor(server, doors, { listen: config.tls.listen, owners, own: identity.server });
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();

@@ -4,6 +4,10 @@ import { type ErrorInfo, errorInfo } from "@belay/shared";
 const STATUS: Readonly<Record<string, number>> = {
   unauthorized: 401,
   forbidden: 403,
+  "content-type-refused": 415,
+  "locked-out": 429,
+  "too-many-requests": 429,
+  "too-many-connections": 429,
   "cross-site": 403,
   "sign-in-refused": 403,
   "too-many-sign-ins": 503,

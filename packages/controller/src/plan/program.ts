@@ -1,6 +1,7 @@
 import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { OpTemplate, Profile } from "../products/profile.js";
+import { maxUnpackedBytes, unpackedBytes } from "../releases/unpacked.js";
 import { runsOn } from "./artifacts.js";
 import type { Hop, Plan, PlanArtifact, PlanHost, Stage } from "./plan.js";
 import { fill, type Scope } from "./template.js";
@@ -164,19 +165,15 @@ function versionsOf({ plan, moves }: PlanIndex, host: HostName): string[] {
   return [...new Set([hostOf(plan, host).version, ...passed.map((hop) => targetOf(hop, host))])];
 }
 
-/** A bomb packed into a small file must not fill the disk: a release unpacks to a few times its size, never to this. */
-const UNPACKED_MARGIN = 4;
-const UNPACKED_FLOOR_BYTES = 256 * 1024 * 1024;
-
 function artifactValues(artifact: PlanArtifact | undefined, vars: Readonly<Record<string, string>>): object {
   if (artifact === undefined) return { sha256: null };
-  const unpacked = Math.ceil(artifact.size * Number(vars.unpackedPerPacked ?? 5));
+  const perPacked = vars.unpackedPerPacked === undefined ? undefined : Number(vars.unpackedPerPacked);
   return {
     source: `/v1/artifacts/${artifact.sha256}`,
     sha256: artifact.sha256,
     size: artifact.size,
-    fetchBytes: artifact.size + unpacked,
-    maxUnpackedBytes: UNPACKED_FLOOR_BYTES + UNPACKED_MARGIN * unpacked,
+    fetchBytes: artifact.size + unpackedBytes(artifact.size, perPacked),
+    maxUnpackedBytes: maxUnpackedBytes(artifact.size, perPacked),
   };
 }
 
