@@ -70,16 +70,27 @@ export class IdentityScene {
     const dir = await mkdtemp(join(tmpdir(), "belay-identity-"));
     this.#t.teardown(() => rm(dir, { recursive: true }));
     await writeFile(join(dir, "token"), `${token}\n`);
-    const identity = await HostIdentity.open({
-      base: options.base ?? this.base,
+    const identity = await HostIdentity.open(this.#optionsOf(name, dir, options));
+    this.#t.teardown(() => identity.halt());
+    return new HostAtDoor(name, dir, identity);
+  }
+
+  #optionsOf(name: string, dir: string, { base = this.base, lookMs }: { base?: string; lookMs?: number }) {
+    return {
+      base,
       host: name,
       stateDir: dir,
       tokenFile: join(dir, "token"),
       clock: systemClock,
       random: () => 0.5,
       log: silentLogger,
-      ...(options.lookMs === undefined ? {} : { lookMs: options.lookMs }),
-    });
+      ...(lookMs === undefined ? {} : { lookMs }),
+    };
+  }
+
+  /** The same host, started again: with what it has on its disk, and where belayd is now. */
+  async again({ name, dir }: HostAtDoor, options: { lookMs?: number } = {}): Promise<HostAtDoor> {
+    const identity = await HostIdentity.open(this.#optionsOf(name, dir, options));
     this.#t.teardown(() => identity.halt());
     return new HostAtDoor(name, dir, identity);
   }
@@ -96,7 +107,7 @@ export class IdentityScene {
 
   /** A command of a person's. */
   say(path: string, body: Record<string, unknown> = {}) {
-    return this.http.call("POST", path, { body: { by: "tester", reason: "test", ...body } });
+    return this.http.call("POST", path, { body: { reason: "test", ...body } });
   }
 }
 
