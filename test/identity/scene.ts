@@ -15,8 +15,6 @@ import { pino } from "pino";
 import type { Test } from "tap";
 import { HttpScene } from "../http/scene.js";
 
-const TLS = 'tls: { listen: "127.0.0.1:0" }\n';
-
 /** A belayd with a door over TLS, whose clock a test can move, and what it told of identities. */
 export class IdentityScene {
   readonly http: HttpScene;
@@ -31,11 +29,17 @@ export class IdentityScene {
     this.#clock = clock;
   }
 
-  static async open(t: Test, more = ""): Promise<IdentityScene> {
+  /** `port`: of the door; a belayd that is started again must be where it was. */
+  static async open(t: Test, more = "", port = 0): Promise<IdentityScene> {
     const events: IdentityEvent[] = [];
     const clock = { offsetMs: 0 };
     const log = pino({ level: "info" }, { write: (line) => void note(line, events) });
-    const http = await HttpScene.open(t, `${TLS}${more}`, log, () => Date.now() + clock.offsetMs);
+    const http = await HttpScene.open(
+      t,
+      `tls: { listen: "127.0.0.1:${port}" }\n${more}`,
+      log,
+      () => Date.now() + clock.offsetMs,
+    );
     return new IdentityScene(t, http, events, clock);
   }
 
@@ -196,6 +200,16 @@ export class Line {
 
   send(message: AgentMessage): void {
     this.#send(message);
+  }
+
+  /** As an agent does with what it hears of authorities. Gives how many of them it has kept. */
+  async keepTrust({ identity }: HostAtDoor): Promise<number> {
+    const heard = this.messages.filter((message) => message.type === "authorities");
+    const last = heard.at(-1);
+    if (last === undefined) throw new Error("nothing was said of authorities");
+    const authorities = await identity.trust(last);
+    this.#send({ type: "trusts", authorities });
+    return heard.length;
   }
 }
 
