@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseConfig } from "@belay/controller/config";
 import { type Daemon, startDaemon } from "@belay/controller/daemon";
-import { pino } from "pino";
+import { DOOR_LIMITS, type DoorLimits } from "@belay/controller/http/doors/limits";
+import { type Logger, pino } from "pino";
 import type { Test } from "tap";
 import { create } from "tar";
 
@@ -22,6 +23,14 @@ export interface Answer {
   readonly status: number;
   readonly body: Record<string, unknown> & { error?: { code: string; message: string; hint?: string } };
   readonly headers: Headers;
+}
+
+export interface SceneOptions {
+  readonly log?: Logger;
+  readonly now?: () => number;
+  readonly limits?: Partial<DoorLimits>;
+  /** Called with the new folder before belayd starts in it. */
+  readonly prepare?: (dir: string) => Promise<void>;
 }
 
 /** A whole belayd in this process, on a port and a folder of its own. */
@@ -48,14 +57,16 @@ export class HttpScene {
     this.#daemon = await this.#start();
   }
 
-  static async open(t: Test, more = "", log = pino({ level: "silent" }), now = Date.now): Promise<HttpScene> {
+  static async open(t: Test, more = "", options: SceneOptions = {}): Promise<HttpScene> {
+    const { log = pino({ level: "silent" }), now = Date.now } = options;
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
+    await options.prepare?.(dir);
     await writeFile(join(dir, "fleet.yaml"), FLEET);
     const config = parseConfig(
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const start = () => startDaemon(config, log, now, "0.0.0");
+    const start = () => startDaemon(config, log, now, "0.0.0", { ...DOOR_LIMITS, ...options.limits });
     const daemon = await start();
     const token = (await readFile(join(dir, "data", "api-token"), "utf8")).trim();
     const scene = new HttpScene(dir, daemon, token, start);

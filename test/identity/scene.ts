@@ -34,12 +34,8 @@ export class IdentityScene {
     const events: IdentityEvent[] = [];
     const clock = { offsetMs: 0 };
     const log = pino({ level: "info" }, { write: (line) => void note(line, events) });
-    const http = await HttpScene.open(
-      t,
-      `tls: { listen: "127.0.0.1:${port}" }\n${more}`,
-      log,
-      () => Date.now() + clock.offsetMs,
-    );
+    const door = `tls: { listen: "127.0.0.1:${port}" }\n`;
+    const http = await HttpScene.open(t, door + more, { log, now: () => Date.now() + clock.offsetMs });
     return new IdentityScene(t, http, events, clock);
   }
 

@@ -3,7 +3,9 @@ import { dirname, isAbsolute, join } from "node:path";
 import { BelayError, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { LineCounter, parseDocument } from "yaml";
+import { type OidcConfig, OidcFile, readOidc } from "./config-oidc.js";
 import { type BackupStoreConfig, BackupStoreFile, readBackupStore } from "./config-store.js";
+import { DOOR_LIMITS } from "./http/doors/limits.js";
 
 const Address = Type.String({ pattern: "^.+:[0-9]{1,5}$" });
 const Seconds = Type.Number({ minimum: 0.1, maximum: 3_600 });
@@ -59,8 +61,19 @@ const ConfigFile = Type.Object(
     ),
     /** Who belongs to which group, for gates that ask for approvals of one. */
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
+    /** For fleets that come through one address; everything else that is limited is so for everybody. */
+    limits: Type.Optional(
+      Type.Object(
+        { connectionsPerAddress: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })) },
+        { additionalProperties: false },
+      ),
+    ),
+    /** Through whom people sign in who have no token. */
+    oidc: Type.Optional(OidcFile),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
+    /** An allowed_signers file: whose signed approvals are recorded. Left out: anybody's, and the hosts alone judge. */
+    approvers: Type.Optional(Type.String({ minLength: 1 })),
     /** How managed clusters are asked; `http` is for tests. */
     managedScheme: Type.Optional(Type.Union([Type.Literal("https"), Type.Literal("http")])),
   },
@@ -100,7 +113,12 @@ export interface Config {
   readonly identity: IdentityConfig;
   readonly plaintextTokens: boolean;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /** Open connections from one address, as long as nobody knows whose they are. */
+  readonly connectionsPerAddress: number;
+  /** Null: people have tokens alone. */
+  readonly oidc: OidcConfig | null;
   readonly backupStore: BackupStoreConfig;
+  readonly approversFile: string | null;
   readonly managedScheme: "https" | "http";
 }
 
@@ -157,7 +175,10 @@ export function parseConfig(text: string, path: string): Config {
     },
     plaintextTokens: file.agents?.plaintextTokens ?? false,
     groups: file.groups ?? {},
+    connectionsPerAddress: file.limits?.connectionsPerAddress ?? DOOR_LIMITS.connections.strangers,
+    oidc: readOidc(file.oidc, path, at),
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
+    approversFile: file.approvers === undefined ? null : at(file.approvers),
     managedScheme: file.managedScheme ?? "https",
   };
 }

@@ -9,6 +9,7 @@ import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
 import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
+import { readApprovers } from "./declared-approvers.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
 import { neededBackups } from "./execute/needed-backups.js";
@@ -20,6 +21,8 @@ import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { hostCallers } from "./http/callers.js";
+import { Doors } from "./http/doors/doors.js";
+import { DOOR_LIMITS, type DoorLimits } from "./http/doors/limits.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
 import { openTlsDoor, readOwnersCertificate } from "./http/tls.js";
@@ -27,7 +30,7 @@ import { type IdentityEvent, isAlarming } from "./identity/event.js";
 import { Identity } from "./identity/identity.js";
 import { doorNames } from "./identity/names.js";
 import { parseFleet } from "./inventory/parse.js";
-import { People } from "./people/people.js";
+import { openPeople } from "./people/open.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -38,7 +41,6 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
-import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { RunStore } from "./store/runs.js";
@@ -59,7 +61,13 @@ const SAVE_SIGHTS_EVERY_MS = 5_000;
 const NO_RELEASES: Catalogue = { releases: [] };
 
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
-export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+export async function startDaemon(
+  config: Config,
+  log: Logger,
+  now: () => number,
+  version: string,
+  limits: DoorLimits = DOOR_LIMITS,
+): Promise<Daemon> {
   // What can be wrong with the files is said before anything is begun.
   const owners = config.tls === null ? null : await readOwnersCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
@@ -205,19 +213,23 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
-  const people = await People.open({
-    store: new PeopleStore(store),
+  const { people, sessions, logins } = await openPeople(config, {
+    store,
     now,
     newSecret: newToken,
     hash: hashToken,
-    groups: config.groups,
+    log,
   });
 
+  const connections = { ...limits.connections, strangers: config.connectionsPerAddress };
+  const doors = new Doors({ limits: { ...limits, connections }, now, log });
   const server = makeServer({
     log,
+    doors,
     gateway,
     identities: {
       people,
+      sessions,
       rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
       hostOf,
     },
@@ -243,14 +255,20 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     hasTlsDoor: config.tls !== null,
     plaintextTokens: config.plaintextTokens,
     people,
+    sessions,
+    logins,
+    oidc: config.oidc,
     fleet: () => fleetFile.read(),
+    approvers: () => readApprovers(config.approversFile),
     now,
     newToken,
   });
 
   await server.listen({ host: config.listen.host, port: config.listen.port });
   const door =
-    config.tls === null ? null : await openTlsDoor(server, { listen: config.tls.listen, owners, own: identity.server });
+    config.tls === null
+      ? null
+      : await openTlsDoor(server, doors, { listen: config.tls.listen, owners, own: identity.server });
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
@@ -263,6 +281,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const stop = async () => {
     clearInterval(saving);
     rollbacks.stop();
+    logins?.stop();
     await controller.stop();
     await keeping.stop();
     identity.stop();

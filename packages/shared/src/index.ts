@@ -1,4 +1,7 @@
 export * from "./approval.js";
+export * from "./archive.js";
+export * from "./archive-entry.js";
+export * from "./archive-stream.js";
 export * from "./canonical.js";
 export * from "./checkpoint.js";
 export * from "./codec.js";

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
 import { hashInto, isFull, orMissing } from "../durable.js";
@@ -36,10 +36,11 @@ export async function download(what: Download, host: Host, attempt: Attempt): Pr
 }
 
 async function resumable(what: Download, hash: Hash, signal: AbortSignal): Promise<number> {
-  const found = await orMissing(stat(what.partial));
+  const found = await orMissing(lstat(what.partial));
   if (found === null) return 0;
-  if (found.size > what.size) {
-    await rm(what.partial, { force: true });
+  // A link, a pipe or a folder is nothing of ours: what it leads to is not to be written over.
+  if (!found.isFile() || found.size > what.size) {
+    await rm(what.partial, { recursive: true, force: true });
     return 0;
   }
   return hashInto(hash, what.partial, signal);

@@ -46,6 +46,11 @@
  *   POST /v1/authorities/rotate    PhaseCommand      AuthorityView[]
  *   POST /v1/authorities/activate  PhaseCommand      { authorities: AuthorityView[], tokensEnded: string[] }
  *   POST /v1/authorities/retire    PhaseCommand      AuthorityView[]
+ *   GET  /v1/login?return=PATH                       302                    to the identity provider, for browsers
+ *   GET  /v1/login/callback                          303                    from there, with a session's cookie
+ *   POST /v1/logout                                  {}                     ends the browser's session
+ *   POST /v1/login/device                            DeviceLogin            for the command line: a code to type elsewhere
+ *   POST /v1/login/device/poll     { id }            DeviceAnswer           has the person decided?
  *   GET  /v1/whoami                                  Whoami
  *   GET  /v1/users                                   UserView[]
  *   POST /v1/users                 NewUser           UserView
@@ -56,12 +61,12 @@
  *   POST /v1/tokens                TokenRequest      TokenAnswer            shown once, stored hashed
  *   DELETE /v1/tokens/:token                         {}
  */
-import type { ErrorInfo, HostFacts } from "@belay/shared";
+import type { ErrorInfo, HostFacts, SignedStatement } from "@belay/shared";
 import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
-import type { RunEvent, RunResult } from "../run/event.js";
+import type { RunEvent, RunResult, SignedApproval } from "../run/event.js";
 import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
@@ -123,6 +128,11 @@ export interface RunRequest {
 
 export interface Command {
   readonly reason?: string;
+}
+
+/** `signed`: needed where the plan's approvals are signed. */
+export interface ApproveCommand extends Command {
+  readonly signed?: SignedStatement;
 }
 
 export interface FailureCommand extends Command {
@@ -236,6 +246,8 @@ export interface GateView {
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** What was signed, and by which key, where the plan's approvals are signed. */
+    readonly signed?: SignedApproval;
     /** When an approval stopped counting, because whoever gave it may not do so any more. */
     readonly lapsedAt?: number;
   }[];
@@ -245,6 +257,8 @@ export interface GateView {
   /** Open past its time: `hold` keeps such a gate open and flags it. */
   readonly overdue?: boolean;
   readonly pointOfNoReturn: boolean;
+  /** Approvals must be signed. */
+  readonly mustSign?: boolean;
   /** For a failure gate: what happened. */
   readonly cause: ErrorInfo | null;
   readonly evidence: Evidence | null;
@@ -441,4 +455,20 @@ export interface TokenView {
 
 export interface TokenAnswer extends TokenView {
   readonly token: string;
+}
+
+/** What a person without a browser here types elsewhere. */
+export interface DeviceLogin {
+  /** To ask again with; nobody else's business. */
+  readonly id: string;
+  readonly code: string;
+  readonly url: string;
+  /** The same with the code in it, where the provider has one. */
+  readonly urlWithCode: string | null;
+  readonly expiresAt: number;
+}
+
+export interface DeviceAnswer {
+  /** Null: not decided yet. */
+  readonly token: string | null;
 }

@@ -1,7 +1,10 @@
 import type {
+  ApproveCommand,
   AuthorityView,
   BackupView,
   Command,
+  DeviceAnswer,
+  DeviceLogin,
   FailureCommand,
   FleetView,
   GateView,
@@ -129,7 +132,7 @@ export class Api {
     run: string,
     gate: string,
     verb: "approve" | "reject" | "break-glass",
-    command: Command,
+    command: ApproveCommand,
   ): Promise<GateView> {
     return this.client.post(path`/v1/gates/${run}/${gate}/${verb}`, command);
   }
@@ -209,6 +212,14 @@ export class Api {
 
   retireAuthority(command: PhaseCommand): Promise<AuthorityView[]> {
     return this.client.post("/v1/authorities/retire", command);
+  }
+
+  beginLogin(): Promise<DeviceLogin> {
+    return this.client.post("/v1/login/device", {});
+  }
+
+  pollLogin(id: string): Promise<DeviceAnswer> {
+    return this.client.post("/v1/login/device/poll", { id });
   }
 
   whoami(): Promise<Whoami> {

@@ -18,6 +18,7 @@ import {
 } from "@belay/shared";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
+import { Rates } from "../rates.js";
 import { Flapping } from "./flapping.js";
 import { answerOffer, type Greeted, Greetings, type Registry, read } from "./greeting.js";
 import type { Presence } from "./presence.js";
@@ -59,6 +60,10 @@ export interface GatewayOptions {
   readonly helloTimeoutMs: number;
   /** Connections that have not said hello yet, at most. */
   readonly maxPending: number;
+  /** Of one host: an agent dials one at a time, and may not know yet that its last one is dead. */
+  readonly maxPendingPerHost: number;
+  /** Messages of one agent. One that says more is read no faster than this; nothing of it is lost. */
+  readonly messages: { readonly burst: number; readonly perSecond: number };
 }
 
 export const GATEWAY_DEFAULTS: GatewayOptions = {
@@ -66,8 +71,12 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
   factsEveryMs: 60_000,
   helloTimeoutMs: 10_000,
   maxPending: 1_000,
+  maxPendingPerHost: 4,
+  messages: { burst: 2_000, perSecond: 200 },
 };
 
+/** More than a fleet has agents. */
+const MOST_PACED = 100_000;
 const CLOSE_PATIENCE_MS = 1_000;
 
 /**
@@ -88,6 +97,7 @@ export class Gateway {
   readonly #server: WebSocketServer;
   readonly #sessions = new Map<string, Session>();
   readonly #greetings: Greetings;
+  readonly #rates: Rates;
   readonly #sweep: NodeJS.Timeout;
   /** Connections closed for what they said, by error code: for metrics and tests. */
   readonly refused = new Map<string, number>();
@@ -114,6 +124,7 @@ export class Gateway {
     this.#now = parts.now;
     this.#log = parts.log;
     this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
+    this.#rates = new Rates(this.#options.messages, MOST_PACED);
     this.#greetings = new Greetings(parts.registry, this.#options.helloTimeoutMs);
     this.#server = new WebSocketServer({
       noServer: true,
@@ -126,10 +137,23 @@ export class Gateway {
     this.#sweep = setInterval(() => this.#pingAll(), this.#options.pingEveryMs);
   }
 
-  /** Takes over an HTTP upgrade request for the agents' path. */
-  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  /**
+   * Takes over an HTTP upgrade request for the agents' path. `admit` is told whose it is, or that nobody knows, and says
+   * whether they may come in now. */
+  async upgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    admit: (host: string | null) => boolean = () => true,
+  ): Promise<void> {
     const host = await this.#authenticate(request);
     if (socket.destroyed) return;
+    const isAdmitted = admit(host);
+    if (host !== null && (!isAdmitted || this.#greetings.pendingOf(host) >= this.#options.maxPendingPerHost)) {
+      this.#count("too-many-connections");
+      refuseUpgrade(socket, "429 Too Many Requests");
+      return;
+    }
     if (host === null || this.#greetings.pending >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
@@ -266,6 +290,7 @@ export class Gateway {
       // A connection that was replaced or ended has no say any more, whatever is still under way on it.
       if (this.#sessions.get(host) !== session) return;
       hear();
+      this.#pace(session, socket);
       try {
         this.#take(host, read(data, isBinary, session.protocol));
       } catch (error) {
@@ -279,6 +304,16 @@ export class Gateway {
       this.#log.info({ host, code }, "agent disconnected");
       this.#events.disconnected(host);
     });
+  }
+
+  /** Reads on only when the debt of what has come is paid: an agent that says too much is slowed down, and nobody else is. */
+  #pace(session: Session, socket: WebSocket): void {
+    const waitMs = this.#rates.spend(session.host, this.#now());
+    if (waitMs === 0 || socket.isPaused) return;
+    socket.pause();
+    // That nothing is heard of it meanwhile is our doing.
+    session.heardAt = this.#now() + waitMs;
+    setTimeout(() => socket.resume(), waitMs).unref();
   }
 
   #take(host: string, message: AgentMessage): void {

@@ -34,6 +34,7 @@ export class Greetings {
   readonly #registry: Pick<Registry, "journalOf">;
   readonly #timeoutMs: number;
   readonly #pending = new Set<WebSocket>();
+  readonly #ofHost = new Map<string, number>();
 
   constructor(registry: Pick<Registry, "journalOf">, timeoutMs: number) {
     this.#registry = registry;
@@ -43,6 +44,10 @@ export class Greetings {
   /** Connections that have not said hello yet. */
   get pending(): number {
     return this.#pending.size;
+  }
+
+  pendingOf(host: string): number {
+    return this.#ofHost.get(host) ?? 0;
   }
 
   /** Ends them all. */
@@ -55,7 +60,8 @@ export class Greetings {
    * serves it. `identify` says whose it is, again. Throws why this agent must be refused.
    */
   async hear(host: string, socket: WebSocket, identify: () => Promise<string | null>): Promise<Greeted | null> {
-    const first = await this.#firstWord(socket);
+    this.#count(host, 1);
+    const first = await this.#firstWord(socket).finally(() => this.#count(host, -1));
     if (first === null) return null;
     const protocol = protocolNamed(socket.protocol) ?? 0;
     const hello = mustBeHello(read(first.data, first.isBinary, spoken(protocol)), host, protocol);
@@ -64,6 +70,12 @@ export class Greetings {
     if ((await identify()) !== host)
       throw new BelayError("identity-ended", `the identity of ${host} is not valid any more`);
     return socket.readyState === socket.OPEN ? { hello, protocol, journal } : null;
+  }
+
+  #count(host: string, change: 1 | -1): void {
+    const count = this.pendingOf(host) + change;
+    if (count === 0) this.#ofHost.delete(host);
+    else this.#ofHost.set(host, count);
   }
 
   /** The timer dies with this phase. */

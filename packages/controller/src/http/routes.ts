@@ -5,6 +5,7 @@ import { followRoutes } from "./routes/follow.js";
 import { gateRoutes } from "./routes/gates.js";
 import { hostRoutes } from "./routes/hosts.js";
 import { authorityRoutes, identityRoutes } from "./routes/identity.js";
+import { loginRoutes } from "./routes/login.js";
 import { peopleRoutes } from "./routes/people.js";
 import { planRoutes } from "./routes/plans.js";
 import { releaseRoutes } from "./routes/releases.js";
@@ -26,4 +27,5 @@ export function addRoutes(server: Server, services: Services): void {
   identityRoutes(server, services);
   authorityRoutes(server, services);
   peopleRoutes(server, services);
+  loginRoutes(server, services);
 }

@@ -6,6 +6,8 @@ import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { AGENTS_SERVER_NAME, BelayError } from "@belay/shared";
 import type { ListenAddress, TlsConfig } from "../config.js";
 import type { ShownIdentity } from "../identity/server-certificate.js";
+import type { Doors } from "./doors/doors.js";
+import { serverOptions } from "./doors/limits.js";
 import type { Server } from "./server.js";
 
 /** The second door: the same routes and the same agents' path, over TLS 1.3. */
@@ -54,7 +56,7 @@ export interface DoorPlate {
 }
 
 /** Opens the door. Throws what listening throws. */
-export async function openTlsDoor(server: Server, { listen, owners, own }: DoorPlate): Promise<TlsDoor> {
+export async function openTlsDoor(server: Server, doors: Doors, { listen, owners, own }: DoorPlate): Promise<TlsDoor> {
   await server.ready();
   const contexts = new Contexts(owners, await own.current());
   const door = createServer(
@@ -65,7 +67,7 @@ export async function openTlsDoor(server: Server, { listen, owners, own }: DoorP
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      requestTimeout: 0,
+      ...serverOptions(doors.limits),
     },
     (request, response) => server.routing(request, response),
   );
@@ -77,6 +79,7 @@ export async function openTlsDoor(server: Server, { listen, owners, own }: DoorP
   // Node's own list of connections begins with the first request: those that only shook hands would hold `close` for ever.
   const sockets = new Set<Socket>();
   door.on("connection", (socket: Socket) => {
+    doors.connections.accept(socket);
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
