@@ -1,3 +1,4 @@
+import { normalize } from "node:path";
 import { BelayError } from "@belay/shared";
 import { type Document, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair } from "yaml";
 
@@ -77,6 +78,14 @@ export class Field {
     if (!path.startsWith("/") || path.includes("\0"))
       throw this.bad(`must be an absolute path, not ${JSON.stringify(path)}`);
     return path;
+  }
+
+  /** A path that lies in none of these folders: Belay may write there, and so may whoever it obeys. */
+  pathOutside(folders: readonly string[], fallback?: string): string {
+    const path = normalize(this.path(fallback));
+    const folder = folders.find((each) => `${path}/`.startsWith(`${normalize(each).replace(/\/+$/, "")}/`));
+    if (folder === undefined) return path;
+    throw this.bad(`lies in ${folder}, where Belay may write`, "keep it in /etc/belay");
   }
 
   /** A program, by its absolute path, and its arguments. */

@@ -31,14 +31,10 @@ export function approve(field: Field, writable: readonly string[]): ApproveConfi
   const by = field.member("by").oneOf(["controller", "approvers"] as const, "controller");
   field.members(FIELDS[by]);
   if (by === "controller") return { by };
-  const signers = field.member("signers");
-  const file = signers.path(DEFAULT_SIGNERS);
-  const folder = writable.find((each) => file === each || file.startsWith(each === "/" ? "/" : `${each}/`));
-  if (folder !== undefined) throw signers.bad(`lies in ${folder}, where Belay may write`, "keep it in /etc/belay");
   return {
     by,
     fleet: field.member("fleet").text(),
-    signers: file,
+    signers: field.member("signers").pathOutside(writable, DEFAULT_SIGNERS),
     threshold: field.member("threshold").integer({ min: 1, max: 16, fallback: 1 }),
     maxAgeMs: age(field.member("maxAge")),
   };
