@@ -1,6 +1,6 @@
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Limits, parseConfig } from "@belay/agent";
+import { allowedBy, Limits, parseConfig } from "@belay/agent";
 import { BelayError, type Op, type Step } from "@belay/shared";
 import t from "tap";
 import { World } from "./support/world.js";
@@ -161,12 +161,41 @@ t.test("what makes no sense is found when agent.yaml is read", async (t) => {
     "{ hours: { zone: UTC, windows: ['09:00-09:00'] } }",
     "{ ops: [facts] }",
     "{ ops: [shell] }",
-    "{ artifacts: /opt/belay/list }",
-    "{ artifacts: /etc/../srv/list }",
+    "{ artifacts: /var/lib/belay-agent/list }",
+    "{ artifacts: /etc/../var/lib/belay-agent/list }",
     "{ more: 1 }",
   ]) {
     t.throws(() => config(wrong), { code: "config-invalid" }, wrong);
   }
+});
+
+t.test("what says whom a host believes is out of every op's reach, in an allowed directory too", async (t) => {
+  const dir = t.testdir();
+  const file = (name: string) => join(dir, name);
+  const config = parseConfig(
+    `controller: http://127.0.0.1:1
+host: host-1
+tokenFile: ${file("token")}
+stateDir: ${file("state")}
+hooksDir: ${file("hooks.d")}
+identityFile: ${file("age")}
+directories: [${dir}]
+approve: { by: approvers, fleet: acme, signers: ${file("etc/approvers")} }
+limits: { artifacts: ${file("artifacts")} }
+`,
+    file("agent.yaml"),
+  );
+  const allowed = allowedBy(config, new Map());
+  await t.resolves(allowed.path(file("teleport.yaml")));
+  for (const name of ["agent.yaml", "token", "age", "artifacts", "etc/approvers", "hooks.d/drain", "state/journal"]) {
+    await t.rejects(allowed.path(file(name)), { code: "path-refused" }, name);
+  }
+  await t.rejects(allowed.path(`${dir}/x/../etc/approvers`), { code: "path-refused" });
+  symlinkSync(file("etc"), file("elsewhere"));
+  mkdirSync(file("etc"));
+  await t.rejects(allowed.path(file("elsewhere/approvers")), { code: "path-refused" }, "over a link");
+  await t.rejects(allowed.link(file("etc")), { code: "path-refused" }, "nor may a link take their folder's place");
+  await t.resolves(allowed.link(file("current")));
 });
 
 t.test("an agent process refuses before it accepts, and touches nothing", { timeout: 120_000 }, async (t) => {

@@ -131,8 +131,8 @@ export function parseConfig(text: string, file: string): AgentConfig {
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
-    approve: approve(root.member("approve"), [...directories, stateDir]),
-    limits: limits(root.member("limits"), [...directories, stateDir]),
+    approve: approve(root.member("approve"), stateDir),
+    limits: limits(root.member("limits"), stateDir),
   };
 }
 

@@ -80,12 +80,11 @@ export class Field {
     return path;
   }
 
-  /** A path that lies in none of these folders: Belay may write there, and so may whoever it obeys. */
-  pathOutside(folders: readonly string[], fallback?: string): string {
+  /** A path that does not lie in this folder. */
+  pathOutside(folder: string, fallback?: string): string {
     const path = normalize(this.path(fallback));
-    const folder = folders.find((each) => `${path}/`.startsWith(`${normalize(each).replace(/\/+$/, "")}/`));
-    if (folder === undefined) return path;
-    throw this.bad(`lies in ${folder}, where Belay may write`, "keep it in /etc/belay");
+    if (!`${path}/`.startsWith(`${normalize(folder).replace(/\/+$/, "")}/`)) return path;
+    throw this.bad(`lies in ${folder}, where the agent itself writes`, "keep it in /etc/belay");
   }
 
   /** A program, by its absolute path, and its arguments. */

@@ -24,8 +24,8 @@ export interface VersionRange {
 const ACTING: readonly OpKind[] = ["fetch", "backup", "swap", "stop", "start", "restore", "prune", "upgrade-agent"];
 const FIELDS = ["versions", "agentVersions", "hours", "ops", "artifacts"];
 
-/** Reads `limits`. `writable`: folders in which Belay itself may write. Throws `config-invalid`. */
-export function limits(field: Field, writable: readonly string[]): LimitsConfig {
+/** Reads `limits`. Throws `config-invalid`. */
+export function limits(field: Field, stateDir: string): LimitsConfig {
   field.members(FIELDS);
   const ops = field.member("ops");
   const artifacts = field.member("artifacts");
@@ -34,7 +34,7 @@ export function limits(field: Field, writable: readonly string[]): LimitsConfig 
     agentVersions: range(field.member("agentVersions")),
     hours: hours(field.member("hours")),
     ops: ops.absent ? null : new Set(ops.list().map((each) => each.oneOf(ACTING))),
-    artifacts: artifacts.absent ? null : artifacts.pathOutside(writable),
+    artifacts: artifacts.absent ? null : artifacts.pathOutside(stateDir),
   };
 }
 
