@@ -1,4 +1,4 @@
-import { BelayError } from "@belay/shared";
+import { BelayError, errorInfo, readVerifier, type Verifier } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
@@ -30,6 +30,8 @@ export interface AgentConfig {
   hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
+  /** Who signs belayd's audit log; null: whoever signed the first checkpoint that this host saw. */
+  auditKey: Verifier | null;
 }
 
 export type SelfConfig =
@@ -78,6 +80,7 @@ const FIELDS = [
   "identityFile",
   "hooksDir",
   "self",
+  "audit",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -125,7 +128,19 @@ export function parseConfig(text: string, file: string): AgentConfig {
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
+    auditKey: auditKey(root.member("audit")),
   };
+}
+
+function auditKey(field: Field): Verifier | null {
+  field.members(["key"]);
+  const key = field.member("key");
+  if (key.absent) return null;
+  try {
+    return readVerifier(key.text());
+  } catch (error) {
+    throw key.bad("is no key of an audit log", errorInfo(error).hint);
+  }
 }
 
 const SELF_FIELDS = { systemd: ["manager", "unit", "rescue"], process: ["manager", "program"] } as const;

@@ -36,11 +36,13 @@ export class Steps {
   readonly #accepting = new Set<string>();
   readonly #waiting: JournalEntry[] = [];
   #fence: number;
+  #line: string | null;
   #working: Promise<void> | null = null;
 
   constructor(options: StepsOptions) {
     this.#options = options;
     this.#fence = options.journal.fence;
+    this.#line = options.journal.line;
   }
 
   /** Takes up what an earlier life of this agent left open. Needs no controller. */
@@ -58,7 +60,7 @@ export class Steps {
       return;
     }
     if (this.#accepting.has(step.step)) return;
-    if (step.fence < this.#fence) {
+    if (step.fence < this.#fence || this.#isAnothers(step)) {
       // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
       this.#refuse(step, fenced(step.fence, this.#fence), false);
       return;
@@ -67,12 +69,15 @@ export class Steps {
       this.#refuse(step, new BelayError("step-queue-full", `${MAX_WAITING} steps wait already`), true);
       return;
     }
+    if (step.fence > this.#fence) this.#line = null;
     this.#fence = step.fence;
+    this.#line = step.line ?? this.#line;
     this.#accepting.add(step.step);
     try {
       const { op, fence, check, deadlineMs } = step;
+      const line = step.line === undefined ? {} : { line: step.line };
       await this.#needRoom();
-      await journal.accept({ step: step.step, op, fence, check, deadlineMs, at: host.clock.now() });
+      await journal.accept({ step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() });
     } catch (error) {
       // The intent is not on disk, so nothing is done (I7).
       host.log.error({ step: step.step, error: errorInfo(error) }, "step not accepted: the journal can't be written");
@@ -87,6 +92,11 @@ export class Steps {
     if (entry === undefined) return;
     send({ type: "accepted", step: step.step });
     this.#enqueue(entry);
+  }
+
+  /** Two databases that grew apart give out the same numbers: the first of them to be seen here holds this one. */
+  #isAnothers({ fence, line }: Step): boolean {
+    return fence === this.#fence && line !== undefined && this.#line !== null && line !== this.#line;
   }
 
   /** Sends every outcome that nobody has confirmed: after each new connection. */
@@ -208,7 +218,7 @@ export class Steps {
 
 function fenced(fence: number, seen: number): BelayError {
   return new BelayError("fenced", `step sent under lease ${fence}, but lease ${seen} holds now`, {
-    hint: "another belayd leads this run: this one must stop",
+    hint: "another belayd leads here, or this one's database is an old copy: belayd's log says which",
     context: { fence, seen },
   });
 }

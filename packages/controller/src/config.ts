@@ -38,6 +38,10 @@ const ConfigFile = Type.Object(
     groups: Type.Optional(Type.Record(Type.String({ maxLength: 128 }), Type.Array(Type.String({ maxLength: 128 })))),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
+    /** belayd's audit log. */
+    audit: Type.Optional(
+      Type.Object({ checkpointEverySeconds: Type.Optional(Seconds) }, { additionalProperties: false }),
+    ),
     /** How managed clusters are asked; `http` is for tests. */
     managedScheme: Type.Optional(Type.Union([Type.Literal("https"), Type.Literal("http")])),
   },
@@ -57,6 +61,8 @@ export interface TlsConfig {
 }
 
 export interface Config {
+  /** Where it was read from. */
+  readonly file: string;
   readonly listen: ListenAddress;
   /** Null: loopback only. */
   readonly tls: TlsConfig | null;
@@ -69,6 +75,8 @@ export interface Config {
   readonly factsEveryMs: number;
   readonly groups: Readonly<Record<string, readonly string[]>>;
   readonly backupStore: BackupStoreConfig;
+  /** Entries of the audit log are under a signed checkpoint after this long, at most. */
+  readonly checkpointEveryMs: number;
   readonly managedScheme: "https" | "http";
 }
 
@@ -101,6 +109,7 @@ export function parseConfig(text: string, path: string): Config {
   const at = (name: string) => (isAbsolute(name) ? name : join(folder, name));
   const dataDir = at(file.dataDir ?? "/var/lib/belay");
   return {
+    file: path,
     listen: readLoopback(file.listen ?? "127.0.0.1:7440", path),
     tls:
       file.tls === undefined
@@ -119,6 +128,7 @@ export function parseConfig(text: string, path: string): Config {
     factsEveryMs: (file.agents?.factsEverySeconds ?? 60) * 1000,
     groups: file.groups ?? {},
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
+    checkpointEveryMs: (file.audit?.checkpointEverySeconds ?? 10) * 1000,
     managedScheme: file.managedScheme ?? "https",
   };
 }

@@ -4,6 +4,11 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
+import { openAudit } from "./audit/room.js";
+import { AuditedRuns } from "./audit/runs.js";
+import { startedEntry } from "./audit/started.js";
+import { RefusalTally } from "./audit/tally.js";
+import { Witnesses } from "./audit/witnesses.js";
 import type { Config } from "./config.js";
 import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
@@ -11,6 +16,7 @@ import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
+import { Leadership } from "./execute/leadership.js";
 import { neededBackups } from "./execute/needed-backups.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
@@ -19,6 +25,8 @@ import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
+import { auditRequests } from "./http/audited.js";
+import { beforeCommand } from "./http/before-command.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
 import { openTlsDoor, readDoorPlate } from "./http/tls.js";
@@ -35,7 +43,6 @@ import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
-import { RunStore } from "./store/runs.js";
 import { openSqlite } from "./store/sqlite.js";
 
 /** A running belayd. */
@@ -58,11 +65,14 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
+  const audit = await openAudit({ dataDir: config.dataDir, now, log, checkpointEveryMs: config.checkpointEveryMs });
+  const refusals = new RefusalTally(audit, log);
   const agents = new AgentStore(store);
   const records = new RecordStore(store);
-  const runs = new RunStore(store);
+  const runs = new AuditedRuns(store, audit);
   const plans = new PlanStore(store);
   const leases = new LeaseStore(store);
+  const leadership = await Leadership.begin(leases, audit, log);
 
   const fleetFile = new DeclaredFile(config.fleet, parseFleet);
   const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
@@ -95,7 +105,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     absentSince: (host) => presence.absentSince(host),
     factsOf: (host) => presence.factsOf(host),
     clockOffsetOf: (host) => presence.sightOf(host)?.clockOffsetMs ?? null,
-    send: (host, step) => gateway.send(host, step),
+    send: (host, step) => leadership.leads && gateway.send(host, { ...step, line: leadership.line }),
     acknowledge: (host, step) => {
       gateway.send(host, { type: "ack", step });
     },
@@ -104,10 +114,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     const profile = profileOf(product);
     return { ...hosts, factsOf: (host) => factsSeenBy(profile, presence.factsOf(host)) };
   };
-  const errands = new Errands(
-    hosts,
-    async (host) => controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence()),
-  );
+  const errands = new Errands(hosts, async (host) => {
+    leadership.mustLead();
+    return controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence());
+  });
   const controller = new Controller({
     plans,
     runs,
@@ -115,6 +125,8 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     hosts,
     hostsSeenBy,
     errands,
+    leadership,
+    vouch: (run) => runs.vouch(run),
     now,
     log,
     soleController: true,
@@ -125,7 +137,14 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
       await keeping.tidy();
     },
   });
+  const witnesses = new Witnesses(
+    audit,
+    { send: (host, message) => gateway.send(host, message), broadcast: (message) => gateway.broadcast(message) },
+    log,
+  );
   const gateway = new Gateway({
+    witnesses,
+    turnedAway: (address) => refusals.count(address),
     registry: agents,
     presence,
     events: controller,
@@ -176,8 +195,10 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     apiTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
     hostOfToken: (hash) => agents.hostOfToken(hash),
   });
+  auditRequests(server, { audit, refusals, before: beforeCommand({ records, controller }) });
   addRoutes(server, {
     version,
+    audit,
     controller,
     planning,
     rollbacks,
@@ -198,6 +219,13 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     newToken,
   });
 
+  await audit.append(
+    await startedEntry(
+      audit,
+      { version, line: leadership.line, fence: leases.knownFence },
+      { config: config.file, fleet: config.fleet, ...(config.releases === null ? {} : { releases: config.releases }) },
+    ),
+  );
   await server.listen({ host: config.listen.host, port: config.listen.port });
   const door = doorPlate === null ? null : await openTlsDoor(server, doorPlate);
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
@@ -217,6 +245,8 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     await door?.close();
     await server.close();
     await saveSights(presence, agents, log);
+    await refusals.stop();
+    await audit.close();
     await store.close();
   };
   return {

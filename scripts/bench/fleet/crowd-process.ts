@@ -65,6 +65,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
     config: {
       file: join(stateDir, "agent.yaml"),
       self: null,
+      auditKey: null,
       controller,
       caFile: null,
       host,

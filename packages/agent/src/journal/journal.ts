@@ -30,6 +30,7 @@ export class Journal {
   readonly #entries = new Map<string, JournalEntry>();
   #madeAt = 0;
   #fence = 0;
+  #line: string | null = null;
   #acked = 0;
 
   private constructor(id: string, writer: JournalWriter, keepAcked: number) {
@@ -57,6 +58,11 @@ export class Journal {
   /** The highest fencing number ever accepted (I13). */
   get fence(): number {
     return this.#fence;
+  }
+
+  /** Which belayd gave that number out; null: one that doesn't say. */
+  get line(): string | null {
+    return this.#line;
   }
 
   entry(step: string): JournalEntry | undefined {
@@ -113,11 +119,11 @@ export class Journal {
         this.#madeAt = record.madeAt;
         return;
       case "fence":
-        this.#fence = Math.max(this.#fence, record.fence);
+        this.#raise(record);
         return;
       case "accepted": {
         const { step, op, check, deadlineMs } = record;
-        this.#fence = Math.max(this.#fence, record.fence);
+        this.#raise(record);
         this.#entries.set(step, { step, op, check, deadlineMs, phases: [], ended: null, acked: false });
         return;
       }
@@ -141,6 +147,13 @@ export class Journal {
     }
   }
 
+  #raise({ fence, line }: { fence: number; line?: string }): void {
+    if (fence < this.#fence) return;
+    // One that doesn't say takes nothing back of what another has said.
+    if (fence > this.#fence || line !== undefined) this.#line = line ?? null;
+    this.#fence = fence;
+  }
+
   async #compactIfDue(): Promise<void> {
     if (this.#acked < this.#keepAcked + COMPACT_SLACK) return;
     let surplus = this.#acked - this.#keepAcked;
@@ -156,9 +169,10 @@ export class Journal {
 
   *#snapshot(): Generator<JournalRecord> {
     yield { kind: "journal", id: this.id, madeAt: this.#madeAt };
-    yield { kind: "fence", fence: this.#fence };
+    const fencing = { fence: this.#fence, ...(this.#line === null ? {} : { line: this.#line }) };
+    yield { kind: "fence", ...fencing };
     for (const { step, op, check, deadlineMs, phases, ended, acked } of this.#entries.values()) {
-      yield { kind: "accepted", step, op, check, deadlineMs, fence: this.#fence, at: 0 };
+      yield { kind: "accepted", step, op, check, deadlineMs, ...fencing, at: 0 };
       for (const phase of phases) yield { kind: "phase", step, ...phase };
       if (ended !== null) yield { kind: "outcome", step, ...ended };
       if (acked) yield { kind: "acked", step };

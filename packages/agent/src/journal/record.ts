@@ -11,7 +11,7 @@ import { BelayError, type Op, type Outcome } from "@belay/shared";
  */
 export type JournalRecord =
   | { kind: "journal"; id: string; madeAt: number }
-  | { kind: "fence"; fence: number }
+  | { kind: "fence"; fence: number; line?: string }
   | AcceptedRecord
   | { kind: "phase"; step: string; phase: string; data: PhaseData; at: number }
   | { kind: "outcome"; step: string; outcome: Outcome; startedAt: number; endedAt: number }
@@ -22,6 +22,8 @@ export interface AcceptedRecord {
   step: string;
   op: Op;
   fence: number;
+  /** Whose fencing number it is; absent: a belayd that doesn't say. */
+  line?: string;
   check: boolean;
   deadlineMs: number;
   at: number;

@@ -8,6 +8,7 @@ import {
   encode,
   errorInfo,
   type Hello,
+  type LogCheckpoint,
   protocolNamed,
 } from "@belay/shared";
 import type { Clock } from "../clock.js";
@@ -27,6 +28,7 @@ export interface Served {
   welcomed(welcome: Welcome): void;
   step(step: Extract<ControllerMessage, { type: "step" }>): void;
   ack(step: string): void;
+  checkpoint(checkpoint: LogCheckpoint): void;
 }
 
 /** Each phase owns its socket and its timer; leaving a phase is the only way to drop them. */
@@ -147,6 +149,9 @@ export class Connection {
         return;
       case "ack":
         this.#served.ack(message.step);
+        return;
+      case "checkpoint":
+        this.#served.checkpoint(message);
         return;
       case "welcome":
         this.#breakOff(CloseCode.malformed, "a second welcome");

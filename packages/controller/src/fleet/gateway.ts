@@ -12,8 +12,10 @@ import {
   type FactProbe,
   type Hello,
   MAX_FRAME_BYTES,
+  PROTOCOL,
   type Progress,
   type StepOutcome,
+  type Witnessed,
 } from "@belay/shared";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
@@ -33,6 +35,13 @@ export interface AgentEvents {
   progress(host: string, message: Progress): void;
 }
 
+/** Hosts as witnesses of the audit log. Must not throw. */
+export interface WitnessDesk {
+  /** Welcomed, and able to take checkpoints. */
+  met(host: string, hello: Hello): void;
+  said(host: string, message: Witnessed): void;
+}
+
 export interface GatewayOptions {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
@@ -48,6 +57,8 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
   maxPending: 1_000,
 };
 
+/** The version of the protocol that has words for checkpoints. */
+const WITNESSES_SINCE = 2;
 const CLOSE_PATIENCE_MS = 1_000;
 
 /**
@@ -59,6 +70,8 @@ export class Gateway {
   readonly #presence: Presence;
   readonly #events: AgentEvents;
   readonly #probeOf: (host: string) => FactProbe | null;
+  readonly #witnesses: WitnessDesk | null;
+  readonly #turnedAway: (address: string) => void;
   readonly #now: () => number;
   readonly #log: Logger;
   readonly #options: GatewayOptions;
@@ -74,6 +87,10 @@ export class Gateway {
     presence: Presence;
     events: AgentEvents;
     probeOf: (host: string) => FactProbe | null;
+    /** Absent: nobody is told of an audit log. */
+    witnesses?: WitnessDesk;
+    /** Somebody at this address could not say who they are. */
+    turnedAway?: (address: string) => void;
     now: () => number;
     log: Logger;
     options?: Partial<GatewayOptions>;
@@ -82,6 +99,8 @@ export class Gateway {
     this.#presence = parts.presence;
     this.#events = parts.events;
     this.#probeOf = parts.probeOf;
+    this.#witnesses = parts.witnesses ?? null;
+    this.#turnedAway = parts.turnedAway ?? (() => {});
     this.#now = parts.now;
     this.#log = parts.log;
     this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
@@ -104,6 +123,7 @@ export class Gateway {
     if (host === null || this.#greetings.pending >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
+      if (host === null) this.#turnedAway(request.socket.remoteAddress ?? "");
       refuseUpgrade(socket, status);
       return;
     }
@@ -125,6 +145,12 @@ export class Gateway {
       session.terminate();
     }
     return false;
+  }
+
+  /** Says the same to everybody who has words for it, encoded once. Lossy: who doesn't read, misses it. */
+  broadcast(message: ControllerMessage): void {
+    const frame = encode(message);
+    for (const session of this.#sessions.values()) if (session.protocol === PROTOCOL.newest) session.sendFrame(frame);
   }
 
   /** Ends a host's connection at once, for instance because its token was revoked. */
@@ -184,6 +210,7 @@ export class Gateway {
     this.#sayWelcome(session, probe);
     this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
+    if (protocol >= WITNESSES_SINCE) this.#witnesses?.met(host, hello);
     this.#events
       .connected(host, hello, forgot)
       .then(() => (journal === hello.journal ? undefined : this.#registry.saveJournal(host, hello.journal, now)))
@@ -256,6 +283,9 @@ export class Gateway {
         return;
       case "outcome":
         this.#events.outcome(host, message);
+        return;
+      case "witnessed":
+        this.#witnesses?.said(host, message);
         return;
     }
   }

@@ -1,3 +1,4 @@
+import type { AuditLog } from "../audit/log.js";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
@@ -17,6 +18,7 @@ import type { RunStore } from "../store/runs.js";
 /** What the routes are made of. Each takes what it needs. */
 export interface Services {
   readonly version: string;
+  readonly audit: AuditLog;
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
