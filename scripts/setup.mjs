@@ -44,6 +44,12 @@ const SYSTEM = [
   { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },
   { program: POSTGRES, pkg: "postgresql", why: "backends in PostgreSQL", for: ["tests"], service: "postgresql" },
   { program: "age", pkg: "age", why: "copies of backups, encrypted", for: ["tests"] },
+  {
+    program: "ssh-keygen",
+    pkg: "openssh-client",
+    why: "signatures of approvals, by keys with a passphrase and in tests",
+    for: ["tests", "demo"],
+  },
   { program: "pg_dump", pkg: "postgresql-client", why: "backends in PostgreSQL", for: ["tests"] },
 ];
 

@@ -1,7 +1,8 @@
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { Role } from "@belay/controller/people/roles";
 import { type Running, whatRuns } from "../../test/support/fleet-on-disk/index.js";
 import { RealFleet } from "../../test/support/real-fleet/index.js";
 import { buildRelease } from "../../test/support/standin/build-release.js";
@@ -54,7 +55,11 @@ const fleet = await RealFleet.start({
   clusters: CLUSTERS,
   version: FROM,
   releases: releases.slice(0, 1),
-  fleet: { gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold" } }, rollout: rollout(settle) },
+  // With --yes, somebody else approves what the demo starts; without, one person sees both sides.
+  fleet: {
+    gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold", requesterMayApprove: !values.yes } },
+    rollout: rollout(settle),
+  },
 });
 
 let exitCode = 1;
@@ -71,7 +76,7 @@ try {
 process.exit(exitCode);
 
 async function upgrade(): Promise<number> {
-  const belay = new Belay(fleet.api.address, join(dir, "belayd", "data", "api-token"), dir);
+  const belay = await belayOf("you", ["operator", "approver"]);
   say(`up after ${since(started)}: belayd at ${fleet.api.address}, ${fleet.layout.hosts.length} agents connected\n`);
   say("From another terminal, with these set, `npx belay` looks at the same fleet:");
   say(`  export BELAY_SERVER=${fleet.api.address} BELAY_TOKEN_FILE=${belay.tokenFile}\n`);
@@ -84,7 +89,7 @@ async function upgrade(): Promise<number> {
   if (id === undefined) throw new Error("belay plan named no plan");
 
   heading("The run");
-  const approver = values.yes ? approveAll(fleet.api, belay) : null;
+  const approver = values.yes ? approveAll(fleet.api, await belayOf("approver", ["approver"])) : null;
   const watch = ["run", "start", id, "--watch", ...(values.yes ? [] : ["--prompt"])];
   const code = await belay.live([...watch, ...(values.bad ? ["--exit-at-failure"] : [])]);
   await approver?.stop();
@@ -97,6 +102,13 @@ async function upgrade(): Promise<number> {
     say(`  ${host.padEnd(12)} ${version ?? "nothing"}  ${ready === 200 ? "ready" : "NOT READY"}`);
   }
   return judge(running, code, failed);
+}
+
+/** The command line of one person, by a token of their own. */
+async function belayOf(name: string, roles: readonly Role[]): Promise<Belay> {
+  const file = join(dir, `${name}.token`);
+  await writeFile(file, `${await fleet.api.tokenOf(name, roles)}\n`, { mode: 0o600 });
+  return new Belay(fleet.api.address, file, dir);
 }
 
 /** Shows why the run waits; true if it does so at a failure gate. */

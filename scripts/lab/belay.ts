@@ -66,7 +66,7 @@ export async function belay(
 }
 
 export function belayArgv(): string[] {
-  return ["env", `BELAY_TOKEN_FILE=${TOKEN_FILE}`, "BELAY_USER=operator", "belay"];
+  return ["env", `BELAY_TOKEN_FILE=${TOKEN_FILE}`, "belay"];
 }
 
 /** Puts a file of this machine where a host sees it. */

@@ -50,7 +50,8 @@ export function fleetYaml(hosts: readonly LabHost[], policy: LabPolicy): string 
   const patient = { settle: policy.settle, budget: { batch: 0, stage: 0 } };
   const fleet = {
     fleet: "lab",
-    gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold" } },
+    // One person at the lab's shell sees both sides.
+    gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold", requesterMayApprove: true } },
     rollout: {
       auth: patient,
       proxy: { canary: 1, batch: "50%", ...patient },

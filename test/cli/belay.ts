@@ -113,5 +113,5 @@ export function start(args: readonly string[], belayd: FakeBelayd | null, env: E
 
 function envFor(belayd: FakeBelayd | null, env: Env): Env {
   const way = belayd === null ? {} : { BELAY_SERVER: belayd.url, BELAY_TOKEN: TOKEN };
-  return { BELAY_USER: "ann", ...way, ...env };
+  return { ...way, ...env };
 }

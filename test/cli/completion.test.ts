@@ -22,9 +22,9 @@ const LINES: readonly [line: string, answer: string][] = [
   ["belay run start --exit-at-g", "--exit-at-gate"],
   ["belay run rollback --scope ", "hop run stage"],
   // The value of an option is no command, also when it reads like one.
-  ["belay --as run plan l", "lint list"],
+  ["belay --server run plan l", "lint list"],
   ["belay agent token ", "create list revoke"],
-  ["belay nonsense ", "agent backup fleet gate host log plan release run status why"],
+  ["belay nonsense ", "agent backup fleet gate host log login logout plan release run status token user whoami why"],
 ];
 
 t.test("bash", async (t) => {

@@ -58,7 +58,7 @@ t.test("a gate is answered right where it is shown", async (t) => {
   t.equal(code, 0);
   const question = "[a]pprove, [r]eject or [w]ait? ";
   t.same(ann.asked, [question, question, "reason: "], "what is no answer is asked again");
-  t.same(peer.askedOf(route)[0]?.body, { by: "ann", reason: "looks good" });
+  t.same(peer.askedOf(route)[0]?.body, { reason: "looks good" });
   t.match(ann.out.text, "POINT OF NO RETURN");
 });
 
@@ -68,7 +68,7 @@ t.test("at a failure gate there are other ways on", async (t) => {
   const ann = person(["s", "rebuild"]);
   await belay(["run", "watch", "--prompt"], peer, {}, ann.outside);
   t.same(ann.asked, ["[r]etry, [s]kip, [a]bort or [w]ait? ", "reason: "]);
-  t.same(peer.askedOf(route)[0]?.body, { by: "ann", reason: "rebuild" });
+  t.same(peer.askedOf(route)[0]?.body, { reason: "rebuild" });
 });
 
 t.test("the question is withdrawn when somebody else answers", async (t) => {
@@ -124,6 +124,6 @@ t.test("a rollback is shown, and started only when somebody says so", async (t) 
   t.match(ran.out, "backup-missing");
   t.same(
     peer.askedOf(`POST /v1/runs/${RUN}/rollback`).map(({ body }) => body),
-    [{ by: "ann", scope: "hop", planOnly: true }],
+    [{ scope: "hop", planOnly: true }],
   );
 });

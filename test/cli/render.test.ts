@@ -23,7 +23,7 @@ t.test("a gate shows all that people decide by, and how to answer", async (t) =>
 gate hop-1.main.auth  of run %RUN, open since 20:15:20 (1m10s)
             POINT OF NO RETURN: from behind this gate, going back needs a restore.
 until       2026-11-24 20:15:20 (23h58m left), then it stays open, overdue
-approvals   0 of 2 from sre
+approvals   0 of 2 from sre; not from olga, who started the run
 done        hop-1.main.fetch   4 hosts  12s
             hop-1.main.backup  1 host   3s
 versions    auth  5.4.2    1 host
@@ -50,7 +50,7 @@ t.test("a gate tells who approved, and that one more is needed", async (t) => {
     `
 gate hop-1.main.auth  of run %RUN, open since 20:15:20 (1m10s)
 until       2026-11-24 20:15:20 (23h58m left), then it stays open, overdue
-approvals   1 of 2 from sre; 1 more needed
+approvals   1 of 2 from sre; 1 more needed; not from olga, who started the run
 decided     20:16:00 approve by ann: looks good
 approve     belay gate approve %RUN hop-1.main.auth --reason "..."
 reject      belay gate reject %RUN hop-1.main.auth --reason "..."
@@ -191,8 +191,8 @@ t.test("runs as a list", async (t) => {
     runListing([endedRun("aborted"), gatedRun()], page.now, PLAIN),
     `
 RUN                     WHAT     TO     PLAN          STATUS   STARTED              TOOK   BY
-%RUN  upgrade  7.1.0  3f9c41d2e0aa  aborted  2026-11-23 20:15:00  2m10s  ann
-%RUN  upgrade  7.1.0  3f9c41d2e0aa  waiting  2026-11-23 20:15:00  1m30s  ann
+%RUN  upgrade  7.1.0  3f9c41d2e0aa  aborted  2026-11-23 20:15:00  2m10s  olga
+%RUN  upgrade  7.1.0  3f9c41d2e0aa  waiting  2026-11-23 20:15:00  1m30s  olga
 `,
   );
 });

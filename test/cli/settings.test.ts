@@ -9,26 +9,26 @@ t.test("flags win over the environment, that over the file, that over defaults",
   t.teardown(() => rm(home, { recursive: true, force: true }));
   const [flag, env, file] = [join(home, "flag"), join(home, "env"), join(home, "file")];
   for (const path of [flag, env, file]) await writeFile(path, `token-of-${path.slice(home.length + 1)}\n`);
-  const none = { env: { BELAY_TOKEN: "t" }, home, userName: "login" };
-  t.same(await readSettings({}, none), { server: "http://127.0.0.1:7440", token: "t", user: "login" });
+  const none = { env: { BELAY_TOKEN: "t" }, home };
+  t.same(await readSettings({}, none), { server: "http://127.0.0.1:7440", token: "t" });
 
   await mkdir(join(home, ".config/belay"), { recursive: true });
   const config = join(home, ".config/belay/config.yaml");
-  await writeFile(config, `server: http://localhost:1/\ntokenFile: ${file}\nuser: filed\n`);
-  const bare = { env: {}, home, userName: "login" };
-  t.same(await readSettings({}, bare), { server: "http://localhost:1", token: "token-of-file", user: "filed" });
+  await writeFile(config, `server: http://localhost:1/\ntokenFile: ${file}\n`);
+  const bare = { env: {}, home };
+  t.same(await readSettings({}, bare), { server: "http://localhost:1", token: "token-of-file" });
 
-  const full = { ...bare, env: { BELAY_SERVER: "https://belay.example", BELAY_TOKEN_FILE: env, BELAY_USER: "envied" } };
-  t.same(await readSettings({}, full), { server: "https://belay.example", token: "token-of-env", user: "envied" });
-  const flags = { server: "http://[::1]:2", tokenFile: flag, as: "flagged" };
-  t.same(await readSettings(flags, full), { server: "http://[::1]:2", token: "token-of-flag", user: "flagged" });
+  const full = { ...bare, env: { BELAY_SERVER: "https://belay.example", BELAY_TOKEN_FILE: env } };
+  t.same(await readSettings({}, full), { server: "https://belay.example", token: "token-of-env" });
+  const flags = { server: "http://[::1]:2", tokenFile: flag };
+  t.same(await readSettings(flags, full), { server: "http://[::1]:2", token: "token-of-flag" });
 
   await writeFile(config, "sever: http://localhost:1\n");
   await t.rejects(readSettings({}, bare), { code: "config-invalid", message: /config\.yaml: / });
 });
 
 t.test("what can't be right is refused, with what to do", async (t) => {
-  const outside = { env: { BELAY_TOKEN: "t" }, home: "/nonexistent", userName: "login" };
+  const outside = { env: { BELAY_TOKEN: "t" }, home: "/nonexistent" };
   await t.rejects(readSettings({ server: "localhost:7440" }, outside), { code: "server-invalid" });
   await t.rejects(readSettings({ server: "http://belay.example:7440" }, outside), { code: "server-refused" });
   await t.rejects(readSettings({ server: "http://127.0.0.1.example.com" }, outside), { code: "server-refused" });

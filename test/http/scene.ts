@@ -38,16 +38,19 @@ export class HttpScene {
 
   static async open(t: Test, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
+    t.teardown(() => rm(dir, { recursive: true }));
     await writeFile(join(dir, "fleet.yaml"), FLEET);
+    return HttpScene.startIn(t, dir, more, log);
+  }
+
+  /** On a folder that is there already: its fleet, its data. */
+  static async startIn(t: Test, dir: string, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
     const config = parseConfig(
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
       join(dir, "belayd.yaml"),
     );
     const daemon = await startDaemon(config, log, Date.now, "0.0.0");
-    t.teardown(async () => {
-      await daemon.stop();
-      await rm(dir, { recursive: true });
-    });
+    t.teardown(() => daemon.stop());
     return new HttpScene(dir, daemon, (await readFile(join(dir, "data", "api-token"), "utf8")).trim());
   }
 
@@ -69,11 +72,21 @@ export class HttpScene {
     });
     const text = await response.text();
     const json = response.headers.get("content-type")?.startsWith("application/json") ?? false;
-    return { status: response.status, body: json ? JSON.parse(text) : { text }, headers: response.headers };
+    return {
+      status: response.status,
+      body: json && text !== "" ? JSON.parse(text) : { text },
+      headers: response.headers,
+    };
   }
 
   async tokenOf(host: string): Promise<string> {
     return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+  }
+
+  /** A new user with these roles, and a token of theirs. */
+  async personOf(name: string, roles: readonly string[], groups: readonly string[] = []): Promise<string> {
+    await this.call("POST", "/v1/users", { body: { name, roles, groups } });
+    return (await this.call("POST", "/v1/tokens", { body: { name: "tests", user: name } })).body.token as string;
   }
 
   add(file: string, bytes: Uint8Array, sha256 = digest(bytes)): Promise<Answer> {

@@ -40,8 +40,8 @@ t.test(
     for (const name of names) await scene.untilPresent(name, true);
 
     for (const [version, behaviour] of [
-      ["0.3.0", "ends"],
-      ["0.4.0", "hangs"],
+      ["0.2.1", "ends"],
+      ["0.2.2", "hangs"],
     ] as const) {
       await t.test(`an agent that ${behaviour} once it is started`, async (t) => {
         await bad(t, scene, version, behaviour);

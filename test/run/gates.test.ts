@@ -1,9 +1,11 @@
 import type { Gate } from "@belay/controller/plan/plan";
-import { approve, reject } from "@belay/controller/run/commands";
-import { gateViewOf } from "@belay/controller/run/view";
+import { approve, breakGlass, lapse, reject } from "@belay/controller/run/commands";
+import { logLine } from "@belay/controller/run/log";
+import { gateViewOf, viewOf } from "@belay/controller/run/view";
+import { failed } from "@belay/shared";
 import t from "tap";
 import { gate, hop, host, nodesPlan, planOf, stage } from "../support/plans.js";
-import { RunDriver } from "../support/run-driver.js";
+import { RunDriver, STARTER } from "../support/run-driver.js";
 
 const GATE = "hop-1.main.node";
 const HOUR = 3_600_000;
@@ -125,4 +127,58 @@ t.test("a gate that the run doesn't have", async (t) => {
   const run = gated({});
   t.throws(() => approve(run.state, "hop-9.main.node", ann, run.now), { code: "gate-unknown" });
   t.equal(gateViewOf(run.state, "hop-9.main.node"), null);
+});
+
+t.test(
+  "self-approval: whoever started the run may not approve its gates, unless the policy says so (I6)",
+  async (t) => {
+    const run = gated({});
+    const own = { ...ann, by: STARTER };
+    t.throws(() => approve(run.state, GATE, own, run.now), { code: "own-request" });
+    t.equal(gateViewOf(run.state, GATE)?.notBy, STARTER);
+    const allowed = gated({ requesterMayApprove: true });
+    allowed.command(approve(allowed.state, GATE, own, allowed.now));
+    t.equal(allowed.settle().events[0]?.type, "gate-passed");
+    t.equal(gateViewOf(allowed.state, GATE)?.notBy, null);
+    run.command(reject(run.state, GATE, { ...own, reason: "changed my mind" }, run.now));
+    run.settle();
+    t.equal(run.state.ended?.result, "denied", "anybody may stop what they asked for");
+  },
+);
+
+t.test("an approval counts only while whoever gave it may still give it (I6)", async (t) => {
+  const run = gated({ approvals: 2, group: "sre" });
+  run.command(approve(run.state, GATE, ann, run.now));
+  const cleo = { by: "cleo", reason: "fine", groups: ["sre"], standing: (name: string) => name !== "ann" };
+  run.command(approve(run.state, GATE, cleo, run.now));
+  t.same(run.settle().events, [], "ann was removed before the second approval came");
+  t.match(run.state.openGate?.decisions, [{ by: "ann", lapsedAt: run.now }, { by: "cleo" }]);
+  t.match(run.settle().decision.waits, [{ message: /1 of 2 approvals/ }]);
+  t.throws(() => run.record({ type: "approval-lapsed", at: run.now, gate: GATE, of: "ann" }), { code: "not-approved" });
+  t.same(
+    lapse(run.state, () => true, run.now),
+    [],
+  );
+  run.command(lapse(run.state, () => false, run.now));
+  t.match(gateViewOf(run.state, GATE)?.decisions, [{ lapsedAt: run.now }, { lapsedAt: run.now }]);
+  for (const again of [ann, { ...cleo, standing: () => true }]) run.command(approve(run.state, GATE, again, run.now));
+  t.match(run.settle().events, [{ type: "gate-passed", how: "approvals" }, { type: "stage-started" }], "they are back");
+});
+
+t.test("break-glass: one person passes a gate, for a reason that stays on record (I6)", async (t) => {
+  const run = gated({ approvals: 2, group: "sre" });
+  const admin = { by: STARTER, reason: "logins are down and nobody answers" };
+  t.throws(() => breakGlass(run.state, GATE, { ...admin, reason: " " }, run.now), { code: "reason-required" });
+  t.throws(() => run.record({ type: "gate-passed", at: run.now, gate: GATE, how: "break-glass" }), {
+    code: "glass-whole",
+  });
+  t.throws(() => breakGlass(run.state, "hop-9.main.node", admin, run.now), { code: "gate-unknown" });
+  run.command(breakGlass(run.state, GATE, admin, run.now));
+  t.match(run.settle().events, [{ type: "gate-passed", how: "break-glass" }, { type: "stage-started" }]);
+  t.same(viewOf(run.state, run.world, run.now).brokenGlass, [{ gate: GATE, ...admin, at: run.now }]);
+  const said = run.events.map((event, seq) => logLine(seq, event, run.plan)).filter(({ level }) => level === "error");
+  t.match(said, [{ message: /olga BROKE THE GLASS .*: logins are down/ }, { message: /WITHOUT ITS APPROVALS/ }]);
+  run.answer("node-1", failed({ code: "unhealthy", message: "it is not well" }));
+  run.settle();
+  t.match(run.state.openFailure?.evidence.brokenGlass, [{ gate: GATE, by: STARTER }], "whoever decides next sees it");
 });

@@ -8,7 +8,7 @@ import { done, failed, type Outcome, reverted } from "@belay/shared";
 import fc from "fast-check";
 import t from "tap";
 import { gate, hop, hosts, nodesPlan, planOf, stage } from "../support/plans.js";
-import { RunDriver } from "../support/run-driver.js";
+import { RunDriver, STARTER } from "../support/run-driver.js";
 import { RunOracle } from "../support/run-oracle.js";
 
 /**
@@ -31,7 +31,8 @@ const OUTCOMES: readonly Outcome[] = [
   failed(error("drift")),
   reverted(error("not-settled")),
 ];
-const PEOPLE = ["ann", "bob", "cleo"];
+const PEOPLE = ["ann", "bob", "cleo", STARTER];
+const VOTERS = PEOPLE.slice(0, 3);
 
 class Act implements fc.Command<object, RunDriver> {
   readonly name: string;
@@ -125,6 +126,30 @@ const acts: fc.Arbitrary<Act>[] = [
         run.command(commands.approve(run.state, run.state.openGate?.gate.id ?? "", asking(person), run.now)),
       ),
   ),
+  fc.tuple(nat, nat).map(
+    ([person, gone]) =>
+      new Act(`approve by ${person}, ${gone} having lost their say`, (run) => {
+        const standing = (name: string) => name !== pick(PEOPLE, gone);
+        const gate = run.state.openGate?.gate.id ?? "";
+        run.command(commands.approve(run.state, gate, { ...asking(person), standing }, run.now));
+      }),
+  ),
+  nat.map(
+    (gone) =>
+      new Act(`${gone} loses their say`, (run) =>
+        run.command(commands.lapse(run.state, (name) => name !== pick(PEOPLE, gone), run.now)),
+      ),
+  ),
+  fc
+    .integer({ min: 0, max: 20 })
+    .map(
+      (often) =>
+        new Act("break the glass", (run) =>
+          often > 0
+            ? undefined
+            : run.command(commands.breakGlass(run.state, run.state.openGate?.gate.id ?? "", asking(0), run.now)),
+        ),
+    ),
   fc.constant(new Act("pause", (run) => run.command(commands.pause(run.state, asking(0), run.now)))),
   fc.constant(new Act("resume", (run) => run.command(commands.resume(run.state, asking(0), run.now)))),
   fc.constant(new Act("resume", (run) => run.command(commands.resume(run.state, asking(0), run.now)))),
@@ -144,6 +169,12 @@ const acts: fc.Arbitrary<Act>[] = [
     (index) =>
       new Act(`quarantine ${index}`, (run) =>
         run.command(commands.quarantine(run.state, anyHost(run, index), asking(0), run.now)),
+      ),
+  ),
+  nat.map(
+    (index) =>
+      new Act(`release ${index}`, (run) =>
+        run.command(commands.release(run.state, anyHost(run, index), asking(0), run.now)),
       ),
   ),
   nat.map(
@@ -254,7 +285,8 @@ function behave(run: RunDriver): void {
     run.now += 1_000;
     if (state.pause !== null) run.command(commands.resume(state, { by: "ann" }, run.now));
     else if (state.openGate !== null) {
-      const voter = PEOPLE.find((person) => !state.openGate?.decisions.some(({ by }) => by === person)) ?? "ann";
+      const given = state.openGate.decisions.filter(({ lapsedAt }) => lapsedAt === undefined).map(({ by }) => by);
+      const voter = VOTERS.find((person) => !given.includes(person)) ?? "ann";
       try {
         run.command(commands.approve(state, state.openGate.gate.id, { ...asking(0), by: voter }, run.now));
       } catch {

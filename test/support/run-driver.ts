@@ -8,6 +8,9 @@ import type { RunState } from "@belay/controller/run/state";
 import type { HostFacts, Outcome } from "@belay/shared";
 import { done } from "@belay/shared";
 
+/** Whoever asked for the run, and so can't approve its gates. */
+export const STARTER = "olga";
+
 /** Starts a run of a plan and drives it by hand: no clock but `now`, no agents but the test's own answers. */
 export class RunDriver {
   readonly plan: Plan;
@@ -24,7 +27,15 @@ export class RunDriver {
 
   constructor(plan: Plan, { check = false } = {}) {
     this.plan = plan;
-    const event: RunEvent = { type: "run-started", at: this.now, run: "r1", plan: plan.id, check, by: "ann", fence: 1 };
+    const event: RunEvent = {
+      type: "run-started",
+      at: this.now,
+      run: "r1",
+      plan: plan.id,
+      check,
+      by: STARTER,
+      fence: 1,
+    };
     this.events.push(event);
     this.state = fold(null, event, plan);
   }

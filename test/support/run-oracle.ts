@@ -31,6 +31,8 @@ export class RunOracle {
   readonly #borne: { host: HostName; stage: Stage; batch: number }[] = [];
   readonly #versions = new Map<HostName, string>();
   readonly #approvals = new Map<string, Set<string>>();
+  readonly #broken = new Set<string>();
+  #starter = "";
   readonly #expired = new Map<string, string>();
   readonly #opened = new Map<string, number>();
   readonly #passed = new Set<string>();
@@ -52,6 +54,9 @@ export class RunOracle {
   see(event: RunEvent): void {
     if (this.#ended) throw new Error(`${event.type} after the end`);
     switch (event.type) {
+      case "run-started":
+        this.#starter = event.by;
+        return;
       case "stage-started":
         this.#started.add(event.stage);
         return;
@@ -63,6 +68,9 @@ export class RunOracle {
         return;
       case "gate-decided":
         this.#seeAnswer(event);
+        return;
+      case "approval-lapsed":
+        this.#approvals.get(event.gate)?.delete(event.of);
         return;
       case "gate-expired":
         if (event.at < (this.#opened.get(event.gate) ?? Number.POSITIVE_INFINITY)) throw new Error("expired early");
@@ -109,7 +117,6 @@ export class RunOracle {
       case "run-ended":
         this.#seeEnd(event);
         return;
-      case "run-started":
       case "lease-taken":
       case "batch-started":
         return;
@@ -292,7 +299,12 @@ export class RunOracle {
       this.#stopping = "rejected";
       return;
     }
+    if (decision === "break-glass") {
+      this.#broken.add(gate);
+      return;
+    }
     const asked = this.#gate(gate);
+    if (by === this.#starter) throw new Error(`I6: ${by} approved ${gate} of their own run`);
     if (asked.group !== null && !groups.includes(asked.group)) throw new Error(`I6: ${by} has no say at ${gate}`);
     const approvals = this.#approvals.get(gate) ?? new Set();
     this.#approvals.set(gate, approvals.add(by));
@@ -303,6 +315,7 @@ export class RunOracle {
     const people = this.#approvals.get(gate)?.size ?? 0;
     if (how === "approvals" && people < asked.approvals)
       throw new Error(`I6: ${gate} was passed with ${people} approvals`);
+    if (how === "break-glass" && !this.#broken.has(gate)) throw new Error(`I6: the glass of ${gate} is whole`);
     if (how === "timeout" && (asked.onTimeout !== "proceed" || this.#expired.get(gate) !== "proceed")) {
       throw new Error(`I6: time does not open ${gate}`);
     }

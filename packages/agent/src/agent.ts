@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
+import { Approvals } from "./approvals/approvals.js";
+import { withoutCommands } from "./approvals/reading.js";
 import type { Clock } from "./clock.js";
 import type { AgentConfig, SelfConfig } from "./config.js";
 import type { Exec } from "./exec.js";
@@ -101,8 +103,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
+  const approvals = new Approvals({ config: config.approve, host: config.host, clock, journal });
   const roomForJournal = () => roomAt(dirname(options.journalDisk.file));
-  const steps = new Steps({ journal, host, send, roomForJournal, changed: () => reporter.told() });
+  const steps = new Steps({ journal, host, approvals, send, roomForJournal, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,
     clock,
@@ -126,7 +129,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       welcomed(welcome) {
         log.info({ probe: welcome.probe !== null }, "connected");
         steps.redeliver();
-        reporter.begin(welcome.probe, welcome.factsEveryMs);
+        const { probe } = welcome;
+        const isBelieved = config.approve.by === "controller" || probe === null;
+        reporter.begin(isBelieved ? probe : withoutCommands(probe), welcome.factsEveryMs);
       },
       step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
       ack: (step) => journal.ack(step),

@@ -1,5 +1,6 @@
 import { BelayError, errorInfo, readVerifier, type Verifier } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
+import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
@@ -32,6 +33,8 @@ export interface AgentConfig {
   self: SelfConfig | null;
   /** Who signs belayd's audit log; null: whoever signed the first checkpoint that this host saw. */
   auditKey: Verifier | null;
+  /** Whose word counts when something is to be changed here. */
+  approve: ApproveConfig;
 }
 
 export type SelfConfig =
@@ -81,6 +84,7 @@ const FIELDS = [
   "hooksDir",
   "self",
   "audit",
+  "approve",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -111,6 +115,10 @@ export function parseConfig(text: string, file: string): AgentConfig {
     if (!NAME.test(name)) throw field.bad("is not a name for a command");
     return [name, field.argv()] as const;
   });
+  const directories = root
+    .member("directories")
+    .list()
+    .map((each) => each.path());
   return {
     file,
     controller: address(root.member("controller")),
@@ -119,16 +127,14 @@ export function parseConfig(text: string, file: string): AgentConfig {
     tokenFile: root.member("tokenFile").path(),
     stateDir,
     services: new Map(services),
-    directories: root
-      .member("directories")
-      .list()
-      .map((each) => each.path()),
+    directories,
     commands: new Map(commands),
     backends: new Map(backends),
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
     auditKey: auditKey(root.member("audit")),
+    approve: approve(root.member("approve"), [...directories, stateDir]),
   };
 }
 

@@ -1,4 +1,5 @@
-import { type AgentMessage, BelayError, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
+import { type AgentMessage, BelayError, done, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
+import type { Approvals, Verdict } from "./approvals/approvals.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Attempt } from "./ops/op.js";
@@ -19,6 +20,8 @@ const RESERVE_BYTES = 1024 * 1024;
 export interface StepsOptions {
   journal: Journal;
   host: Host;
+  /** Whom this host believes. */
+  approvals: Pick<Approvals, "judge">;
   send: (message: AgentMessage) => void;
   /** How much room there is where the journal lies. */
   roomForJournal: () => Promise<{ path: string; freeBytes: number }>;
@@ -35,6 +38,8 @@ export class Steps {
   readonly #halting = new AbortController();
   readonly #accepting = new Set<string>();
   readonly #waiting: JournalEntry[] = [];
+  /** Settles when the step before has been judged and written down, or refused. */
+  #judged: Promise<void> = Promise.resolve();
   #fence: number;
   #line: string | null;
   #working: Promise<void> | null = null;
@@ -52,7 +57,7 @@ export class Steps {
 
   /** A step arrived. Resolves when its intent is on disk, or it was refused. */
   async receive(step: Step): Promise<void> {
-    const { journal, send, host } = this.#options;
+    const { journal, send } = this.#options;
     const known = journal.entry(step.step);
     if (known !== undefined) {
       if (known.ended !== null) this.#tell(known);
@@ -60,38 +65,72 @@ export class Steps {
       return;
     }
     if (this.#accepting.has(step.step)) return;
-    if (step.fence < this.#fence || this.#isAnothers(step)) {
-      // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
-      this.#refuse(step, fenced(step.fence, this.#fence), false);
-      return;
-    }
     if (this.#waiting.length + this.#accepting.size >= MAX_WAITING) {
       this.#refuse(step, new BelayError("step-queue-full", `${MAX_WAITING} steps wait already`), true);
       return;
     }
-    if (step.fence > this.#fence) this.#line = null;
-    this.#fence = step.fence;
-    this.#line = step.line ?? this.#line;
     this.#accepting.add(step.step);
+    // One after the other: whether a step is next hangs on what was accepted before it.
+    const before = this.#judged;
+    const accepted = before.then(() => this.#accept(step));
+    this.#judged = accepted.then(
+      () => {},
+      () => {},
+    );
+    const entry = await accepted;
+    if (entry === null) return;
+    send({ type: "accepted", step: step.step });
+    this.#enqueue(entry);
+  }
+
+  /** Writes the step's intent down, or refuses it: null. */
+  async #accept(step: Step): Promise<JournalEntry | null> {
+    const { journal, host } = this.#options;
     try {
-      const { op, fence, check, deadlineMs } = step;
-      const line = step.line === undefined ? {} : { line: step.line };
+      if (step.fence < this.#fence || this.#isAnothers(step)) {
+        // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
+        this.#refuse(step, fenced(step.fence, this.#fence), false);
+        return null;
+      }
+      const verdict = await this.#judge(step);
+      if (verdict === null) return null;
+      if (step.fence > this.#fence) this.#line = null;
+      this.#fence = step.fence;
+      this.#line = step.line ?? this.#line;
+      const { op, fence, check } = step;
+      const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
+      const { deadlineMs, approved } = within;
       await this.#needRoom();
-      await journal.accept({ step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() });
+      const line = step.line === undefined ? {} : { line: step.line };
+      const intent = { step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() };
+      await journal.accept(approved === undefined ? intent : { ...intent, approved });
+      return journal.entry(step.step) ?? null;
     } catch (error) {
       // The intent is not on disk, so nothing is done (I7).
       host.log.error({ step: step.step, error: errorInfo(error) }, "step not accepted: the journal can't be written");
       // After a failed fsync the intent may be on the disk all the same, and be carried out by this agent's next life. To
       // refuse would be to promise that it isn't: silence lets the controller call it unknown, which is true (I7).
       if (errorInfo(error).code !== "journal-broken") this.#refuse(step, error, true);
-      return;
+      return null;
     } finally {
       this.#accepting.delete(step.step);
     }
-    const entry = journal.entry(step.step);
-    if (entry === undefined) return;
-    send({ type: "accepted", step: step.step });
-    this.#enqueue(entry);
+  }
+
+  /** Null: the step is answered, because it has been done, or this host doesn't let it be done. */
+  async #judge(step: Step): Promise<Exclude<Verdict, { kind: "done" }> | null> {
+    const { approvals, host, journal, send } = this.#options;
+    try {
+      const verdict = await approvals.judge(step);
+      if (verdict.kind !== "done") return verdict;
+      const at = Math.round(host.clock.now());
+      const ended = journal.entry(verdict.step)?.ended ?? { outcome: done(false), startedAt: at, endedAt: at };
+      send({ type: "outcome", step: step.step, ...ended });
+    } catch (error) {
+      host.log.warn({ step: step.step, op: step.op.kind, error: errorInfo(error) }, "step refused");
+      this.#refuse(step, error, errorInfo(error).code === "step-in-progress");
+    }
+    return null;
   }
 
   /** Two databases that grew apart give out the same numbers: the first of them to be seen here holds this one. */

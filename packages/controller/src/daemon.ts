@@ -31,6 +31,7 @@ import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
 import { openTlsDoor, readDoorPlate } from "./http/tls.js";
 import { parseFleet } from "./inventory/parse.js";
+import { People } from "./people/people.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -41,6 +42,7 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
+import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { openSqlite } from "./store/sqlite.js";
@@ -189,16 +191,28 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
+  const people = await People.open({
+    store: new PeopleStore(store),
+    now,
+    newSecret: newToken,
+    hash: hashToken,
+    groups: config.groups,
+  });
+
   const server = makeServer({
     log,
     gateway,
-    apiTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
-    hostOfToken: (hash) => agents.hostOfToken(hash),
+    identities: {
+      people,
+      rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
+      hostOfToken: (hash) => agents.hostOfToken(hash),
+    },
   });
   auditRequests(server, { audit, refusals, before: beforeCommand({ records, controller }) });
   addRoutes(server, {
     version,
     audit,
+    log,
     controller,
     planning,
     rollbacks,
@@ -213,8 +227,8 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     artifacts,
     shelf,
     copies,
+    people,
     fleet: () => fleetFile.read(),
-    groupsOf: (name) => Object.keys(config.groups).filter((group) => config.groups[group]?.includes(name)),
     now,
     newToken,
   });

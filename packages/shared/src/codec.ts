@@ -1,28 +1,10 @@
 import type { Static, TObject, TSchema, TUnion } from "typebox";
-import { Compile, type Validator } from "typebox/compile";
+import { type Decoder, decoder } from "./decoder.js";
 import { BelayError } from "./error.js";
 import { AgentMessage, ControllerMessage, MAX_FRAME_BYTES } from "./message.js";
 import { Op } from "./op.js";
 import { PROTOCOL } from "./protocol.js";
 import { schemaAt, valueAt } from "./since.js";
-
-/** Turns unknown input into a typed value, or throws a BelayError that names the field. The only way in from outside. */
-export type Decoder<T> = (input: unknown) => T;
-
-/**
- * A decoder for parsed JSON. `what` names the thing in errors; `code` is the error's code. The schema is compiled at the
- * first use: compiling all of them took half of the start of a command line that decodes nothing.
- */
-export function decoder<S extends TSchema>(schema: S, what: string, code: string): Decoder<Static<S>> {
-  let validator: Validator | undefined;
-  return (input) => {
-    validator ??= Compile(schema);
-    if (validator.Check(input)) return input as Static<S>;
-    const first = validator.Errors(input)[0];
-    const field = first?.instancePath ? first.instancePath : "/";
-    throw new BelayError(code, `${what}: ${field} ${first?.message ?? "is not valid"}`, { context: { field } });
-  };
-}
 
 /**
  * A decoder for a union of objects that one literal field tells apart. An error speaks of the member that was meant, not

@@ -1,4 +1,5 @@
 import Type, { type Static } from "typebox";
+import { StepProof } from "./approval.js";
 import { ErrorInfo } from "./error.js";
 import { FactProbe, HostFacts } from "./fact.js";
 import { HostName, StepId } from "./ids.js";
@@ -104,6 +105,8 @@ export const Step = Type.Object(
     /** Whose fencing number it is: an agent refuses the same number of another. */
     line: Type.Optional(marked(Line, { since: 2, spare: true })),
     op: Op,
+    /** That people approved it; absent: the plan asks for no signatures. An older agent believes belayd. */
+    proof: Type.Optional(marked(StepProof, { since: 2, spare: true })),
   },
   closed,
 );

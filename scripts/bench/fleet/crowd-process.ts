@@ -66,6 +66,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       file: join(stateDir, "agent.yaml"),
       self: null,
       auditKey: null,
+      approve: { by: "controller" },
       controller,
       caFile: null,
       host,

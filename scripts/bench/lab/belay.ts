@@ -52,7 +52,7 @@ function stageTimes(events: readonly RunEvent[]): { stage: string; ms: number }[
   return times;
 }
 
-/** What the agent wrote down itself: when its swap began to touch the host, and when it first found it healthy. */
+/** What the agent wrote down itself: when it was about to switch its link, and when it first found it healthy. */
 async function cutOverOn(scene: LabScene, host: string, run: string): Promise<readonly [number, number]> {
   const journal = await scene.lab.machine(host).must(["cat", "/var/lib/belay-agent/journal"]);
   const at = (phase: string) => {
@@ -61,5 +61,5 @@ async function cutOverOn(scene: LabScene, host: string, run: string): Promise<re
       .findLast((each) => each.includes(`"step":"${run}/`) && each.includes(`"phase":"${phase}"`));
     return Number(/"at":(\d+)\}$/.exec(line ?? "")?.[1]);
   };
-  return [at("begun"), at("healthy")];
+  return [at("switching"), at("healthy")];
 }

@@ -36,6 +36,10 @@ export class RigService implements Service {
     return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
+  async glimpse(): Promise<number | null> {
+    return this.running === null ? null : this.#pid;
+  }
+
   async needDefinition(): Promise<void> {}
 
   async start(): Promise<void> {

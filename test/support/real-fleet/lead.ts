@@ -1,5 +1,5 @@
 import type { GateView, RunView } from "@belay/controller/api/contract";
-import type { Api } from "./api.js";
+import { APPROVER, type Api } from "./api.js";
 import { until } from "./until.js";
 
 /** A look at a run: what is looked for, and how long that may take. */
@@ -16,7 +16,7 @@ export function see(api: Api, run: string, look: Look): Promise<RunView> {
 
 /** Approves every gate that opens until the run looks as asked for. An unforeseen failure gate or end is an error. */
 export function lead(api: Api, run: string, look: Look): Promise<RunView> {
-  return follow(api, run, look, "tester");
+  return follow(api, run, look, APPROVER);
 }
 
 export function isAtFailure(view: RunView): view is RunView & { gate: GateView } {

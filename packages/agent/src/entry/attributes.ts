@@ -26,13 +26,18 @@ export async function keepAttributes(
 ): Promise<void> {
   const below = dirs.entry?.below ?? "";
   const programs = new Map<string, number>();
+  const pairs: { old: string; fresh: string }[] = [];
   for (const { name } of await readdir(join(dirs.to, below), { withFileTypes: true })) {
     const [old, fresh] = [join(dirs.from, below, name), join(dirs.to, below, name)];
     const [was, is] = await Promise.all([orMissing(lstat(old)), lstat(fresh)]);
     if (!was?.isFile() || !is.isFile() || (is.mode & ANY_EXECUTES) === 0) continue;
-    await cp(["--attributes-only", "--preserve=all", "--no-target-directory", "--", old, fresh], exec, signal);
-    await syncFile(fresh);
+    pairs.push({ old, fresh });
     programs.set(join(below, name), was.mode & 0o7777);
+  }
+  if (pairs.length > 0) {
+    const args = ["--attributes-only", "--preserve=all", `--target-directory=${join(dirs.to, below)}`, "--"];
+    await cp([...args, ...pairs.map(({ old }) => old)], exec, signal);
+    await Promise.all(pairs.map(({ fresh }) => syncFile(fresh)));
   }
   const manifest = await readManifest(dirs.to);
   if (manifest === null) return;

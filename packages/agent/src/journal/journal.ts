@@ -1,6 +1,13 @@
 import type { Op, Outcome } from "@belay/shared";
 import type { JournalDisk } from "./disk.js";
-import { type AcceptedRecord, decodeLines, type JournalRecord, type PhaseData } from "./record.js";
+import {
+  type AcceptedRecord,
+  type ApprovedRunRecord,
+  type ApprovedStep,
+  decodeLines,
+  type JournalRecord,
+  type PhaseData,
+} from "./record.js";
 import { JournalWriter } from "./writer.js";
 
 /** One step as the journal knows it. */
@@ -13,6 +20,7 @@ export interface JournalEntry {
   phases: { phase: string; data: PhaseData; at: number }[];
   ended: { outcome: Outcome; startedAt: number; endedAt: number } | null;
   acked: boolean;
+  approved?: ApprovedStep;
 }
 
 /** Outcomes of acked steps that are kept to answer repeats, and how many more may pile up before compacting. */
@@ -28,6 +36,8 @@ export class Journal {
   readonly #writer: JournalWriter;
   readonly #keepAcked: number;
   readonly #entries = new Map<string, JournalEntry>();
+  /** The one that a step was accepted of last comes last. */
+  readonly #runs = new Map<string, ApprovedRunRecord>();
   #madeAt = 0;
   #fence = 0;
   #line: string | null = null;
@@ -79,6 +89,25 @@ export class Journal {
     return [...this.#entries.values()].filter((entry) => entry.ended !== null && !entry.acked);
   }
 
+  /** How far this host is in a run that people approved; undefined: nothing of it was accepted here, or it is long over. */
+  approvedRun(run: string): Readonly<ApprovedRunRecord> | undefined {
+    return this.#runs.get(run);
+  }
+
+  get approvedRuns(): number {
+    return this.#runs.size;
+  }
+
+  /** The approved run that a step was accepted of last. */
+  get latestRun(): string | undefined {
+    return [...this.#runs.keys()].at(-1);
+  }
+
+  /** Forgets runs of which no approval counts any more. What is on the disk goes when that is compacted. */
+  forgetRuns(now: number): void {
+    for (const [run, { until }] of this.#runs) if (until < now) this.#runs.delete(run);
+  }
+
   accept(accepted: Omit<AcceptedRecord, "kind">): Promise<void> {
     return this.#append({ kind: "accepted", ...accepted });
   }
@@ -121,10 +150,16 @@ export class Journal {
       case "fence":
         this.#raise(record);
         return;
+      case "approved-run":
+        this.#runs.delete(record.run);
+        this.#runs.set(record.run, { ...record });
+        return;
       case "accepted": {
-        const { step, op, check, deadlineMs } = record;
+        const { step, op, check, deadlineMs, approved } = record;
         this.#raise(record);
-        this.#entries.set(step, { step, op, check, deadlineMs, phases: [], ended: null, acked: false });
+        const entry: JournalEntry = { step, op, check, deadlineMs, phases: [], ended: null, acked: false };
+        this.#entries.set(step, approved === undefined ? entry : { ...entry, approved });
+        if (approved !== undefined) this.#begin(approved);
         return;
       }
       case "phase":
@@ -133,7 +168,9 @@ export class Journal {
       case "outcome": {
         const entry = this.#entries.get(record.step);
         const { outcome, startedAt, endedAt } = record;
-        if (entry !== undefined) entry.ended = { outcome, startedAt, endedAt };
+        if (entry === undefined) return;
+        entry.ended = { outcome, startedAt, endedAt };
+        if (outcome.status === "done") this.#advance(entry);
         return;
       }
       case "acked": {
@@ -154,6 +191,19 @@ export class Journal {
     this.#fence = fence;
   }
 
+  #begin({ run, root, until }: ApprovedStep): void {
+    const known = this.#runs.get(run) ?? { kind: "approved-run", run, root, done: -1, last: "", until };
+    this.#runs.delete(run);
+    this.#runs.set(run, { ...known, until: Math.max(known.until, until) });
+  }
+
+  #advance({ step, approved }: JournalEntry): void {
+    const run = approved === undefined ? undefined : this.#runs.get(approved.run);
+    if (approved === undefined || run === undefined || approved.seq <= run.done) return;
+    run.done = approved.seq;
+    run.last = step;
+  }
+
   async #compactIfDue(): Promise<void> {
     if (this.#acked < this.#keepAcked + COMPACT_SLACK) return;
     let surplus = this.#acked - this.#keepAcked;
@@ -171,11 +221,14 @@ export class Journal {
     yield { kind: "journal", id: this.id, madeAt: this.#madeAt };
     const fencing = { fence: this.#fence, ...(this.#line === null ? {} : { line: this.#line }) };
     yield { kind: "fence", ...fencing };
-    for (const { step, op, check, deadlineMs, phases, ended, acked } of this.#entries.values()) {
-      yield { kind: "accepted", step, op, check, deadlineMs, ...fencing, at: 0 };
+    for (const { step, op, check, deadlineMs, phases, ended, acked, approved } of this.#entries.values()) {
+      const accepted = { kind: "accepted", step, op, check, deadlineMs, ...fencing, at: 0 } as const;
+      yield approved === undefined ? accepted : { ...accepted, approved };
       for (const phase of phases) yield { kind: "phase", step, ...phase };
       if (ended !== null) yield { kind: "outcome", step, ...ended };
       if (acked) yield { kind: "acked", step };
     }
+    // Behind the steps that made them what they are, and in their own order.
+    yield* this.#runs.values();
   }
 }

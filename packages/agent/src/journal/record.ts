@@ -12,6 +12,7 @@ import { BelayError, type Op, type Outcome } from "@belay/shared";
 export type JournalRecord =
   | { kind: "journal"; id: string; madeAt: number }
   | { kind: "fence"; fence: number; line?: string }
+  | ApprovedRunRecord
   | AcceptedRecord
   | { kind: "phase"; step: string; phase: string; data: PhaseData; at: number }
   | { kind: "outcome"; step: string; outcome: Outcome; startedAt: number; endedAt: number }
@@ -27,6 +28,29 @@ export interface AcceptedRecord {
   check: boolean;
   deadlineMs: number;
   at: number;
+  /** Its place in a run that people approved step by step; absent: nobody was asked. */
+  approved?: ApprovedStep;
+}
+
+export interface ApprovedStep {
+  run: string;
+  /** Root of the tree of steps that was approved. */
+  root: string;
+  seq: number;
+  /** Until when the run must be remembered, milliseconds since the epoch. */
+  until: number;
+}
+
+/** How far this host is in a run that people approved step by step: what keeps its steps from coming twice. */
+export interface ApprovedRunRecord {
+  kind: "approved-run";
+  run: string;
+  root: string;
+  /** The last step that is done; -1: none. */
+  done: number;
+  /** The id under which that was. */
+  last: string;
+  until: number;
 }
 
 /** What an op noted when it passed a phase. Small: it is read back after a crash, not shown. */

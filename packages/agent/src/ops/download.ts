@@ -112,7 +112,7 @@ async function write(
       answer.destroy();
     });
   let disarm = arm();
-  const gathering = new Gathering(file, part.hash, what.size);
+  const gathering = new Gathering(file, part.hash, { bytes: what.size });
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       disarm();

@@ -17,6 +17,8 @@ type Swap = OpOf<"swap">;
 /** A reload forks at once; one that hasn't taken by then never will (a stale pid file, a signal too early). */
 const RELOAD_TAKES_MS = 10_000;
 const RELOAD_POLL_MS = 50;
+/** Without a sign, often enough: each look asks systemd and the service itself, on a host that is busy starting it. */
+const RELOAD_LOOK_MS = 500;
 
 /**
  * The way from the old version to the new. Every effect looks first and is left out where it is there already, so this
@@ -129,12 +131,15 @@ async function reloadTook(
 ): Promise<boolean> {
   const { clock } = host;
   const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
-  while (clock.ticks() < until) {
+  let looked = Number.NEGATIVE_INFINITY;
+  for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
+    const glimpsed = await service.glimpse();
+    if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
+    looked = clock.ticks();
     const { pid } = await service.status();
     if (pid !== null && pid !== oldPid) return true;
     const at = { pid, versionsDir: op.versionsDir };
     if ((await runningVersion(op.version, at, host.http, signal)) === op.to) return true;
-    await clock.sleep(RELOAD_POLL_MS, signal);
   }
   return false;
 }

@@ -17,6 +17,10 @@ export class SelfService implements Service {
     return { state: "running", pid: this.#pid, restarts: 0, ailments: [] };
   }
 
+  async glimpse(): Promise<number> {
+    return this.#pid;
+  }
+
   async needDefinition(): Promise<void> {}
 
   async start(): Promise<void> {}

@@ -15,6 +15,11 @@ export interface Service {
   readonly name: string;
   /** Looks, changes nothing. */
   status(): Promise<ServiceStatus>;
+  /**
+   * What may be its main process now, at a hundredth of the price of `status`: for somebody who waits for a change of it, and
+   * then looks properly. Null: nobody says.
+   */
+  glimpse(): Promise<number | null>;
   /** Reads how it is defined, if that has changed, and touches no process. Throws where it couldn't be started by it. Idempotent. */
   needDefinition(): Promise<void>;
   /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */

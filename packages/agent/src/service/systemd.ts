@@ -1,5 +1,7 @@
+import { readFile } from "node:fs/promises";
 import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
+import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
 import { findProcess, processesIn } from "./proc.js";
 import type { Service, ServiceStatus } from "./service.js";
@@ -24,6 +26,8 @@ export class SystemdService implements Service {
   readonly #exec: Exec;
   readonly #clock: Clock;
   readonly #systemctl: string;
+  /** Of the unit, as last seen. */
+  #pidFile = "";
 
   constructor(options: { name: string; unit: string; exec: Exec; clock: Clock; systemctl?: string }) {
     this.name = options.name;
@@ -83,17 +87,24 @@ export class SystemdService implements Service {
     if (shown.get("CanReload") === "no") {
       throw cannotReload(this.#unit, "its unit has no ExecReload");
     }
-    await this.#agreement();
+    await this.#agreement(shown);
     await this.#job("reload", [this.#unit]);
+  }
+
+  /** The PID file is where a successor announces itself; without one only systemd knows. */
+  async glimpse(): Promise<number | null> {
+    if (this.#pidFile === "") return (await this.status()).pid;
+    const text = await orMissing(readFile(this.#pidFile, "utf8"));
+    return text === null ? null : Number(text) || null;
   }
 
   async close(): Promise<void> {}
 
   /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
-  async #agreement(): Promise<void> {
+  async #agreement(first: Map<string, string>): Promise<void> {
     const until = this.#clock.ticks() + AGREE_TIMEOUT_MS;
-    for (;;) {
-      const { ailments } = await this.status();
+    for (let shown = first; ; shown = await this.#show()) {
+      const { ailments } = await statusOf(shown);
       if (ailments.length === 0) return;
       if (this.#clock.ticks() >= until) throw cannotReload(this.#unit, ailments.join("; "));
       await this.#clock.sleep(AGREE_POLL_MS);
@@ -138,7 +149,9 @@ export class SystemdService implements Service {
   async #show(): Promise<Map<string, string>> {
     const shown = await this.#systemctlRun(["show", "-p", PROPERTIES, this.#unit], SHOW_TIMEOUT_MS);
     this.#succeed("show", shown);
-    return parseShow(shown.stdout);
+    const properties = parseShow(shown.stdout);
+    this.#pidFile = properties.get("PIDFile") ?? "";
+    return properties;
   }
 
   async #job(verb: string, args: string[]): Promise<void> {

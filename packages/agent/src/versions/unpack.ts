@@ -215,7 +215,7 @@ async function peek(
 }
 
 async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
-  const gathering = new Gathering(handle, hash, entry.size);
+  const gathering = new Gathering(handle, hash, { bytes: entry.size, syncs: true });
   for await (const chunk of entry) await gathering.add(chunk);
   await gathering.flush();
 }

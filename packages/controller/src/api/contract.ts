@@ -1,6 +1,7 @@
 /**
  * What belayd answers over HTTP, as the CLI and the dashboard see it. JSON; times are milliseconds since the epoch.
- * Errors are `{ error: ErrorInfo }` with a 4xx or 5xx status. Every request carries `Authorization: Bearer <API token>`.
+ * Errors are `{ error: ErrorInfo }` with a 4xx or 5xx status. Every request carries `Authorization: Bearer <API token>`: who
+ * asks is whoever's token that is, and docs/security.md says who may ask for what.
  *
  *   GET  /v1/status                                  Status
  *   GET  /v1/fleet                                   FleetView
@@ -21,6 +22,7 @@
  *   GET  /v1/gates?run=&all=1                        GateView[]             open ones; all=1: every gate of the run
  *   GET  /v1/gates/:run/:gate                        GateView
  *   POST /v1/gates/:run/:gate/approve|reject Command GateView
+ *   POST /v1/gates/:run/:gate/break-glass   Command  GateView               an admin's alone; the reason is needed
  *   GET  /v1/hosts                                   HostView[]
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
@@ -38,15 +40,25 @@
  *   POST /v1/agents/tokens         { host }          { host, token }        shown once, stored hashed
  *   GET  /v1/agents/tokens                           { host, createdAt, usedAt }[]
  *   DELETE /v1/agents/tokens/:host                   {}
+ *   GET  /v1/whoami                                  Whoami
+ *   GET  /v1/users                                   UserView[]
+ *   POST /v1/users                 NewUser           UserView
+ *   GET  /v1/users/:user                             UserView
+ *   POST /v1/users/:user           UserChange        UserView
+ *   DELETE /v1/users/:user                           {}
+ *   GET  /v1/tokens?user=&all=1                      TokenView[]            one's own; admins: anybody's
+ *   POST /v1/tokens                TokenRequest      TokenAnswer            shown once, stored hashed
+ *   DELETE /v1/tokens/:token                         {}
  */
 
 import type { ErrorInfo, HostFacts } from "@belay/shared";
 import type { AuditEntry } from "../audit/entry.js";
+import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
 import type { RunEvent, RunResult } from "../run/event.js";
-import type { Evidence } from "../run/evidence.js";
+import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
 export interface Status {
@@ -54,6 +66,8 @@ export interface Status {
   readonly fleet: string;
   readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
   readonly activeRuns: readonly string[];
+  /** In runs that go on: gates that an admin let pass alone. */
+  readonly brokenGlass: readonly (BrokenGlass & { readonly run: string })[];
 }
 
 export interface FleetView {
@@ -79,8 +93,6 @@ export interface PlanRequest {
   readonly product?: string;
   /** For the agents' own upgrade: how many go first, and how many then, in place of the fleet's policy for nodes. */
   readonly rollout?: AgentRollout;
-  /** Who asks; later the signed-in person. */
-  readonly by: string;
 }
 
 /** `changes` false and `ok` true: nothing to do. A plan with changes was linted and saved. */
@@ -103,11 +115,9 @@ export interface RunRequest {
   readonly check?: boolean;
   /** Why, for the record. */
   readonly reason?: string;
-  readonly by: string;
 }
 
 export interface Command {
-  readonly by: string;
   readonly reason?: string;
 }
 
@@ -199,6 +209,8 @@ export interface RunView extends RunSummary {
     readonly at: number;
   }[];
   readonly quarantined: readonly { readonly host: string; readonly reason: string }[];
+  /** Gates that an admin let pass alone. */
+  readonly brokenGlass: readonly BrokenGlass[];
   /** When it should be done, judging by the pace so far and by earlier runs; null while nobody can tell. */
   readonly expectedEndAt: number | null;
   readonly lastSeq: number;
@@ -212,11 +224,16 @@ export interface GateView {
   readonly status: "not-open" | "open" | "passed" | "rejected" | "expired" | "decided";
   readonly approvalsNeeded: number;
   readonly group: string | null;
+  /** Who asked for the run, whose own approval does not count; null: it does. */
+  readonly notBy: string | null;
   readonly decisions: readonly {
+    /** `approve`, `reject` or `break-glass`; at a failure gate its answer. */
     readonly decision: string;
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** When an approval stopped counting, because whoever gave it may not do so any more. */
+    readonly lapsedAt?: number;
   }[];
   readonly openedAt: number | null;
   readonly expiresAt: number | null;
@@ -313,4 +330,63 @@ export interface AuditPage {
   readonly entries: readonly AuditEntry[];
   /** As `before` of the next page; null: that was all. */
   readonly next: number | null;
+}
+
+/** Who belayd takes the caller for. */
+export interface Whoami {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  readonly groups: readonly string[];
+  readonly via: string;
+  readonly expiresAt: number | null;
+}
+
+export interface UserView {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  /** Those of belayd.yaml too. */
+  readonly groups: readonly string[];
+  /** The identity provider that knows them; null: they have tokens alone. */
+  readonly issuer: string | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+}
+
+export interface NewUser {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  readonly groups?: readonly string[];
+  /** True: somebody who was removed is back. */
+  readonly again?: boolean;
+}
+
+/** What is left out stays. */
+export interface UserChange {
+  readonly roles?: readonly Role[];
+  readonly groups?: readonly string[];
+}
+
+export interface TokenRequest {
+  readonly name: string;
+  /** Whose; absent: one's own. */
+  readonly user?: string;
+  /** What it is good for; absent: whatever its user may do at the time. */
+  readonly roles?: readonly Role[];
+  readonly ttlMs?: number;
+}
+
+export interface TokenView {
+  readonly id: string;
+  readonly user: string;
+  readonly name: string;
+  readonly roles: readonly Role[] | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number;
+  readonly usedAt: number | null;
+  readonly revokedAt: number | null;
+}
+
+export interface TokenAnswer extends TokenView {
+  readonly token: string;
 }

@@ -17,6 +17,7 @@ const KEPT: { readonly [T in RunEvent["type"]]?: readonly string[] } = {
   "lease-taken": ["owner", "fence"],
   "gate-opened": ["gate", "expiresAt"],
   "gate-decided": ["gate", "decision", "groups", "reason"],
+  "approval-lapsed": ["gate", "of"],
   "gate-passed": ["gate", "how"],
   "gate-expired": ["gate", "action"],
   "failure-opened": ["gate", "stage", "cause.code"],

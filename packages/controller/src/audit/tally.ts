@@ -18,7 +18,8 @@ export class RefusalTally {
   constructor(sink: AuditSink, log: Logger) {
     this.#sink = sink;
     this.#log = log;
-    this.#timer = setInterval(() => void this.flush(), EVERY_MS);
+    // Nothing that a process should stay for.
+    this.#timer = setInterval(() => void this.flush(), EVERY_MS).unref();
   }
 
   count(address: string): void {

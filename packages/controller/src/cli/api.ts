@@ -6,6 +6,7 @@ import type {
   GateView,
   HostView,
   LogLine,
+  NewUser,
   PlanAnswer,
   PlanRequest,
   PlanSummary,
@@ -19,6 +20,12 @@ import type {
   RunSummary,
   RunView,
   Status,
+  TokenAnswer,
+  TokenRequest,
+  TokenView,
+  UserChange,
+  UserView,
+  Whoami,
 } from "../api/contract.js";
 import type { Plan } from "../plan/plan.js";
 import type { Wait } from "../run/wait.js";
@@ -112,7 +119,12 @@ export class Api {
     return this.client.get(path`/v1/gates/${run}/${gate}`);
   }
 
-  decideGate(run: string, gate: string, verb: "approve" | "reject", command: Command): Promise<GateView> {
+  decideGate(
+    run: string,
+    gate: string,
+    verb: "approve" | "reject" | "break-glass",
+    command: Command,
+  ): Promise<GateView> {
     return this.client.post(path`/v1/gates/${run}/${gate}/${verb}`, command);
   }
 
@@ -167,6 +179,42 @@ export class Api {
 
   tokens(): Promise<{ host: string; createdAt: number; usedAt: number | null }[]> {
     return this.client.get("/v1/agents/tokens");
+  }
+
+  whoami(): Promise<Whoami> {
+    return this.client.get("/v1/whoami");
+  }
+
+  users(): Promise<UserView[]> {
+    return this.client.get("/v1/users");
+  }
+
+  user(name: string): Promise<UserView> {
+    return this.client.get(path`/v1/users/${name}`);
+  }
+
+  createUser(user: NewUser): Promise<UserView> {
+    return this.client.post("/v1/users", user);
+  }
+
+  changeUser(name: string, change: UserChange): Promise<UserView> {
+    return this.client.post(path`/v1/users/${name}`, change);
+  }
+
+  removeUser(name: string): Promise<Record<string, never>> {
+    return this.client.delete(path`/v1/users/${name}`);
+  }
+
+  apiTokens({ user, all }: { readonly user?: string; readonly all?: boolean }): Promise<TokenView[]> {
+    return this.client.get(`/v1/tokens${query({ user, all: all ? 1 : undefined })}`);
+  }
+
+  createApiToken(request: TokenRequest): Promise<TokenAnswer> {
+    return this.client.post("/v1/tokens", request);
+  }
+
+  revokeApiToken(id: string): Promise<Record<string, never>> {
+    return this.client.delete(path`/v1/tokens/${id}`);
   }
 
   revokeToken(host: string): Promise<Record<string, never>> {

@@ -51,7 +51,6 @@ const COMMON: readonly OptionSpec[] = [
   { flags: "--json", about: "answer in JSON, errors too (on stderr)" },
   { flags: "--server <url>", about: "belayd's address (BELAY_SERVER; default http://127.0.0.1:7440)" },
   { flags: "--token-file <file>", about: "file with the API token (BELAY_TOKEN_FILE, BELAY_TOKEN)" },
-  { flags: "--as <name>", about: "who you are, for the record (BELAY_USER; default your login)" },
 ];
 
 export function makeGroup(spec: GroupSpec, ending: Ending): Command {

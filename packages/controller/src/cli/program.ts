@@ -9,7 +9,7 @@ import type { Outside } from "./outside.js";
 const ABOUT = [
   "Takes a fleet up one safe step at a time: plan, start, approve at the gates, and go back if you must.",
   "belay talks to belayd over HTTP. Where it is and how to get in: --server and --token-file, or BELAY_SERVER and " +
-    "BELAY_TOKEN_FILE (or BELAY_TOKEN), or `server` and `tokenFile` in ~/.config/belay/config.yaml.",
+    "BELAY_TOKEN_FILE (or BELAY_TOKEN), or `server` and `tokenFile` in ~/.config/belay/config.yaml, or belay login.",
 ].join("\n\n");
 
 const EXIT_CODES = `

@@ -18,13 +18,12 @@ export function cliReference(): string {
 
 const INTRODUCTION = [
   "`belay` talks to belayd over HTTP. It finds it, and the way in, by flags, then the environment, then",
-  "`~/.config/belay/config.yaml` (`server`, `tokenFile`, `user`):",
+  "`~/.config/belay/config.yaml` (`server`, `tokenFile`):",
   "",
   "| option | environment | meaning |",
   "|---|---|---|",
   "| `--server URL` | `BELAY_SERVER` | belayd's address; default `http://127.0.0.1:7440` |",
-  "| `--token-file FILE` | `BELAY_TOKEN_FILE`, or the token itself in `BELAY_TOKEN` | belayd writes it to `<dataDir>/api-token` |",
-  "| `--as NAME` | `BELAY_USER` | who you are, for the record; default your login |",
+  "| `--token-file FILE` | `BELAY_TOKEN_FILE`, or the token itself in `BELAY_TOKEN` | an API token; without one, what `belay login` keeps in `~/.config/belay/token` |",
   '| `--json` | | answer in JSON; errors too, on stderr, as `{"error": {"code", "message", "hint"}}` |',
   "| | `NO_COLOR` | no colours, also on a terminal |",
   "| | `BELAY_DEBUG=1` | errors with their stack |",

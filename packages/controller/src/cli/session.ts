@@ -3,7 +3,7 @@ import { Client } from "./client.js";
 import type { Outside } from "./outside.js";
 import { type Style, styleFor } from "./render/style.js";
 import { safeLine } from "./render/text.js";
-import { readSettings, type SettingFlags } from "./settings.js";
+import { keptTokenFile, readSettings, readWayIn, type SettingFlags, type WayIn } from "./settings.js";
 
 /** Options that every command has. */
 export interface CommonOptions extends SettingFlags {
@@ -24,15 +24,25 @@ export class Session {
     this.#flags = options;
   }
 
-  /** Who asks, where no belayd is needed. */
+  /** Who asks, where there is no belayd that would know. */
   get user(): string {
-    return this.#flags.as ?? this.outside.env.BELAY_USER ?? this.outside.userName;
+    return this.outside.userName;
   }
 
-  /** belayd, and in whose name to speak to it. Throws what `readSettings` throws. */
-  async connect(): Promise<{ readonly api: Api; readonly by: string }> {
+  /** belayd, which knows by the token in whose name it is spoken to. Throws what `readSettings` throws. */
+  async connect(): Promise<{ readonly api: Api }> {
     const settings = await readSettings(this.#flags, this.outside);
-    return { api: new Api(new Client(settings, this.outside.fetch)), by: settings.user };
+    return { api: new Api(new Client(settings, this.outside.fetch)) };
+  }
+
+  /** As `connect`, before there is a token to connect with. */
+  wayIn(): Promise<WayIn> {
+    return readWayIn(this.#flags, this.outside);
+  }
+
+  /** Where `belay login` keeps a token. */
+  get keptToken(): string {
+    return keptTokenFile(this.outside);
   }
 
   /** Answers with a value: as JSON with --json, else as the lines made of it. */

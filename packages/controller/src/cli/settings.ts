@@ -7,20 +7,17 @@ import type { Outside } from "./outside.js";
 
 export const DEFAULT_SERVER = "http://127.0.0.1:7440";
 
-/** Where belayd is, how to get in, and as whom. */
+/** Where belayd is, and how to get in. */
 export interface Settings {
   /** Without a slash at its end. */
   readonly server: string;
   readonly token: string;
-  /** Sent as `by` with everything that is recorded. */
-  readonly user: string;
 }
 
 /** What the command line says about them. */
 export interface SettingFlags {
   readonly server?: string;
   readonly tokenFile?: string;
-  readonly as?: string;
 }
 
 /** ~/.config/belay/config.yaml */
@@ -28,28 +25,46 @@ const ConfigFile = Type.Object(
   {
     server: Type.Optional(Type.String({ minLength: 1 })),
     tokenFile: Type.Optional(Type.String({ minLength: 1 })),
-    user: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
   },
   { additionalProperties: false },
 );
 type ConfigFile = Static<typeof ConfigFile>;
 const decodeConfig = decoder(ConfigFile, "config.yaml", "config-invalid");
 
-type Surroundings = Pick<Outside, "env" | "home" | "userName">;
+type Surroundings = Pick<Outside, "env" | "home">;
+
+/** Where belayd is, and the token that was named, if any was. */
+export interface WayIn {
+  readonly server: string;
+  readonly token: string | null;
+}
+
+/** Where `belay login` keeps a token. */
+export function keptTokenFile(outside: Surroundings): string {
+  return join(folderOf(outside), "token");
+}
 
 /**
- * Flags win over the environment, that over the configuration file, that over the defaults.
+ * Flags win over the environment, that over the configuration file, that over what `belay login` keeps and the defaults.
  * Throws `config-invalid`, `server-invalid`, `token-missing`, `token-unreadable`.
  */
 export async function readSettings(flags: SettingFlags, outside: Surroundings): Promise<Settings> {
+  const { server, token } = await readWayIn(flags, outside);
+  return { server, token: token ?? (await readKeptToken(outside)) };
+}
+
+/** As `readSettings`, without what `belay login` keeps. */
+export async function readWayIn(flags: SettingFlags, outside: Surroundings): Promise<WayIn> {
   const { env } = outside;
-  const path = join(env.XDG_CONFIG_HOME || join(outside.home, ".config"), "belay", "config.yaml");
-  const file = await readConfig(path);
+  const file = await readConfig(join(folderOf(outside), "config.yaml"));
   return {
     server: checkServer(flags.server ?? env.BELAY_SERVER ?? file.server ?? DEFAULT_SERVER),
-    token: await findToken(flags, env, file, path),
-    user: flags.as ?? env.BELAY_USER ?? file.user ?? outside.userName,
+    token: await findToken(flags, env, file),
   };
+}
+
+function folderOf({ env, home }: Surroundings): string {
+  return join(env.XDG_CONFIG_HOME || join(home, ".config"), "belay");
 }
 
 async function readConfig(path: string): Promise<ConfigFile> {
@@ -64,7 +79,7 @@ async function readConfig(path: string): Promise<ConfigFile> {
     return decodeConfig(parse(text) ?? {});
   } catch (cause) {
     throw new BelayError("config-invalid", `${path}: ${(cause as Error).message}`, {
-      hint: "It may hold `server`, `tokenFile` and `user`.",
+      hint: "It may hold `server` and `tokenFile`.",
       cause,
     });
   }
@@ -89,20 +104,27 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
-async function findToken(flags: SettingFlags, env: Outside["env"], config: ConfigFile, path: string): Promise<string> {
+async function findToken(flags: SettingFlags, env: Outside["env"], config: ConfigFile): Promise<string | null> {
   if (flags.tokenFile !== undefined) return readToken(flags.tokenFile);
   if (env.BELAY_TOKEN) return env.BELAY_TOKEN.trim();
   const file = env.BELAY_TOKEN_FILE ?? config.tokenFile;
-  if (file !== undefined) return readToken(file);
-  throw new BelayError("token-missing", "no API token", {
-    hint: `Name the file that belayd made (<dataDir>/api-token): --token-file FILE, BELAY_TOKEN_FILE, or tokenFile in ${path}.`,
+  return file === undefined ? null : readToken(file);
+}
+
+async function readKeptToken(outside: Surroundings): Promise<string> {
+  const path = keptTokenFile(outside);
+  return readToken(path).catch((error: BelayError) => {
+    if ((error.cause as NodeJS.ErrnoException | undefined)?.code !== "ENOENT") throw error;
+    throw new BelayError("token-missing", "no API token", {
+      hint: "Sign in: belay login. Or name a file that holds one: --token-file FILE, BELAY_TOKEN_FILE, or tokenFile in config.yaml.",
+    });
   });
 }
 
 async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
     throw new BelayError("token-unreadable", `cannot read the API token: ${(cause as Error).message}`, {
-      hint: "belayd makes it at its first start as <dataDir>/api-token, readable by its own user alone.",
+      hint: "belay token create makes them; belayd's first one is <dataDir>/api-token, readable by its own user alone.",
       cause,
     });
   });

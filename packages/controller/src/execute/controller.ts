@@ -12,7 +12,7 @@ import type { RunRow, RunStore } from "../store/runs.js";
 import type { Errands } from "./errand.js";
 import type { Leadership } from "./leadership.js";
 import { holdLease } from "./lease.js";
-import type { HeldLease, Hosts } from "./ports.js";
+import type { ByPerson, HeldLease, Hosts } from "./ports.js";
 import { Runner } from "./runner.js";
 
 export interface ControllerParts {
@@ -71,7 +71,7 @@ export class Controller implements AgentEvents {
   }
 
   /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`, `artifact-not-stored`. */
-  async start(request: RunRequest): Promise<Runner> {
+  async start(request: ByPerson<RunRequest>): Promise<Runner> {
     this.#parts.leadership.mustLead();
     const plan = await this.#parts.plans.get(request.plan);
     if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
@@ -181,7 +181,7 @@ export class Controller implements AgentEvents {
     }
   }
 
-  async #takeUp(run: string, plan: Plan, start: RunRequest | null): Promise<Runner> {
+  async #takeUp(run: string, plan: Plan, start: ByPerson<RunRequest> | null): Promise<Runner> {
     const { runs, leases, now, log } = this.#parts;
     const hosts = this.#parts.hostsSeenBy(plan.product);
     let runner: Runner | null = null;
@@ -236,7 +236,7 @@ export class Controller implements AgentEvents {
   }
 }
 
-function startedBy(start: RunRequest, run: string, plan: Plan, fence: number, at: number) {
+function startedBy(start: ByPerson<RunRequest>, run: string, plan: Plan, fence: number, at: number) {
   const { check = false, by, reason } = start;
   const why = reason === undefined ? {} : { reason };
   return { type: "run-started", at, run, plan: plan.id, check, by, ...why, fence } as const;

@@ -10,6 +10,7 @@ import { planUpgrade } from "../plan/planner.js";
 import type { Profile } from "../products/profile.js";
 import { type AgentRollout, factsSeenBy, fleetSeenBy } from "../products/viewpoint.js";
 import type { Catalogue } from "../releases/catalogue.js";
+import type { ByPerson } from "./ports.js";
 
 /** What planning needs of the world, each read anew for every plan. */
 export interface PlanningSources {
@@ -40,7 +41,7 @@ export class Planning {
     this.#sources = sources;
   }
 
-  async plan(request: PlanRequest): Promise<PlanAnswer> {
+  async plan(request: ByPerson<PlanRequest>): Promise<PlanAnswer> {
     const input = await this.#gather(request);
     return this.keep(planUpgrade(input), input.fleet, input.facts, request.by);
   }
@@ -101,7 +102,7 @@ export class Planning {
     return { hosts, managed: await this.#askTenants(fleet, profile) };
   }
 
-  async #gather(request: PlanRequest): Promise<PlanInput> {
+  async #gather(request: ByPerson<PlanRequest>): Promise<PlanInput> {
     const { product, rollout } = request;
     const [{ fleet, profile, facts }, onRecord] = await Promise.all([
       this.known(product, rollout),

@@ -4,6 +4,7 @@ import type { Catalogue } from "../releases/catalogue.js";
 import type { RecordStore } from "../store/records.js";
 import type { Controller } from "./controller.js";
 import type { Planning } from "./planning.js";
+import type { ByPerson } from "./ports.js";
 import { wholeCopy } from "./whole-copy.js";
 
 export interface RestoresParts {
@@ -25,7 +26,7 @@ export class Restores {
   }
 
   /** Throws `backup-unknown`, `cluster-busy`, and as `Controller.start`. What can't be planned is an answer. */
-  async restore(host: string, name: string, request: RestoreRequest): Promise<RestoreAnswer> {
+  async restore(host: string, name: string, request: ByPerson<RestoreRequest>): Promise<RestoreAnswer> {
     const { controller, planning, records, catalogue } = this.#parts;
     const { version, takenAt, verifiedAt, copies } = await records.backup(host, name);
     const { fleet, profile, facts } = await planning.known();

@@ -10,7 +10,7 @@ import type { RecordStore } from "../store/records.js";
 import type { RunRow, RunStore } from "../store/runs.js";
 import type { Controller } from "./controller.js";
 import type { Planning } from "./planning.js";
-import type { Hosts } from "./ports.js";
+import type { ByPerson, Hosts } from "./ports.js";
 import { readBack } from "./read-back.js";
 import { standingOf } from "./standing.js";
 import { wholeCopy } from "./whole-copy.js";
@@ -65,7 +65,7 @@ export class Rollbacks {
   }
 
   /** Throws `rollback-pending` when steps in flight take long, or it was asked for already: it then starts by itself. */
-  async rollBack(runName: string, request: RollbackRequest): Promise<RollbackAnswer> {
+  async rollBack(runName: string, request: ByPerson<RollbackRequest>): Promise<RollbackAnswer> {
     const { runs, records, controller } = this.#parts;
     const row = await runs.get(runName);
     const { by, reason = "", scope } = request;

@@ -84,12 +84,15 @@ function opening(request: FastifyRequest): Pick<NewEntry, "who" | "from"> {
   return { who: whoOf(request), from: { address: request.ip, door } };
 }
 
-function whoOf(request: FastifyRequest): Who {
-  const { by } = (request.body ?? {}) as { by?: unknown };
-  const { host } = (request.params ?? {}) as { host?: string };
-  const { caller } = request.routeOptions.config;
-  if (caller === "agent") return { name: host ?? "a host", how: "host token" };
-  return caller === "person" ? { name: typeof by === "string" ? by : "somebody", how: "API token" } : NOBODY;
+function whoOf({ caller }: FastifyRequest): Who {
+  switch (caller.kind) {
+    case "person":
+      return { name: caller.name, how: caller.via };
+    case "host":
+      return { name: caller.host, how: "a host's own token" };
+    case "anyone":
+      return NOBODY;
+  }
 }
 
 function codeOf(answer: unknown): string {

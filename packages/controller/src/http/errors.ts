@@ -3,6 +3,7 @@ import { type ErrorInfo, errorInfo } from "@belay/shared";
 /** Which status an error's code answers with; what is not listed is the caller's mistake (400), `internal` ours (500). */
 const STATUS: Readonly<Record<string, number>> = {
   unauthorized: 401,
+  forbidden: 403,
   "not-found": 404,
   "plan-unknown": 404,
   "run-unknown": 404,
@@ -14,6 +15,9 @@ const STATUS: Readonly<Record<string, number>> = {
   "entry-unknown": 404,
   "audit-file-unknown": 404,
   "token-unknown": 404,
+  "user-unknown": 404,
+  "user-exists": 409,
+  "user-removed": 409,
   "plan-ambiguous": 409,
   "cluster-busy": 409,
   "rollback-pending": 409,

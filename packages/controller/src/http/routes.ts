@@ -5,6 +5,7 @@ import { copyRoutes } from "./routes/copies.js";
 import { followRoutes } from "./routes/follow.js";
 import { gateRoutes } from "./routes/gates.js";
 import { hostRoutes } from "./routes/hosts.js";
+import { peopleRoutes } from "./routes/people.js";
 import { planRoutes } from "./routes/plans.js";
 import { releaseRoutes } from "./routes/releases.js";
 import { runRoutes } from "./routes/runs.js";
@@ -23,4 +24,5 @@ export function addRoutes(server: Server, services: Services): void {
   releaseRoutes(server, services);
   agentRoutes(server, services);
   auditRoutes(server, services);
+  peopleRoutes(server, services);
 }

@@ -1,5 +1,4 @@
-import { timingSafeEqual } from "node:crypto";
-import { BelayError, errorInfo } from "@belay/shared";
+import { errorInfo } from "@belay/shared";
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import Fastify, {
   type FastifyBaseLogger,
@@ -11,8 +10,10 @@ import Fastify, {
   type RawServerDefault,
 } from "fastify";
 import type { Logger } from "pino";
-import { bearerToken, type Gateway, hashToken, refuseUpgrade } from "../fleet/gateway.js";
+import { type Gateway, refuseUpgrade } from "../fleet/gateway.js";
+import { checkAccess } from "./access.js";
 import { answerOf } from "./errors.js";
+import { type Identities, identify } from "./identify.js";
 
 /** The server as routes see it: request bodies and queries are typed by their schemas. */
 export type Server = FastifyInstance<
@@ -28,27 +29,10 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const AGENT_PATH = "/v1/agent";
 
 /**
- * Who may call a route: people with the API token, or hosts with theirs. Every route says which. Where its path names a
- * `:host`, a host may call it for itself alone.
- */
-export type Caller = "person" | "agent" | "either";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    caller?: Caller;
-  }
-}
-
-/**
  * An HTTP server with its rules (who may call, errors, limits) and no routes yet. Agents' WebSocket upgrades on
  * `/v1/agent` go to the gateway, all others are refused.
  */
-export function makeServer(parts: {
-  log: Logger;
-  gateway: Gateway;
-  apiTokenHash: string;
-  hostOfToken: (hash: string) => Promise<string | null>;
-}): Server {
+export function makeServer(parts: { log: Logger; gateway: Gateway; identities: Identities }): Server {
   const server = Fastify({
     // A line for each request would drown what matters; what goes wrong is logged.
     loggerInstance: parts.log.child({}, { level: "warn" }) as FastifyBaseLogger,
@@ -62,18 +46,11 @@ export function makeServer(parts: {
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>();
 
+  server.decorateRequest("caller");
   server.addHook("onRequest", async (request) => {
-    const caller = request.routeOptions.config.caller;
-    // A route that does not say who may call it is a mistake: nobody may.
     if (request.is404) return;
-    if (caller === undefined) throw unauthorized();
-    const token = bearerToken(request.headers.authorization);
-    if (token === null) throw unauthorized();
-    const hash = hashToken(token);
-    if (caller !== "agent" && sameHash(hash, parts.apiTokenHash)) return;
-    const host = caller === "person" ? null : await parts.hostOfToken(hash);
-    const { host: named } = request.params as { host?: string };
-    if (host === null || (named !== undefined && named !== host)) throw unauthorized();
+    request.caller = await identify(request, parts.identities);
+    checkAccess(request, request.caller);
   });
 
   server.setErrorHandler((thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
@@ -100,14 +77,4 @@ export function makeServer(parts: {
     });
   });
   return server;
-}
-
-function unauthorized(): BelayError {
-  return new BelayError("unauthorized", "no valid token", {
-    hint: "Give belay the API token: --token-file, BELAY_TOKEN_FILE or BELAY_TOKEN.",
-  });
-}
-
-function sameHash(a: string, b: string): boolean {
-  return timingSafeEqual(Buffer.from(a, "hex"), Buffer.from(b, "hex"));
 }

@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { AuditLog } from "../audit/log.js";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
@@ -8,6 +9,7 @@ import type { Rollbacks } from "../execute/rollback.js";
 import type { Gateway } from "../fleet/gateway.js";
 import type { Presence } from "../fleet/presence.js";
 import type { Fleet } from "../inventory/fleet.js";
+import type { People } from "../people/people.js";
 import type { ArtifactStore } from "../releases/artifacts.js";
 import type { Shelf } from "../releases/shelf.js";
 import type { AgentStore } from "../store/agents.js";
@@ -19,6 +21,7 @@ import type { RunStore } from "../store/runs.js";
 export interface Services {
   readonly version: string;
   readonly audit: AuditLog;
+  readonly log: Logger;
   readonly controller: Controller;
   readonly planning: Planning;
   readonly rollbacks: Rollbacks;
@@ -33,10 +36,9 @@ export interface Services {
   readonly artifacts: ArtifactStore;
   readonly shelf: Shelf;
   readonly copies: Copies;
+  readonly people: People;
   /** The fleet file as it is now. */
   fleet(): Promise<Fleet>;
-  /** The groups a person belongs to. */
-  groupsOf(person: string): readonly string[];
   now(): number;
   /** A new secret for an agent: random, URL-safe. */
   newToken(): string;

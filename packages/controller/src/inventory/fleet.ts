@@ -57,6 +57,8 @@ export interface GatePolicy {
   readonly group?: string;
   readonly timeoutMs: number;
   readonly onTimeout: OnTimeout;
+  /** True: whoever starts a run may approve its gates too. */
+  readonly requesterMayApprove?: boolean;
 }
 
 /**

@@ -50,12 +50,13 @@ export function readClusterGates(field: Field): ClusterGates {
 }
 
 function readGate(field: Field): Partial<GatePolicy> {
-  const members = field.members(["approvals", "group", "timeout", "onTimeout"]);
+  const members = field.members(["approvals", "group", "timeout", "onTimeout", "requesterMayApprove"]);
   return present({
     approvals: members.approvals.count(1, 100),
     group: members.group.text(),
     timeoutMs: readDuration(members.timeout, 1, MAX_GATE_TIMEOUT_MS),
     onTimeout: members.onTimeout.choice(ON_TIMEOUT),
+    requesterMayApprove: members.requesterMayApprove.flag(),
   });
 }
 

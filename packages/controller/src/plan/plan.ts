@@ -142,6 +142,8 @@ export interface Gate {
   readonly onTimeout: OnTimeout;
   /** From here back, a restore is needed. */
   readonly pointOfNoReturn: boolean;
+  /** Whoever starts the run may approve too; absent: they may not. */
+  readonly requesterMayApprove?: true;
 }
 
 /** Something a person should know, or must accept by name, or that makes planning impossible. */

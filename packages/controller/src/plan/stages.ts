@@ -151,5 +151,6 @@ export function gateOf({ fleet, cluster }: Place, id: string, kind: GateKind, po
     timeoutMs: policy.timeoutMs,
     onTimeout: policy.onTimeout,
     pointOfNoReturn,
+    ...(policy.requesterMayApprove === true ? { requesterMayApprove: true } : {}),
   };
 }

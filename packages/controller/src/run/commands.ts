@@ -1,5 +1,6 @@
 import { BelayError, type HostName } from "@belay/shared";
 import type { RunEvent } from "./event.js";
+import { isApproval } from "./guard-gates.js";
 import { BELAYD } from "./order.js";
 import type { RunState } from "./state.js";
 import { legal } from "./transitions.js";
@@ -15,18 +16,45 @@ export interface Asking {
   readonly reason: string;
 }
 
-/** `groups`: all that the person belongs to, since a gate may ask for one of them. */
+/**
+ * `groups`: all that the person belongs to, since a gate may ask for one of them. `standing`: may somebody who approved
+ * the gate earlier (its group is null, or one) still do so?
+ */
 export interface Answering extends Asking {
   readonly groups: readonly string[];
+  readonly standing?: Standing;
 }
+
+export type Standing = (person: string, group: string | null) => boolean;
 
 /** `hosts`: which of the failed ones; none named: all of them. */
 export interface Choosing extends Asking {
   readonly hosts: readonly HostName[];
 }
 
-export function approve(state: RunState, gate: string, { by, reason, groups }: Answering, at: number): RunEvent[] {
-  return offer(state, { type: "gate-decided", at, gate, decision: "approve", by, groups, reason });
+/** Earlier approvals are looked at again first: with this one the gate may pass, and by then all of them must hold (I6). */
+export function approve(
+  state: RunState,
+  gate: string,
+  { by, reason, groups, standing = () => true }: Answering,
+  at: number,
+): RunEvent[] {
+  const event = { type: "gate-decided", at, gate, decision: "approve", by, groups, reason } as const;
+  return [...lapse(state, standing, at), ...offer(state, event)];
+}
+
+/** Takes the approvals of the open gate out of the count whose givers may not give them any more. None: no events. */
+export function lapse({ openGate }: RunState, standing: Standing, at: number): RunEvent[] {
+  if (openGate === null) return [];
+  const { gate, decisions } = openGate;
+  return decisions
+    .filter((decision) => isApproval(decision) && !standing(decision.by, gate.group))
+    .map(({ by }) => ({ type: "approval-lapsed", at, gate: gate.id, of: by }));
+}
+
+/** Lets a gate pass alone, for a reason. That only admins may is for whoever takes the command to see to. */
+export function breakGlass(state: RunState, gate: string, { by, reason }: Asking, at: number): RunEvent[] {
+  return offer(state, { type: "gate-decided", at, gate, decision: "break-glass", by, groups: [], reason });
 }
 
 /** Ends the run as denied: nothing that lies behind the gate will happen. */

@@ -2,7 +2,7 @@ import { unknownOutcome } from "@belay/shared";
 import { advance } from "./advance.js";
 import type { Decision, World } from "./decision.js";
 import type { RunEvent } from "./event.js";
-import { hasApprovals, isExpired } from "./guard-gates.js";
+import { approvalsOf, brokenGlassOf, hasApprovals, isExpired } from "./guard-gates.js";
 import { giveUpAt } from "./pace.js";
 import { phaseOf } from "./phase.js";
 import type { GateRecord, RunState } from "./state.js";
@@ -83,12 +83,13 @@ function end(state: RunState, now: number): Decision {
 function attendGate(state: RunState, record: GateRecord, now: number): Decision {
   const gate = record.gate.id;
   if (hasApprovals(record)) return moving([{ type: "gate-passed", at: now, gate, how: "approvals" }]);
+  if (brokenGlassOf(record) !== null) return moving([{ type: "gate-passed", at: now, gate, how: "break-glass" }]);
   if (record.expired === "proceed") return moving([{ type: "gate-passed", at: now, gate, how: "timeout" }]);
   if (record.expired === null && now >= record.expiresAt) {
     return moving([{ type: "gate-expired", at: now, gate, action: record.gate.onTimeout }]);
   }
   const { approvals, group, onTimeout } = record.gate;
-  const given = record.decisions.length;
+  const given = approvalsOf(record);
   const people = `${given} of ${approvals} approvals${group === null ? "" : ` from ${group}`}`;
   const deadline = overdueOf(record, now)
     ? "overdue since"

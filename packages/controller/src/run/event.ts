@@ -16,6 +16,7 @@ export type RunEvent = Stamped &
     | BatchStarted
     | GateOpened
     | GateDecided
+    | ApprovalLapsed
     | GatePassed
     | GateExpired
     | StepIntended
@@ -81,20 +82,34 @@ export interface GateOpened {
   readonly expiresAt: number;
 }
 
+/**
+ * `break-glass`: an admin lets the gate pass alone, whatever it asks for, and says why. It is the one way past a gate
+ * without its approvals, and every view of the run tells of it.
+ */
 export interface GateDecided {
   readonly type: "gate-decided";
   readonly gate: string;
-  readonly decision: "approve" | "reject";
+  readonly decision: "approve" | "reject" | "break-glass";
   readonly by: string;
   readonly groups: readonly string[];
   readonly reason: string;
 }
 
+/** Somebody who approved an open gate could not do so any more: removed, or without the role or the group it takes. */
+export interface ApprovalLapsed {
+  readonly type: "approval-lapsed";
+  readonly gate: string;
+  /** Whose approval. */
+  readonly of: string;
+}
+
 export interface GatePassed {
   readonly type: "gate-passed";
   readonly gate: string;
-  readonly how: "approvals" | "timeout";
+  readonly how: GatePassage;
 }
+
+export type GatePassage = "approvals" | "timeout" | "break-glass";
 
 /** Nobody answered in time; `action` is what the gate's policy says then. */
 export interface GateExpired {

@@ -1,5 +1,13 @@
 import type { BackupResult, ErrorInfo, HostName } from "@belay/shared";
 
+/** A gate that was passed without its approvals, by whom and why. */
+export interface BrokenGlass {
+  readonly gate: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly at: number;
+}
+
 /** What a gate shows to the people who must decide. Sized for ten thousand hosts: counts in full, names up to a limit. */
 export interface Evidence {
   /** What this run has done so far, stage by stage. */
@@ -13,6 +21,8 @@ export interface Evidence {
   readonly versions: readonly { readonly role: string; readonly version: string | null; readonly hosts: number }[];
   readonly unhealthy: readonly { readonly host: HostName; readonly ailments: readonly string[] }[];
   readonly failures: readonly { readonly host: HostName; readonly stage: string; readonly error: ErrorInfo }[];
+  /** Gates of this run that somebody let pass alone. */
+  readonly brokenGlass?: readonly BrokenGlass[];
   /** Backups this hop made, verified by reading back (I4). */
   readonly backups: readonly (BackupResult & { readonly host: HostName })[];
   /** What passing the gate lets happen: the stages up to the next gate. */

@@ -1,7 +1,7 @@
 import type { EventOf } from "./event.js";
 import { atWork, forgive, setAside } from "./fold-hosts.js";
 import { currentStage } from "./fold-stages.js";
-import { failedHosts } from "./guard-gates.js";
+import { failedHosts, isApproval } from "./guard-gates.js";
 import { leftBehind } from "./order.js";
 import type { FailureRecord, GateRecord, RunState } from "./state.js";
 
@@ -25,10 +25,17 @@ export function foldGateOpened(state: RunState, event: EventOf<"gate-opened">): 
 export function foldGateDecided(state: RunState, event: EventOf<"gate-decided">): void {
   const { decision, by, reason, at } = event;
   state.openGate?.decisions.push({ decision, by, reason, at });
-  if (decision === "approve") return;
+  if (decision !== "reject") return;
   state.openGate = null;
   state.pause = null;
   state.ending = { result: "denied", reason: `${by} rejected gate ${event.gate}: ${reason}`, at };
+}
+
+export function foldApprovalLapsed(state: RunState, event: EventOf<"approval-lapsed">): void {
+  const decisions = state.openGate?.decisions ?? [];
+  const index = decisions.findIndex((decision) => decision.by === event.of && isApproval(decision));
+  const lapsed = decisions[index];
+  if (lapsed !== undefined) decisions[index] = { ...lapsed, lapsedAt: event.at };
 }
 
 export function foldGatePassed(state: RunState, event: EventOf<"gate-passed">): void {

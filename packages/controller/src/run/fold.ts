@@ -2,6 +2,7 @@ import type { Outcome, StepId } from "@belay/shared";
 import type { Plan } from "../plan/plan.js";
 import type { EventOf, RunEvent } from "./event.js";
 import {
+  foldApprovalLapsed,
   foldFailureDecided,
   foldFailureOpened,
   foldGateDecided,
@@ -66,6 +67,7 @@ const CHANGES: Changes = {
   "stage-finished": finishStage,
   "gate-opened": foldGateOpened,
   "gate-decided": foldGateDecided,
+  "approval-lapsed": foldApprovalLapsed,
   "gate-expired": foldGateExpired,
   "gate-passed": foldGatePassed,
   "step-intended": intendStep,

@@ -1,6 +1,7 @@
 import type { HostName } from "@belay/shared";
 import type { Plan } from "../plan/plan.js";
 import { targetOf } from "../plan/program.js";
+import { brokenGlassIn } from "./broken-glass.js";
 import type { World } from "./decision.js";
 import type { Evidence } from "./evidence.js";
 import { type RunState, type StageRecord, versionOf } from "./state.js";
@@ -23,6 +24,7 @@ export function gatherEvidence(
   const record = state.stages[index];
   if (record === undefined) throw new TypeError(`run ${state.run} has no stage ${at.stage}`);
   const { cluster } = record.stage;
+  const broken = brokenGlassIn(state);
   const hosts = Object.keys(plan.hosts).filter((host) => plan.hosts[host]?.cluster === cluster);
   return {
     done: state.stages
@@ -49,6 +51,7 @@ export function gatherEvidence(
         return backup?.hop === record.hop.id ? [{ host, ...backup.result }] : [];
       })
       .slice(0, LISTED.backups),
+    ...(broken.length === 0 ? {} : { brokenGlass: broken }),
     next: nextOf(state, index),
     goingBack: goingBackFrom(state, record, at.pointOfNoReturn),
   };

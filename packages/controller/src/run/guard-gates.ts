@@ -1,6 +1,6 @@
 import { leftBehind, neededBy } from "./order.js";
 import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
-import type { GateRecord, RunState } from "./state.js";
+import type { GateDecision, GateRecord, RunState } from "./state.js";
 
 /** What gates ask of the events that open, answer and close them (I6). */
 export const gateGuards = {
@@ -21,11 +21,23 @@ export const gateGuards = {
         message: `gate ${gate} expired at ${new Date(record.expiresAt).toISOString()}; its policy is ${record.gate.onTimeout}`,
       };
     }
-    const { group } = record.gate;
+    if (decision === "break-glass") {
+      return reason.trim() === ""
+        ? { code: "reason-required", message: "glass is broken for a reason, which everybody will read" }
+        : null;
+    }
+    const { group, requesterMayApprove } = record.gate;
+    if (decision === "approve" && by === state.startedBy && requesterMayApprove !== true) {
+      return {
+        code: "own-request",
+        message: `${by} started run ${state.run}, so somebody else approves gate ${gate}`,
+        hint: "requesterMayApprove in the gates of fleet.yaml allows it, for plans made from then on",
+      };
+    }
     if (group !== null && !groups.includes(group)) {
       return { code: "wrong-group", message: `${by} is not in ${group}, whose word gate ${gate} asks for` };
     }
-    if (record.decisions.some((earlier) => earlier.by === by)) {
+    if (record.decisions.some((earlier) => earlier.by === by && earlier.lapsedAt === undefined)) {
       return {
         code: "already-decided",
         message: `${by} has already answered gate ${gate}`,
@@ -38,6 +50,14 @@ export const gateGuards = {
     return null;
   },
 
+  "approval-lapsed": (state, { gate, of }) => {
+    const record = state.openGate;
+    if (record?.gate.id !== gate) return gateClosed(state, gate);
+    return record.decisions.some((decision) => decision.by === of && isApproval(decision))
+      ? null
+      : { code: "not-approved", message: `no approval of ${of} counts at gate ${gate}` };
+  },
+
   "gate-passed": (state, { gate, how }) => {
     const record = state.openGate;
     if (record?.gate.id !== gate) return gateClosed(state, gate);
@@ -45,6 +65,11 @@ export const gateGuards = {
       return record.expired === "proceed"
         ? null
         : { code: "gate-not-expired", message: `gate ${gate} is not one that time opens` };
+    }
+    if (how === "break-glass") {
+      return brokenGlassOf(record) === null
+        ? { code: "glass-whole", message: `nobody broke the glass of gate ${gate}` }
+        : null;
     }
     return hasApprovals(record)
       ? null
@@ -59,7 +84,8 @@ export const gateGuards = {
     if (record?.gate.id !== gate) return gateClosed(state, gate);
     if (record.expired !== null) return { code: "gate-expired", message: `gate ${gate} has expired already` };
     if (at < record.expiresAt) return { code: "gate-not-expired", message: `gate ${gate} has time left` };
-    if (hasApprovals(record)) return { code: "gate-approved", message: `gate ${gate} has all its approvals` };
+    if (hasApprovals(record) || brokenGlassOf(record) !== null)
+      return { code: "gate-approved", message: `gate ${gate} has all its approvals` };
     return action === record.gate.onTimeout
       ? null
       : { code: "action-mismatch", message: `the policy of gate ${gate} is ${record.gate.onTimeout}, not ${action}` };
@@ -112,14 +138,24 @@ export const gateGuards = {
 type GateEventType =
   | "gate-opened"
   | "gate-decided"
+  | "approval-lapsed"
   | "gate-passed"
   | "gate-expired"
   | "failure-opened"
   | "failure-decided";
 
-/** Distinct people who approved: the fold takes one word of each. */
+/** Distinct people whose approval counts: the fold takes one word of each. */
 export function approvalsOf({ decisions }: GateRecord): number {
-  return decisions.filter(({ decision }) => decision === "approve").length;
+  return decisions.filter(isApproval).length;
+}
+
+export function isApproval({ decision, lapsedAt }: GateDecision): boolean {
+  return decision === "approve" && lapsedAt === undefined;
+}
+
+/** Who let the gate pass alone, or null. */
+export function brokenGlassOf({ decisions }: GateRecord): GateDecision | null {
+  return decisions.find(({ decision }) => decision === "break-glass") ?? null;
 }
 
 export function hasApprovals(record: GateRecord): boolean {

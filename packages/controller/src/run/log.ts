@@ -30,12 +30,17 @@ const SENTENCES: Sentences = {
   "gate-decided": ({ gate, decision, by, reason }) => ({
     stage: gate,
     level: decision === "approve" ? "info" : "error",
-    message: `${by} ${decision === "approve" ? "approved" : "rejected"} gate ${gate}${because(reason)}`,
+    message: `${by} ${DECIDED[decision]} gate ${gate}${because(reason)}`,
+  }),
+  "approval-lapsed": ({ gate, of }) => ({
+    stage: gate,
+    level: "warn",
+    message: `the approval of gate ${gate} by ${of} counts no more: ${of} may not give it any longer`,
   }),
   "gate-passed": ({ gate, how }) => ({
     stage: gate,
-    level: how === "approvals" ? "info" : "warn",
-    message: how === "approvals" ? `gate ${gate} is passed` : `gate ${gate} is passed: nobody answered in time`,
+    level: how === "approvals" ? "info" : how === "timeout" ? "warn" : "error",
+    message: `gate ${gate} is passed${PASSED[how]}`,
   }),
   "gate-expired": ({ gate, action }) => ({
     stage: gate,
@@ -112,6 +117,17 @@ const SENTENCES: Sentences = {
     message: `the run ended ${result}${because(reason)}`,
   }),
 };
+
+const DECIDED = {
+  approve: "approved",
+  reject: "rejected",
+  "break-glass": "BROKE THE GLASS and alone lets the run pass",
+} as const;
+const PASSED = {
+  approvals: "",
+  timeout: ": nobody answered in time",
+  "break-glass": " WITHOUT ITS APPROVALS: the glass was broken",
+} as const;
 
 function batchSentence(plan: Plan, id: string, batch: number): string {
   const stage = plan.hops.flatMap(({ stages }) => stages).find((candidate) => candidate.id === id);

@@ -57,6 +57,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   gated: {
     "lease-taken": ["gated"],
     "gate-decided": ["gated", "ending"],
+    "approval-lapsed": ["gated"],
     "gate-expired": ["gated", "ending"],
     "gate-passed": ["between"],
     "step-ended": ["gated"],
@@ -105,6 +106,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   paused: {
     "lease-taken": ["paused"],
     "gate-decided": ["paused", "ending"],
+    "approval-lapsed": ["paused"],
     "failure-decided": ["paused", "ending"],
     "step-ended": ["paused"],
     "host-quarantined": ["paused"],

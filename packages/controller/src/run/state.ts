@@ -2,7 +2,7 @@ import type { BackupResult, ErrorInfo, HostName, OpKind, StepId } from "@belay/s
 import { BelayError } from "@belay/shared";
 import type { OnTimeout } from "../inventory/fleet.js";
 import type { Gate, Hop, Plan, Stage } from "../plan/plan.js";
-import type { RunEvent, RunResult } from "./event.js";
+import type { GatePassage, RunEvent, RunResult } from "./event.js";
 import type { Evidence } from "./evidence.js";
 import type { Hardness } from "./tolerance.js";
 
@@ -182,7 +182,7 @@ export interface GateRecord {
   readonly evidence: Evidence;
   readonly decisions: GateDecision[];
   expired: OnTimeout | null;
-  passed: "approvals" | "timeout" | null;
+  passed: GatePassage | null;
 }
 
 /** A failure gate of any stage: kept beside the others so that people find what was decided, and by whom. */
@@ -202,6 +202,8 @@ export interface GateDecision {
   readonly by: string;
   readonly reason: string;
   readonly at: number;
+  /** When an approval stopped counting, because whoever gave it may not do so any more. */
+  readonly lapsedAt?: number;
 }
 
 /**

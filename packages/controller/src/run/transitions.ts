@@ -50,6 +50,7 @@ function outOfPhase(state: RunState, event: RunEvent): Refusal {
   }
   switch (event.type) {
     case "gate-decided":
+    case "approval-lapsed":
       return gateClosed(state, event.gate);
     case "failure-decided":
       return failureClosed(state, event.gate);

@@ -1,5 +1,6 @@
 import type { StepId } from "@belay/shared";
 import type { RunStatus, RunSummary, RunView, StageView } from "../api/contract.js";
+import { brokenGlassIn } from "./broken-glass.js";
 import { decide } from "./decide.js";
 import type { World } from "./decision.js";
 import { expectedEndAt, type Pace } from "./expect.js";
@@ -37,6 +38,7 @@ export function viewOf(state: RunState, world: World, now: number, beside: Besid
     waits,
     failures: state.recentFailures,
     quarantined: [...state.setAside].map((host) => ({ host, reason: state.hosts.get(host)?.aside?.reason ?? "" })),
+    brokenGlass: brokenGlassIn(state),
     expectedEndAt: expectedEndAt(state, now, beside.pace),
     lastSeq: beside.lastSeq ?? state.seq,
   };

@@ -34,6 +34,35 @@ export interface Schema {
     facts: string | null;
     clock_offset_ms: number | null;
   };
+  users: {
+    name: string;
+    roles: string;
+    groups: string;
+    issuer: string | null;
+    subject: string | null;
+    created_at: number;
+    created_by: string;
+    removed_at: number | null;
+  };
+  user_tokens: {
+    id: string;
+    user: string;
+    name: string;
+    hash: string;
+    roles: string | null;
+    created_at: number;
+    created_by: string;
+    expires_at: number;
+    used_at: number | null;
+    revoked_at: number | null;
+  };
+  sessions: {
+    hash: string;
+    user: string;
+    created_at: number;
+    used_at: number;
+    expires_at: number;
+  };
   quarantine: { host: string; by: string; reason: string; at: number };
   backups: {
     host: string;

@@ -49,18 +49,18 @@ export const agentUpgrade: CommandSpec<UpgradeOptions> = {
     "belay agent upgrade --to 0.2.0 --cluster main --canary 2 --batch 20% --watch",
   ],
   async run(session, options) {
-    const { api, by } = await session.connect();
-    const answer = await api.makePlan({ ...requestOf(options), by });
+    const { api } = await session.connect();
+    const answer = await api.makePlan(requestOf(options));
     if (!answer.ok || !answer.changes || !(options.watch || wantsWatching(options))) {
       return showPlanAnswer(session, answer);
     }
-    const run = await api.startRun({ plan: answer.plan.id, check: false, by });
+    const run = await api.startRun({ plan: answer.plan.id, check: false });
     session.remark(`run ${run.id} started`);
-    return watchRun(session, { api, by }, run.id, options);
+    return watchRun(session, api, run.id, options);
   },
 };
 
-function requestOf(options: UpgradeOptions): Omit<PlanRequest, "by"> {
+function requestOf(options: UpgradeOptions): PlanRequest {
   const { cluster, limit, quarantine, canary } = options;
   const batch = options.batch === undefined ? undefined : batchOf(options.batch);
   return {

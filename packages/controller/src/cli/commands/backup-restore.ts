@@ -40,9 +40,9 @@ export const backupRestore: CommandSpec<RestoreOptions> = {
   ],
   async run(session, options, [host = "", backup = ""]) {
     const acceptRisks = acceptedRisks(options);
-    const { api, by } = await session.connect();
+    const { api } = await session.connect();
     const { reason, safetyBackup } = options;
-    const request: RestoreRequest = { by, safetyBackup, acceptRisks, ...(reason === undefined ? {} : { reason }) };
+    const request: RestoreRequest = { safetyBackup, acceptRisks, ...(reason === undefined ? {} : { reason }) };
     if (options.planOnly || !options.yes) {
       const { plan } = await api.restoreBackup(host, backup, { ...request, planOnly: true });
       if (options.planOnly || !plan.ok) return showPlanAnswer(session, plan);
@@ -60,7 +60,7 @@ export const backupRestore: CommandSpec<RestoreOptions> = {
     }
     if (options.watch || wantsWatching(options)) {
       session.remark(`restore ${run} started`);
-      return watchRun(session, { api, by }, run, options);
+      return watchRun(session, api, run, options);
     }
     session.answer(answer, () => [`restore ${run} started; belay run watch ${run} follows it`]);
     return EXIT.ok;

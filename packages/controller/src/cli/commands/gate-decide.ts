@@ -1,17 +1,30 @@
 import { BelayError } from "@belay/shared";
 import type { GateView } from "../../api/contract.js";
-import type { CommandSpec } from "../command.js";
+import type { CommandSpec, OptionSpec } from "../command.js";
 import { EXIT } from "../exit.js";
+import { approvalsIn } from "../render/gate.js";
 import { findGate } from "./gate-target.js";
 
 interface DecideOptions {
   readonly reason?: string;
+  readonly breakGlass?: true;
   readonly run?: string;
 }
 
+const BREAK_GLASS: OptionSpec = {
+  flags: "--break-glass",
+  about: "as an admin, let the run pass alone, whatever the gate asks for; needs --reason",
+};
+
+const DECIDED = { approve: "approved", reject: "rejected", "break-glass": "GLASS BROKEN" } as const;
+
 export const gateApprove = decide("approve", {
   summary: "approve a gate, so that what lies behind it may happen; without names, the one that is open",
-  examples: ['belay gate approve --reason "looks good"', "belay gate approve latest hop-1.main.auth"],
+  examples: [
+    'belay gate approve --reason "looks good"',
+    "belay gate approve latest hop-1.main.auth",
+    'belay gate approve --break-glass --reason "the others can not be reached, and logins are down"',
+  ],
 });
 
 export const gateReject = decide("reject", {
@@ -29,29 +42,36 @@ function decide(
     options: [
       { flags: "--reason <text>", about: verb === "reject" ? "why; needed" : "why, for the record" },
       { flags: "--run <run>", about: "the run it belongs to" },
+      ...(verb === "approve" ? [BREAK_GLASS] : []),
     ],
-    notes: "Belay records who decided (--as), when and why.",
+    notes:
+      "belayd records whose token decided, when and why." +
+      (verb === "approve"
+        ? "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
+        : ""),
     examples,
     async run(session, options, args) {
       const reason = options.reason?.trim() ?? "";
-      if (verb === "reject" && reason === "") {
-        throw new BelayError("reason-missing", "a gate is rejected for a reason", { hint: "Say it: --reason TEXT" });
+      const word = options.breakGlass ? "break-glass" : verb;
+      if (word !== "approve" && reason === "") {
+        const what = word === "reject" ? "a gate is rejected" : "glass is broken";
+        throw new BelayError("reason-missing", `${what} for a reason`, { hint: "Say it: --reason TEXT" });
       }
-      const { api, by } = await session.connect();
+      const { api } = await session.connect();
       const { run, gate } = await findGate(api, args, options.run);
-      session.answer(await api.decideGate(run, gate, verb, { by, reason }), (view) => decidedLines(view, verb, by));
+      session.answer(await api.decideGate(run, gate, word, { reason }), (view) => decidedLines(view, word));
       return EXIT.ok;
     },
   };
 }
 
-function decidedLines(view: GateView, verb: "approve" | "reject", by: string): string[] {
-  const approvals = new Set(view.decisions.filter(({ decision }) => decision === "approve").map((each) => each.by))
-    .size;
-  const missing = verb === "approve" && view.status === "open" ? view.approvalsNeeded - approvals : 0;
+function decidedLines(view: GateView, word: keyof typeof DECIDED): string[] {
+  const last = view.decisions.at(-1);
+  const by = last === undefined ? "" : ` by ${last.by}`;
+  const missing = word === "approve" && view.status === "open" ? view.approvalsNeeded - approvalsIn(view) : 0;
   const group = view.group === null ? "" : ` from ${view.group}`;
   return [
-    `gate ${view.gate} of run ${view.run}: ${verb === "approve" ? "approved" : "rejected"} by ${by}`,
+    `gate ${view.gate} of run ${view.run}: ${DECIDED[word]}${by}`,
     ...(missing > 0 ? [`${missing} more of ${view.approvalsNeeded} approvals needed${group}`] : []),
   ];
 }

@@ -15,8 +15,8 @@ export const hostQuarantine: CommandSpec<AsideOptions> = {
     if (reason === undefined || reason.trim() === "") {
       throw new BelayError("reason-missing", "a host is set aside for a reason", { hint: "Say it: --reason TEXT" });
     }
-    const { api, by } = await session.connect();
-    session.answer(await api.setAside(host, "quarantine", { by, reason }), () => [`${host} is set aside`]);
+    const { api } = await session.connect();
+    session.answer(await api.setAside(host, "quarantine", { reason }), () => [`${host} is set aside`]);
     return EXIT.ok;
   },
 };
@@ -27,8 +27,8 @@ export const hostRelease: CommandSpec<AsideOptions> = {
   options: [{ flags: "--reason <text>", about: "why, for the record" }],
   examples: ["belay host release db-7"],
   async run(session, { reason }, [host = ""]) {
-    const { api, by } = await session.connect();
-    const command = reason === undefined ? { by } : { by, reason };
+    const { api } = await session.connect();
+    const command = reason === undefined ? {} : { reason };
     session.answer(await api.setAside(host, "release", command), () => [`${host} is back`]);
     return EXIT.ok;
   },

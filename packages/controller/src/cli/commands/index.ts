@@ -1,5 +1,6 @@
 import type { CommandSpec, GroupSpec } from "../command.js";
 import { agentUpgrade } from "./agent-upgrade.js";
+import { apiTokenCreate, apiTokenList, apiTokenRevoke } from "./api-token.js";
 import { backupList } from "./backup-list.js";
 import { backupRestore } from "./backup-restore.js";
 import { backupShow } from "./backup-show.js";
@@ -13,6 +14,7 @@ import { hostList } from "./host-list.js";
 import { hostQuarantine, hostRelease } from "./host-quarantine.js";
 import { hostShow } from "./host-show.js";
 import { log } from "./log.js";
+import { login, logout } from "./login.js";
 import { plan } from "./plan.js";
 import { planLint } from "./plan-lint.js";
 import { planList } from "./plan-list.js";
@@ -32,6 +34,8 @@ import { status } from "./status.js";
 import { tokenCreate } from "./token-create.js";
 import { tokenList } from "./token-list.js";
 import { tokenRevoke } from "./token-revoke.js";
+import { userCreate, userRemove, userSet } from "./user-change.js";
+import { userList, userShow, whoami } from "./user-show.js";
 import { why } from "./why.js";
 
 /** Every command there is, in the order in which help and the reference list them. */
@@ -65,6 +69,12 @@ export const GROUPS: readonly GroupSpec[] = [
     commands: [agentUpgrade],
     groups: [{ name: "token", summary: "tokens for joining", commands: [tokenCreate, tokenList, tokenRevoke] }],
   },
+  {
+    name: "user",
+    summary: "who may sign in, and as what",
+    commands: [userList, userShow, userCreate, userSet, userRemove],
+  },
+  { name: "token", summary: "API tokens of people", commands: [apiTokenCreate, apiTokenList, apiTokenRevoke] },
 ];
 
-export const SINGLES: readonly CommandSpec[] = [why, log, status];
+export const SINGLES: readonly CommandSpec[] = [why, log, status, login, logout, whoami];

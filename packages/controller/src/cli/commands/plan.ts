@@ -60,7 +60,7 @@ export function showPlanAnswer(session: Session, answer: PlanAnswer): number {
 
 async function planOnline(session: Session, options: PlanOptions): Promise<PlanAnswer> {
   const acceptRisks = acceptedRisks(options);
-  const { api, by } = await session.connect();
+  const { api } = await session.connect();
   return api.makePlan({
     to: options.to,
     ...(options.via === undefined ? {} : { via: options.via }),
@@ -68,7 +68,6 @@ async function planOnline(session: Session, options: PlanOptions): Promise<PlanA
     ...(options.quarantine === undefined ? {} : { quarantine: options.quarantine }),
     ...(options.cluster === undefined ? {} : { clusters: options.cluster }),
     ...(options.limit === undefined ? {} : { limit: options.limit }),
-    by,
   });
 }
 

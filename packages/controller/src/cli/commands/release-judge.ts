@@ -31,8 +31,8 @@ function judge(
       if (verb === "block" && (reason === undefined || reason.trim() === "")) {
         throw new BelayError("reason-missing", "a release is blocked for a reason", { hint: "Say it: --reason TEXT" });
       }
-      const { api, by } = await session.connect();
-      const command = reason === undefined ? { by } : { by, reason };
+      const { api } = await session.connect();
+      const command = reason === undefined ? {} : { reason };
       session.answer(await api.judgeRelease(version.replace(/^v/, ""), verb, command), (view) =>
         releaseLines(view, session.style),
       );

@@ -34,9 +34,8 @@ function answer(
       if (verb === "skip" && (reason === undefined || reason.trim() === "")) {
         throw new BelayError("reason-missing", "a host is set aside for a reason", { hint: "Say it: --reason TEXT" });
       }
-      const { api, by } = await session.connect();
+      const { api } = await session.connect();
       const command = {
-        by,
         ...(reason === undefined ? {} : { reason }),
         ...(host === undefined ? {} : { hosts: host }),
       };

@@ -32,8 +32,8 @@ export const runRollback: CommandSpec<RollbackOptions> = {
     "passed. Exit codes: with --plan-only those of belay plan; else 0 started, or those of belay run watch.",
   examples: ["belay run rollback --plan-only", 'belay run rollback --scope hop --reason "sessions drop" --yes --watch'],
   async run(session, options, [named = "latest"]) {
-    const { api, by } = await session.connect();
-    const request = { by, scope: options.scope, ...(options.reason === undefined ? {} : { reason: options.reason }) };
+    const { api } = await session.connect();
+    const request = { scope: options.scope, ...(options.reason === undefined ? {} : { reason: options.reason }) };
     // What is asked about must be what is started, even if a newer run appears meanwhile.
     const run = (await api.run(named)).id;
     if (options.planOnly || !options.yes) {
@@ -55,7 +55,7 @@ export const runRollback: CommandSpec<RollbackOptions> = {
     const rollback = answer.run;
     if (options.watch || wantsWatching(options)) {
       session.remark(`rollback ${rollback} started`);
-      return watchRun(session, { api, by }, rollback, options);
+      return watchRun(session, api, rollback, options);
     }
     session.answer(answer, () => [`rollback ${rollback} started; belay run watch ${rollback} follows it`]);
     return EXIT.ok;

@@ -25,12 +25,12 @@ export const runStart: CommandSpec<StartOptions> = {
     "following, those of belay run watch.",
   examples: ["belay run start 3f9c41d2e0aa --watch", "belay run start --check", "belay run start --exit-at-gate"],
   async run(session, options, [named]) {
-    const { api, by } = await session.connect();
+    const { api } = await session.connect();
     const plan = named ?? (await newestPlan(session, api));
-    const view = await api.startRun({ plan, check: options.check === true, by });
+    const view = await api.startRun({ plan, check: options.check === true });
     if (options.watch || options.check || wantsWatching(options)) {
       session.remark(`run ${view.id} started`);
-      return watchRun(session, { api, by }, view.id, options);
+      return watchRun(session, api, view.id, options);
     }
     session.answer(view, ({ id }) => [`run ${id} started; belay run watch ${id} follows it`]);
     return EXIT.ok;

@@ -28,8 +28,8 @@ function steer(
     options: [{ flags: "--reason <text>", about: "why, for the record" }],
     examples,
     async run(session, { reason }, [run = "latest"]) {
-      const { api, by } = await session.connect();
-      const command = reason === undefined ? { by } : { by, reason };
+      const { api } = await session.connect();
+      const command = reason === undefined ? {} : { reason };
       session.answer(await api.steer(run, verb, command), (view) => [
         `run ${view.id} is ${statusText(view, session.style)}${
           view.inFlightTotal > 0 && verb !== "resume" ? `, ${view.inFlightTotal} in flight` : ""

@@ -26,6 +26,6 @@ Exit codes: 0 done; 1 error, aborted, denied or rolled back; 2 hosts failed, als
 4 hosts unreachable, likewise; 3 waiting at a gate, with --exit-at-gate.`,
   examples: ["belay run watch", "belay run watch 20261123-201500-3f9c7a --exit-at-gate"],
   async run(session, options, [run = "latest"]) {
-    return watchRun(session, await session.connect(), run, options);
+    return watchRun(session, (await session.connect()).api, run, options);
   },
 };

@@ -1,7 +1,9 @@
 import type { Status } from "../../api/contract.js";
 import type { CommandSpec } from "../command.js";
 import { EXIT } from "../exit.js";
+import { brokenGlassLines } from "../render/gate.js";
 import { labelled } from "../render/label.js";
+import { pageOf } from "../watch/display.js";
 
 export const status: CommandSpec = {
   name: "status",
@@ -12,6 +14,10 @@ export const status: CommandSpec = {
     session.answer(await api.status(), (answer) => [
       ...labelled("belayd", [`${answer.version} at ${api.client.server}`]),
       ...statusLines(answer),
+      ...brokenGlassLines(
+        answer.brokenGlass.map(({ run, gate, ...rest }) => ({ ...rest, gate: `${gate} of ${run}` })),
+        pageOf(session),
+      ),
     ]);
     return EXIT.ok;
   },

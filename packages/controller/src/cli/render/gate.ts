@@ -1,5 +1,5 @@
 import type { GateView } from "../../api/contract.js";
-import type { Evidence } from "../../run/evidence.js";
+import type { BrokenGlass, Evidence } from "../../run/evidence.js";
 import { labelled, labelledText } from "./label.js";
 import { bytes, moment, span } from "./measure.js";
 import type { Style } from "./style.js";
@@ -86,26 +86,33 @@ function untilLines({ status, expiresAt, overdue, onTimeout }: GateView, { now, 
   ]);
 }
 
-function approvalsIn(gate: GateView): number {
-  return new Set(gate.decisions.filter(({ decision }) => decision === "approve").map(({ by }) => by)).size;
+/** Approvals that count: one of each person, of those who may still give it. */
+export function approvalsIn(gate: GateView): number {
+  const counting = gate.decisions.filter(({ decision, lapsedAt }) => decision === "approve" && lapsedAt === undefined);
+  return new Set(counting.map(({ by }) => by)).size;
 }
 
 function approvalsOf(gate: GateView): string {
   const group = gate.group === null ? "" : ` from ${gate.group}`;
+  const broken = gate.decisions.some(({ decision }) => decision === "break-glass");
+  if (broken) return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}; GLASS BROKEN, passed without the others`;
   if (gate.status === "passed" && approvalsIn(gate) < gate.approvalsNeeded) {
     return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}; passed because nobody answered in time`;
   }
   const missing = gate.approvalsNeeded - approvalsIn(gate);
   const more = gate.status === "open" && gate.decisions.length > 0 && missing > 0 ? `; ${missing} more needed` : "";
-  return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}${more}`;
+  const notBy = gate.status === "open" && gate.notBy !== null ? `; not from ${gate.notBy}, who started the run` : "";
+  return `${approvalsIn(gate)} of ${gate.approvalsNeeded}${group}${more}${notBy}`;
 }
 
-function decisionLines(gate: GateView, { now }: Page): string[] {
+function decisionLines(gate: GateView, { now, style }: Page): string[] {
   return labelled(
     "decided",
-    gate.decisions.map(({ decision, by, reason, at }) => {
+    gate.decisions.map(({ decision, by, reason, at, lapsedAt }) => {
       const why = reason === "" ? "" : `: ${reason}`;
-      return `${moment(at, now)} ${decision} by ${by}${why}`;
+      const lapsed = lapsedAt === undefined ? "" : ` (counts no more since ${moment(lapsedAt, now)})`;
+      const line = `${moment(at, now)} ${decision} by ${by}${why}${lapsed}`;
+      return decision === "break-glass" ? style.bad(line) : line;
     }),
   );
 }
@@ -121,6 +128,7 @@ function causeLines({ cause }: GateView, { columns, style }: Page): string[] {
 function evidenceLines(evidence: Evidence, page: Page): string[] {
   const { columns, style } = page;
   return [
+    ...brokenGlassLines(evidence.brokenGlass ?? [], page),
     ...labelled("done", orNone(doneLines(evidence), "nothing yet")),
     ...labelled("versions", orNone(table(versionRows(evidence)), "nobody reported one")),
     ...labelled("health", healthLines(evidence, style)),
@@ -136,6 +144,13 @@ function evidenceLines(evidence: Evidence, page: Page): string[] {
     ...labelledText("going back", evidence.goingBack.takes, columns),
     ...labelledText("and loses", evidence.goingBack.loses, columns),
   ];
+}
+
+/** Loud, because whoever decides should know that somebody went past the others before. */
+export function brokenGlassLines(broken: readonly BrokenGlass[], { columns, now, style }: Page): string[] {
+  return broken.flatMap(({ gate, by, reason, at }) =>
+    labelledText("BREAK-GLASS", `at ${gate} by ${by}, ${moment(at, now)}: ${reason}`, columns, style.bad),
+  );
 }
 
 /** The newest stages; what lies further back was shown at the gates before. */

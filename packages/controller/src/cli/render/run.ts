@@ -1,5 +1,5 @@
 import type { RunSummary, RunView } from "../../api/contract.js";
-import { gateLines, type Page } from "./gate.js";
+import { brokenGlassLines, gateLines, type Page } from "./gate.js";
 import { labelled, labelledText } from "./label.js";
 import { clock, dateTime, span } from "./measure.js";
 import { stageRows } from "./stages.js";
@@ -13,6 +13,7 @@ const SHOWN = { flights: 6, failures: 5, quarantined: 5 } as const;
 export function runLines(view: RunView, page: Page): string[] {
   return [
     headLine(view, page),
+    ...brokenGlassLines(view.brokenGlass, page),
     "",
     ...stageRows(view.stages, page).lines,
     ...detailLines(view, page),

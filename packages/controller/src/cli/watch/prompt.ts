@@ -20,15 +20,13 @@ type Choice = "approve" | "reject" | "retry" | "skip" | "abort" | "wait";
 export class GatePrompt {
   readonly #session: Session;
   readonly #api: Api;
-  readonly #by: string;
   readonly #asked = new Set<string>();
   #latest: RunView | null = null;
   #open: { readonly gate: string; readonly settled: Promise<void>; readonly withdraw: AbortController } | null = null;
 
-  constructor(session: Session, api: Api, by: string) {
+  constructor(session: Session, api: Api) {
     this.#session = session;
     this.#api = api;
-    this.#by = by;
   }
 
   get asking(): boolean {
@@ -94,7 +92,7 @@ export class GatePrompt {
   }
 
   async #send(gate: GateView, choice: Exclude<Choice, "wait">, reason: string): Promise<void> {
-    const command = { by: this.#by, reason };
+    const command = { reason };
     switch (choice) {
       case "approve":
       case "reject":

@@ -20,12 +20,7 @@ export interface WatchOptions {
  * Follows a run to its end, or to a gate that the options name: a live screen on a terminal, else lines as things happen, with
  * --json a value a line. Ctrl-C ends the following, never the run. Answers with the exit code.
  */
-export async function watchRun(
-  session: Session,
-  { api, by }: { readonly api: Api; readonly by: string },
-  run: string,
-  options: WatchOptions,
-): Promise<number> {
+export async function watchRun(session: Session, api: Api, run: string, options: WatchOptions): Promise<number> {
   const { outside } = session;
   if (options.prompt && (session.json || !outside.canAsk || !outside.out.isTty)) {
     throw new BelayError("prompt-needs-terminal", "--prompt needs a person at a terminal", {
@@ -34,7 +29,7 @@ export async function watchRun(
   }
   const stop = new AbortController();
   const display = displayFor(session);
-  const prompt = options.prompt ? new GatePrompt(session, api, by) : null;
+  const prompt = options.prompt ? new GatePrompt(session, api) : null;
   const release = outside.onInterrupt(() => stop.abort());
   let last: RunView | null = null;
   try {

@@ -4,13 +4,13 @@ import { hashToken } from "../../fleet/gateway.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const admin = { config: { access: "admin" } } as const;
 
 /** Join tokens of agents: shown once, stored as a digest. */
 export function agentRoutes(server: Server, { agents, gateway, newToken, now }: Services): void {
   server.post(
     "/v1/agents/tokens",
-    { ...person, schema: { body: Type.Object({ host: HostName }, { additionalProperties: false }) } },
+    { ...admin, schema: { body: Type.Object({ host: HostName }, { additionalProperties: false }) } },
     async (request) => {
       const token = newToken();
       await agents.putToken(request.body.host, hashToken(token), now());
@@ -20,11 +20,11 @@ export function agentRoutes(server: Server, { agents, gateway, newToken, now }: 
     },
   );
 
-  server.get("/v1/agents/tokens", person, () => agents.tokens());
+  server.get("/v1/agents/tokens", admin, () => agents.tokens());
 
   server.delete(
     "/v1/agents/tokens/:host",
-    { ...person, schema: { params: Type.Object({ host: HostName }) } },
+    { ...admin, schema: { params: Type.Object({ host: HostName }) } },
     async (request) => {
       const { host } = request.params;
       if (!(await agents.revokeToken(host))) {

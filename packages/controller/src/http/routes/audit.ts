@@ -7,7 +7,7 @@ import { DEFAULT_LIMIT, Name } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
 const Time = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const ListQuery = Type.Object({
   since: Type.Optional(Time),
@@ -25,7 +25,7 @@ const MAX_SCANNED = 20_000;
 
 /** The audit log: its newest entries first, and its files as c2sp.org/tlog-tiles has them, to be verified elsewhere. */
 export function auditRoutes(server: Server, { audit }: Pick<Services, "audit">): void {
-  server.get("/v1/audit", { ...person, schema: { querystring: ListQuery } }, async (request): Promise<AuditPage> => {
+  server.get("/v1/audit", { ...viewer, schema: { querystring: ListQuery } }, async (request): Promise<AuditPage> => {
     const { before, limit = DEFAULT_LIMIT, since = 0, ...wanted } = request.query;
     const entries: AuditEntry[] = [];
     let scanned = 0;
@@ -44,7 +44,7 @@ export function auditRoutes(server: Server, { audit }: Pick<Services, "audit">):
 
   server.get(
     "/v1/audit/entries/:seq",
-    { ...person, schema: { params: Type.Object({ seq: Time }) } },
+    { ...viewer, schema: { params: Type.Object({ seq: Time }) } },
     async (request): Promise<AuditEntry> => {
       const entry = await audit.entry(request.params.seq);
       if (entry !== null) return entry;
@@ -54,7 +54,7 @@ export function auditRoutes(server: Server, { audit }: Pick<Services, "audit">):
     },
   );
 
-  server.get("/v1/audit/files/*", person, async (request, reply) => {
+  server.get("/v1/audit/files/*", viewer, async (request, reply) => {
     const { "*": path = "" } = request.params as { "*"?: string };
     const bytes = await audit.file(path);
     if (bytes === null) throw new BelayError("audit-file-unknown", `the audit log has no file ${path}`);

@@ -1,17 +1,18 @@
 import { BackupResult, BelayError, decoder, type Outcome, type StoredCopy } from "@belay/shared";
 import Type from "typebox";
 import type { BackupView, RestoreAnswer } from "../../api/contract.js";
-import { AcceptRisks, Name, Person, Reason } from "../schemas.js";
+import { personOf } from "../access.js";
+import { AcceptRisks, Name, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const operator = { config: { access: "operator" } } as const;
 /** Reading a large backend back takes its time; whoever asked can give up earlier. */
 const VERIFY_TIMEOUT_MS = 10 * 60_000;
 const BackupName = Type.String({ minLength: 1, maxLength: 256 });
 const RestoreBody = Type.Object(
   {
-    by: Person,
     reason: Type.Optional(Reason),
     safetyBackup: Type.Optional(Type.Boolean()),
     acceptRisks: Type.Optional(AcceptRisks),
@@ -24,7 +25,7 @@ const decodeResult = decoder(BackupResult, "result of a backup", "result-malform
 export function backupRoutes(server: Server, { records, errands, copies, presence, restores, now }: Services): void {
   const query = Type.Object({ host: Type.Optional(Name), run: Type.Optional(Name) });
 
-  server.get("/v1/backups", { ...person, schema: { querystring: query } }, async (request): Promise<BackupView[]> => {
+  server.get("/v1/backups", { ...viewer, schema: { querystring: query } }, async (request): Promise<BackupView[]> => {
     const { host, run } = request.query;
     const found = await records.backups({
       ...(host === undefined ? {} : { host }),
@@ -36,7 +37,7 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
   server.post(
     "/v1/backups/:host/:backup/verify",
     {
-      ...person,
+      ...operator,
       schema: {
         params: Type.Object({ host: Name, backup: BackupName }),
         querystring: Type.Object({ copy: Type.Optional(Type.Literal("1")) }),
@@ -66,13 +67,14 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
 
   server.post(
     "/v1/backups/:host/:backup/restore",
-    { ...person, schema: { params: Type.Object({ host: Name, backup: BackupName }), body: RestoreBody } },
-    (request): Promise<RestoreAnswer> => restores.restore(request.params.host, request.params.backup, request.body),
+    { ...operator, schema: { params: Type.Object({ host: Name, backup: BackupName }), body: RestoreBody } },
+    (request): Promise<RestoreAnswer> =>
+      restores.restore(request.params.host, request.params.backup, { ...request.body, by: personOf(request).name }),
   );
 
   server.get(
     "/v1/backups/:host/:backup",
-    { ...person, schema: { params: Type.Object({ host: Name, backup: BackupName }) } },
+    { ...viewer, schema: { params: Type.Object({ host: Name, backup: BackupName }) } },
     (request): Promise<BackupView> => viewOf(request.params.host, request.params.backup),
   );
 

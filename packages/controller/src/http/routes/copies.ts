@@ -9,11 +9,11 @@ import type { Services } from "../services.js";
 const params = Type.Object({ host: Name, backup: Type.String({ pattern: "^[A-Za-z0-9@_.:-]{1,256}$" }) });
 const query = Type.Object({ sha256: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })) });
 
-/** Copies of backups: a host sends and fetches its own, people fetch any. The streams' parser is that of the releases. */
+/** Copies of backups: a host sends and fetches its own, admins fetch any. The streams' parser is that of the releases. */
 export function copyRoutes(server: Server, { copies }: Pick<Services, "copies">): void {
   server.put(
     "/v1/backups/:host/:backup/copy",
-    { config: { caller: "agent" }, schema: { params } },
+    { config: { access: "host" }, schema: { params } },
     async (request): Promise<{ sha256: string; bytes: number }> => {
       const { body } = request;
       if (!(body instanceof Readable)) {
@@ -25,7 +25,7 @@ export function copyRoutes(server: Server, { copies }: Pick<Services, "copies">)
 
   server.get(
     "/v1/backups/:host/:backup/copy",
-    { config: { caller: "either" }, schema: { params, querystring: query } },
+    { config: { access: ["admin", "host"] }, schema: { params, querystring: query } },
     async (request, reply) => {
       const { host, backup } = request.params;
       const { copy, body } = await copies.open(host, backup, request.query.sha256);

@@ -7,7 +7,7 @@ import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 import { EventStream } from "../stream.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
 const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
 const LogQuery = Type.Object({
   host: Type.Optional(Name),
@@ -20,7 +20,7 @@ const VIEW_EVERY_MS = 250;
 
 /** What can be followed while it happens: a run as a whole, and its log. */
 export function followRoutes(server: Server, services: Services): void {
-  server.get("/v1/runs/:run/stream", { ...person, schema: { params: runParams } }, async (request, reply) => {
+  server.get("/v1/runs/:run/stream", { ...viewer, schema: { params: runParams } }, async (request, reply) => {
     const run = await openRun(services, request.params.run);
     streamViews(new EventStream(request, reply), run);
     return reply;
@@ -28,7 +28,7 @@ export function followRoutes(server: Server, services: Services): void {
 
   server.get(
     "/v1/runs/:run/log",
-    { ...person, schema: { params: runParams, querystring: LogQuery } },
+    { ...viewer, schema: { params: runParams, querystring: LogQuery } },
     async (request, reply) => {
       const { host, after = 0, follow } = request.query;
       const run = await openRun(services, request.params.run);

@@ -1,14 +1,17 @@
 import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import type { GateView } from "../../api/contract.js";
-import { approve, reject } from "../../run/commands.js";
+import { approve, breakGlass, reject, type Standing } from "../../run/commands.js";
 import { gateViewOf, gateViewsOf } from "../../run/view.js";
+import { personOf } from "../access.js";
 import { type OpenRun, openRun } from "../run-reader.js";
 import { CommandBody } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const approver = { config: { access: "approver" } } as const;
+const admin = { config: { access: "admin" } } as const;
 const GateName = Type.String({ minLength: 1, maxLength: 256 });
 const gateParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }), gate: GateName });
 const GatesQuery = Type.Object({
@@ -17,32 +20,49 @@ const GatesQuery = Type.Object({
 });
 
 export function gateRoutes(server: Server, services: Services): void {
-  const { controller, runs } = services;
+  const { controller, runs, people } = services;
 
-  server.get("/v1/gates", { ...person, schema: { querystring: GatesQuery } }, async (request): Promise<GateView[]> => {
+  server.get("/v1/gates", { ...viewer, schema: { querystring: GatesQuery } }, async (request): Promise<GateView[]> => {
     const { run, all } = request.query;
     const names = run === undefined ? controller.activeRuns : [run];
     const views = await Promise.all(names.map(async (name) => gateViewsOf((await openRun(services, name)).state)));
     return views.flat().filter((view) => all === "1" || view.status === "open");
   });
 
-  server.get("/v1/gates/:run/:gate", { ...person, schema: { params: gateParams } }, async (request) =>
+  server.get("/v1/gates/:run/:gate", { ...viewer, schema: { params: gateParams } }, async (request) =>
     gateOf(await openRun(services, request.params.run), request.params.gate),
   );
+
+  const standing: Standing = (person, group) => people.mayApprove(person, group);
 
   for (const [name, decide] of [["approve", approve] as const, ["reject", reject] as const]) {
     server.post(
       `/v1/gates/:run/:gate/${name}`,
-      { ...person, schema: { params: gateParams, body: CommandBody } },
+      { ...approver, schema: { params: gateParams, body: CommandBody } },
       async (request): Promise<GateView> => {
         const { run, gate } = request.params;
-        const { by, reason = "" } = request.body;
+        const { reason = "" } = request.body;
+        const { name: by, groups } = personOf(request);
         const runner = controller.requireActive(await runs.get(run));
-        await runner.command((state, at) => decide(state, gate, { by, reason, groups: services.groupsOf(by) }, at));
+        await runner.command((state, at) => decide(state, gate, { by, reason, groups, standing }, at));
         return gateOf(runner, gate);
       },
     );
   }
+
+  server.post(
+    "/v1/gates/:run/:gate/break-glass",
+    { ...admin, schema: { params: gateParams, body: CommandBody } },
+    async (request): Promise<GateView> => {
+      const { run, gate } = request.params;
+      const { reason = "" } = request.body;
+      const by = personOf(request).name;
+      const runner = controller.requireActive(await runs.get(run));
+      await runner.command((state, at) => breakGlass(state, gate, { by, reason }, at));
+      services.log.warn({ run: runner.run, gate, by, reason }, "glass broken: a gate passes without its approvals");
+      return gateOf(runner, gate);
+    },
+  );
 }
 
 function gateOf(run: Pick<OpenRun, "state">, gate: string): GateView {

@@ -2,19 +2,22 @@ import { BelayError } from "@belay/shared";
 import Type from "typebox";
 import type { FleetView, HostView, Status } from "../../api/contract.js";
 import type { Fleet } from "../../inventory/fleet.js";
+import { brokenGlassIn } from "../../run/broken-glass.js";
 import { quarantine, release } from "../../run/commands.js";
+import { personOf } from "../access.js";
 import { CommandBody, Name } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const operator = { config: { access: "operator" } } as const;
 const hostParams = Type.Object({ host: Name });
 
 /** The fleet as declared, as seen, and what people set aside. */
 export function hostRoutes(server: Server, services: Services): void {
   const { controller, presence, records, now } = services;
 
-  server.get("/v1/status", person, async (): Promise<Status> => {
+  server.get("/v1/status", viewer, async (): Promise<Status> => {
     const fleet = await services.fleet();
     const declared = declaredHosts(fleet);
     let undeclared = 0;
@@ -24,10 +27,14 @@ export function hostRoutes(server: Server, services: Services): void {
       fleet: fleet.fleet,
       hosts: { declared: declared.size, present: presence.presentCount, undeclared },
       activeRuns: controller.activeRuns,
+      brokenGlass: controller.activeRuns.flatMap((run) => {
+        const state = controller.active(run)?.state;
+        return state === undefined ? [] : brokenGlassIn(state).map((broken) => ({ run, ...broken }));
+      }),
     };
   });
 
-  server.get("/v1/fleet", person, async (): Promise<FleetView> => {
+  server.get("/v1/fleet", viewer, async (): Promise<FleetView> => {
     const fleet = await services.fleet();
     return {
       fleet: fleet.fleet,
@@ -41,19 +48,20 @@ export function hostRoutes(server: Server, services: Services): void {
     };
   });
 
-  server.get("/v1/hosts", person, () => listHosts(services));
+  server.get("/v1/hosts", viewer, () => listHosts(services));
 
-  server.get("/v1/hosts/:host", { ...person, schema: { params: hostParams } }, (request) =>
+  server.get("/v1/hosts/:host", { ...viewer, schema: { params: hostParams } }, (request) =>
     oneHost(services, request.params.host),
   );
 
   server.post(
     "/v1/hosts/:host/quarantine",
-    { ...person, schema: { params: hostParams, body: CommandBody } },
+    { ...operator, schema: { params: hostParams, body: CommandBody } },
     async (request) => {
       const { host } = request.params;
       await oneHost(services, host);
-      const { by, reason } = request.body;
+      const { reason } = request.body;
+      const by = personOf(request).name;
       if (reason === undefined || reason.trim() === "") {
         throw new BelayError("reason-missing", "a host is set aside for a reason", { hint: "Say it: --reason TEXT" });
       }
@@ -68,11 +76,12 @@ export function hostRoutes(server: Server, services: Services): void {
 
   server.post(
     "/v1/hosts/:host/release",
-    { ...person, schema: { params: hostParams, body: CommandBody } },
+    { ...operator, schema: { params: hostParams, body: CommandBody } },
     async (request) => {
       const { host } = request.params;
       await oneHost(services, host);
-      const { by, reason = "" } = request.body;
+      const { reason = "" } = request.body;
+      const by = personOf(request).name;
       for (const runner of controller.runnersOf(host)) {
         if (!runner.state.setAside.has(host)) continue;
         await runner.command((state, at) => release(state, host, { by, reason }, at));

@@ -1,10 +1,12 @@
 import Type from "typebox";
 import type { RolloutPolicy } from "../../inventory/fleet.js";
-import { AcceptRisks, DEFAULT_LIMIT, LimitQuery, Name, Person, VersionText } from "../schemas.js";
+import { personOf } from "../access.js";
+import { AcceptRisks, DEFAULT_LIMIT, LimitQuery, Name, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const operator = { config: { access: "operator" } } as const;
 
 const Share = Type.Unsafe<`${number}%`>(Type.String({ pattern: "^(?:100|[1-9]?[0-9])%$" }));
 const Amount = Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Share]);
@@ -26,19 +28,20 @@ const PlanBody = Type.Object(
     limit: Type.Optional(Type.Array(Name, { maxItems: 100_000 })),
     product: Type.Optional(Name),
     rollout: Type.Optional(Rollout),
-    by: Person,
   },
   { additionalProperties: false },
 );
 
 export function planRoutes(server: Server, { planning, plans }: Services): void {
-  server.post("/v1/plans", { ...person, schema: { body: PlanBody } }, (request) => planning.plan(request.body));
+  server.post("/v1/plans", { ...operator, schema: { body: PlanBody } }, (request) =>
+    planning.plan({ ...request.body, by: personOf(request).name }),
+  );
 
-  server.get("/v1/plans", { ...person, schema: { querystring: LimitQuery } }, (request) =>
+  server.get("/v1/plans", { ...viewer, schema: { querystring: LimitQuery } }, (request) =>
     plans.list(request.query.limit ?? DEFAULT_LIMIT),
   );
 
-  server.get("/v1/plans/:plan", { ...person, schema: { params: Type.Object({ plan: Name }) } }, (request) =>
+  server.get("/v1/plans/:plan", { ...viewer, schema: { params: Type.Object({ plan: Name }) } }, (request) =>
     plans.get(request.params.plan),
   );
 }

@@ -1,12 +1,14 @@
 import { Readable } from "node:stream";
 import { BelayError } from "@belay/shared";
 import Type from "typebox";
+import { personOf } from "../access.js";
 import { CommandBody, VersionText } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
-const agent = { config: { caller: "agent" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const operator = { config: { access: "operator" } } as const;
+const host = { config: { access: "host" } } as const;
 const versionParams = Type.Object({ version: VersionText });
 const AddQuery = Type.Object({
   file: Type.String({ minLength: 1, maxLength: 255, pattern: "^[A-Za-z0-9._+-]+$" }),
@@ -22,9 +24,9 @@ export function releaseRoutes(server: Server, { shelf, artifacts }: Services): v
     (_request, body, next) => next(null, body),
   );
 
-  server.get("/v1/releases", person, () => shelf.list());
+  server.get("/v1/releases", viewer, () => shelf.list());
 
-  server.post("/v1/releases", { ...person, schema: { querystring: AddQuery } }, (request) => {
+  server.post("/v1/releases", { ...operator, schema: { querystring: AddQuery } }, (request) => {
     const { body } = request;
     if (!(body instanceof Readable)) {
       throw new BelayError("request-refused", "a release is sent as it is, as application/octet-stream", {
@@ -36,29 +38,29 @@ export function releaseRoutes(server: Server, { shelf, artifacts }: Services): v
 
   server.post(
     "/v1/releases/:version/block",
-    { ...person, schema: { params: versionParams, body: CommandBody } },
+    { ...operator, schema: { params: versionParams, body: CommandBody } },
     (request) => {
-      const { by, reason } = request.body;
+      const { reason } = request.body;
       if (reason === undefined || reason.trim() === "") {
         throw new BelayError("reason-missing", "a release is blocked for a reason", { hint: "Say it: --reason TEXT" });
       }
-      return shelf.block(request.params.version, by, reason);
+      return shelf.block(request.params.version, personOf(request).name, reason);
     },
   );
   server.post(
     "/v1/releases/:version/unblock",
-    { ...person, schema: { params: versionParams, body: CommandBody } },
+    { ...operator, schema: { params: versionParams, body: CommandBody } },
     (request) => shelf.clear(request.params.version, "blocked"),
   );
   server.post(
     "/v1/releases/:version/clear",
-    { ...person, schema: { params: versionParams, body: CommandBody } },
+    { ...operator, schema: { params: versionParams, body: CommandBody } },
     (request) => shelf.clear(request.params.version, "suspect"),
   );
 
   server.get(
     "/v1/artifacts/:sha256",
-    { ...agent, schema: { params: Type.Object({ sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }) }) } },
+    { ...host, schema: { params: Type.Object({ sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }) }) } },
     async (request, reply) => {
       const { sha256 } = request.params;
       const size = await artifacts.sizeOf(sha256);

@@ -3,20 +3,21 @@ import type { RollbackAnswer, RunSummary, RunView } from "../../api/contract.js"
 import type { CommandBuilder } from "../../execute/turn.js";
 import { abort, pause, resume, retry, skip } from "../../run/commands.js";
 import { recapOf } from "../../run/recap.js";
+import { personOf } from "../access.js";
 import { openRun, summaryOf } from "../run-reader.js";
-import { CommandBody, DEFAULT_LIMIT, LimitQuery, Name, Person, Reason } from "../schemas.js";
+import { CommandBody, DEFAULT_LIMIT, LimitQuery, Name, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
-const person = { config: { caller: "person" } } as const;
+const viewer = { config: { access: "viewer" } } as const;
+const operator = { config: { access: "operator" } } as const;
 const runParams = Type.Object({ run: Type.String({ minLength: 1, maxLength: 128 }) });
 const FailureBody = Type.Object(
-  { by: Person, reason: Type.Optional(Reason), hosts: Type.Optional(Type.Array(Name, { maxItems: 100_000 })) },
+  { reason: Type.Optional(Reason), hosts: Type.Optional(Type.Array(Name, { maxItems: 100_000 })) },
   { additionalProperties: false },
 );
 const RollbackBody = Type.Object(
   {
-    by: Person,
     reason: Type.Optional(Reason),
     scope: Type.Union([Type.Literal("stage"), Type.Literal("hop"), Type.Literal("run")]),
     planOnly: Type.Optional(Type.Boolean()),
@@ -31,32 +32,30 @@ export function runRoutes(server: Server, services: Services): void {
   server.post(
     "/v1/runs",
     {
-      ...person,
+      ...operator,
       schema: {
-        body: Type.Object(
-          { plan: Name, check: Type.Optional(Type.Boolean()), by: Person },
-          { additionalProperties: false },
-        ),
+        body: Type.Object({ plan: Name, check: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
       },
     },
-    async (request): Promise<RunView> => (await controller.start(request.body)).view(),
+    async (request): Promise<RunView> =>
+      (await controller.start({ ...request.body, by: personOf(request).name })).view(),
   );
 
-  server.get("/v1/runs", { ...person, schema: { querystring: LimitQuery } }, async (request): Promise<RunSummary[]> => {
+  server.get("/v1/runs", { ...viewer, schema: { querystring: LimitQuery } }, async (request): Promise<RunSummary[]> => {
     const rows = await runs.list(request.query.limit ?? DEFAULT_LIMIT);
     return rows.map((row) => summaryOf(row, controller.active(row.id)?.view().status ?? "ended"));
   });
 
   server.get(
     "/v1/runs/:run",
-    { ...person, schema: { params: runParams } },
+    { ...viewer, schema: { params: runParams } },
     async (request): Promise<RunView> => (await openRun(services, request.params.run)).view(),
   );
 
   server.get(
     "/v1/runs/:run/events",
     {
-      ...person,
+      ...viewer,
       schema: { params: runParams, querystring: Type.Object({ after: Type.Optional(Type.Integer({ minimum: 0 })) }) },
     },
     async (request) => {
@@ -65,11 +64,11 @@ export function runRoutes(server: Server, services: Services): void {
     },
   );
 
-  server.get("/v1/runs/:run/recap", { ...person, schema: { params: runParams } }, async (request) =>
+  server.get("/v1/runs/:run/recap", { ...viewer, schema: { params: runParams } }, async (request) =>
     recapOf((await openRun(services, request.params.run)).state),
   );
 
-  server.get("/v1/runs/:run/why", { ...person, schema: { params: runParams } }, async (request) => ({
+  server.get("/v1/runs/:run/why", { ...viewer, schema: { params: runParams } }, async (request) => ({
     waits: (await openRun(services, request.params.run)).view().waits,
   }));
 
@@ -81,10 +80,10 @@ export function runRoutes(server: Server, services: Services): void {
   for (const [name, build] of Object.entries(commands)) {
     server.post(
       `/v1/runs/:run/${name}`,
-      { ...person, schema: { params: runParams, body: CommandBody } },
+      { ...operator, schema: { params: runParams, body: CommandBody } },
       async (request): Promise<RunView> => {
         const runner = controller.requireActive(await runs.get(request.params.run));
-        await runner.command(build(request.body.by, request.body.reason ?? ""));
+        await runner.command(build(personOf(request).name, request.body.reason ?? ""));
         return runner.view();
       },
     );
@@ -93,9 +92,10 @@ export function runRoutes(server: Server, services: Services): void {
   for (const [name, decide] of [["retry", retry] as const, ["skip", skip] as const]) {
     server.post(
       `/v1/runs/:run/${name}`,
-      { ...person, schema: { params: runParams, body: FailureBody } },
+      { ...operator, schema: { params: runParams, body: FailureBody } },
       async (request): Promise<RunView> => {
-        const { by, reason = "", hosts = [] } = request.body;
+        const { reason = "", hosts = [] } = request.body;
+        const by = personOf(request).name;
         const runner = controller.requireActive(await runs.get(request.params.run));
         await runner.command((state, at) => decide(state, { by, reason, hosts }, at));
         return runner.view();
@@ -105,7 +105,8 @@ export function runRoutes(server: Server, services: Services): void {
 
   server.post(
     "/v1/runs/:run/rollback",
-    { ...person, schema: { params: runParams, body: RollbackBody } },
-    (request): Promise<RollbackAnswer> => services.rollbacks.rollBack(request.params.run, request.body),
+    { ...operator, schema: { params: runParams, body: RollbackBody } },
+    (request): Promise<RollbackAnswer> =>
+      services.rollbacks.rollBack(request.params.run, { ...request.body, by: personOf(request).name }),
   );
 }

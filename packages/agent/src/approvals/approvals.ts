@@ -1,0 +1,89 @@
+import { BelayError, type Step } from "@belay/shared";
+import type { Clock } from "../clock.js";
+import type { Journal } from "../journal/journal.js";
+import type { ApprovedStep } from "../journal/record.js";
+import type { ApproveConfig } from "./config-approve.js";
+import { CLOCK_SKEW_MS, checkProof, type Proven, refusal } from "./proof.js";
+import { isReading } from "./reading.js";
+import { readSigners } from "./signers.js";
+
+/** Runs whose approvals may still count, and of which a host remembers how far it is. Nobody has that many. */
+const MAX_RUNS = 512;
+
+/** What may become of a step. */
+export type Verdict =
+  /** It may be done, for as long as it says itself: nobody's approval is asked for. */
+  | { readonly kind: "free" }
+  /** It is next, and may be done, for as long as was approved. */
+  | { readonly kind: "due"; readonly approved: ApprovedStep; readonly deadlineMs: number }
+  /** It has been done, as this earlier attempt. */
+  | { readonly kind: "done"; readonly step: string };
+
+export interface ApprovalsOptions {
+  readonly config: ApproveConfig;
+  readonly host: string;
+  readonly clock: Pick<Clock, "now">;
+  readonly journal: Journal;
+  readonly signers?: typeof readSigners;
+}
+
+/**
+ * Whether people approved what is asked for, and whether it is its turn: each step of a host in its plan's order, each once, the
+ * next only when the one before is done by this host's own journal. Decides only; what it refuses has touched nothing.
+ */
+export class Approvals {
+  readonly #options: ApprovalsOptions;
+
+  constructor(options: ApprovalsOptions) {
+    this.#options = options;
+  }
+
+  /** Throws the reason why not: `approval-...`, `proof-invalid`, `out-of-order`, `replayed`, `step-in-progress`, `signers-invalid`. */
+  async judge(step: Step): Promise<Verdict> {
+    const { config, host, clock } = this.#options;
+    if (config.by === "controller") return { kind: "free" };
+    if (step.proof === undefined || step.check) {
+      if (isReading(step)) return { kind: "free" };
+      throw refusal("approval-missing", `nobody's approval came with this ${step.op.kind}`);
+    }
+    const { fleet, threshold, maxAgeMs } = config;
+    const signers = await (this.#options.signers ?? readSigners)(config.signers);
+    const now = clock.now();
+    const proven = checkProof(step, step.proof, { host, fleet, signers, threshold, maxAgeMs, now });
+    // All that could be signed by now has ended to count when this is over, so nothing of the run can come again.
+    return this.#inTurn(proven, Math.round(now + maxAgeMs + CLOCK_SKEW_MS));
+  }
+
+  #inTurn({ run, root, leaf }: Proven, until: number): Verdict {
+    const { journal, clock } = this.#options;
+    const { seq } = leaf;
+    const due: Verdict = { kind: "due", approved: { run, root, seq, until }, deadlineMs: leaf.timeoutMs };
+    const known = journal.approvedRun(run);
+    if (known === undefined) {
+      if (seq > 0) throw outOfOrder(run, seq, -1);
+      journal.forgetRuns(clock.now());
+      if (journal.approvedRuns >= MAX_RUNS) {
+        throw new BelayError(
+          "approval-record-full",
+          `${MAX_RUNS} approved runs are remembered, and none may be forgotten`,
+        );
+      }
+      return due;
+    }
+    if (known.root !== root) throw refusal("approval-wrong-plan", `run ${run} carries out another plan on this host`);
+    if (journal.latestRun !== run) {
+      throw refusal("approval-superseded", `another run has followed run ${run} on this host`);
+    }
+    if (seq < known.done) throw refusal("replayed", `step ${seq} of run ${run} was done before step ${known.done}`);
+    if (seq === known.done) return { kind: "done", step: known.last };
+    if (seq > known.done + 1) throw outOfOrder(run, seq, known.done);
+    const open = journal.open().find(({ approved }) => approved?.run === run);
+    if (open === undefined) return due;
+    throw new BelayError("step-in-progress", `${open.step} is still at work`, { context: { step: open.step } });
+  }
+}
+
+function outOfOrder(run: string, seq: number, done: number): BelayError {
+  const before = done < 0 ? "none of its steps is" : `step ${done} is the last that is`;
+  return refusal("out-of-order", `step ${seq} of run ${run} is not next: ${before} done on this host`);
+}

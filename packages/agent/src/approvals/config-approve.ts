@@ -1,0 +1,53 @@
+import type { Field } from "../field.js";
+
+/** Whom this host's owner believes when somebody asks for a change. */
+export type ApproveConfig =
+  /** belayd: whoever holds its door, its keys or its database holds this host too. */
+  | { by: "controller" }
+  /** People, by signatures that belayd can't make. */
+  | {
+      by: "approvers";
+      /** The fleet this host belongs to: what was signed for another one's host of the same name is worth nothing here. */
+      fleet: string;
+      /** An allowed_signers file; read anew for every step, so that a key taken out of it counts no more at once. */
+      signers: string;
+      /** How many different people must have signed. */
+      threshold: number;
+      /** No approval counts for longer than this, whatever it says itself. */
+      maxAgeMs: number;
+    };
+
+const FIELDS = { controller: ["by"], approvers: ["by", "fleet", "signers", "threshold", "maxAge"] } as const;
+const DEFAULT_SIGNERS = "/etc/belay/approvers";
+const HOUR_MS = 3_600_000;
+const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS };
+const MAX_AGE_MS = 90 * 24 * HOUR_MS;
+
+/**
+ * Reads `approve`. `writable`: folders in which Belay itself may write; signers that lay there would be anybody's. Throws
+ * `config-invalid`.
+ */
+export function approve(field: Field, writable: readonly string[]): ApproveConfig {
+  const by = field.member("by").oneOf(["controller", "approvers"] as const, "controller");
+  field.members(FIELDS[by]);
+  if (by === "controller") return { by };
+  const signers = field.member("signers");
+  const file = signers.path(DEFAULT_SIGNERS);
+  const folder = writable.find((each) => file === each || file.startsWith(each === "/" ? "/" : `${each}/`));
+  if (folder !== undefined) throw signers.bad(`lies in ${folder}, where Belay may write`, "keep it in /etc/belay");
+  return {
+    by,
+    fleet: field.member("fleet").text(),
+    signers: file,
+    threshold: field.member("threshold").integer({ min: 1, max: 16, fallback: 1 }),
+    maxAgeMs: age(field.member("maxAge")),
+  };
+}
+
+function age(field: Field): number {
+  const text = field.text("7d");
+  const [, count, unit = ""] = /^([1-9][0-9]{0,4})([mhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (UNITS[unit] ?? Number.NaN);
+  if (ms <= MAX_AGE_MS) return ms;
+  throw field.bad(`must be a time such as 30m, 24h or 7d, at most 90d, not ${JSON.stringify(text)}`);
+}

@@ -1,0 +1,187 @@
+import { BelayError } from "@belay/shared";
+import type { PeopleStore, TokenRow, UserRow } from "../store/people.js";
+import { type Person, ROOT } from "./caller.js";
+import { expand, includesRole, narrow, type Role } from "./roles.js";
+
+/** Names under which Belay itself and its first token act. */
+const RESERVED: ReadonlySet<string> = new Set(["belayd", ROOT]);
+/** Lower case only, so that no two names differ by it; nothing that a screen or a path would read as more than a name. */
+export const USER_NAME = "^[a-z0-9][a-z0-9._@+-]{0,127}$";
+export const DAY_MS = 86_400_000;
+export const TOKEN_TTL_MS = { default: 90 * DAY_MS, most: 366 * DAY_MS } as const;
+/** When a token was last used is for people to see which ones nobody needs: a write a minute is precise enough. */
+const USED_EVERY_MS = 60_000;
+
+export interface NewToken {
+  readonly user: string;
+  readonly name: string;
+  /** What it is good for; null: whatever its user may do at the time. */
+  readonly roles: readonly Role[] | null;
+  readonly ttlMs: number;
+}
+
+export interface PeopleParts {
+  readonly store: PeopleStore;
+  readonly now: () => number;
+  /** Random and URL-safe. */
+  readonly newSecret: () => string;
+  readonly hash: (secret: string) => string;
+  /** Groups as belayd.yaml has them: group -> names. */
+  readonly groups: Readonly<Record<string, readonly string[]>>;
+}
+
+/**
+ * Who may sign in, and as what. Users are kept in memory too (there are few, and every gate asks for their groups); the
+ * store is written first. Tokens are looked up in the store by their digest.
+ */
+export class People {
+  readonly #parts: PeopleParts;
+  readonly #users = new Map<string, UserRow>();
+  readonly #usedAt = new Map<string, number>();
+
+  private constructor(parts: PeopleParts) {
+    this.#parts = parts;
+  }
+
+  static async open(parts: PeopleParts): Promise<People> {
+    const people = new People(parts);
+    for (const user of await parts.store.users()) people.#users.set(user.name, user);
+    return people;
+  }
+
+  /** Everybody who may sign in, by name. */
+  users(): UserRow[] {
+    return [...this.#users.values()]
+      .filter(({ removedAt }) => removedAt === null)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Throws `user-unknown`. */
+  user(name: string): UserRow {
+    const user = this.find(name);
+    if (user !== null) return user;
+    throw new BelayError("user-unknown", `there is no user ${name}`, { hint: "`belay user list` shows them." });
+  }
+
+  find(name: string): UserRow | null {
+    const user = this.#users.get(name);
+    return user === undefined || user.removedAt !== null ? null : user;
+  }
+
+  /** All groups of a person: their own, and those that belayd.yaml puts them in. */
+  groupsOf(name: string): string[] {
+    const { groups } = this.#parts;
+    const declared = Object.keys(groups).filter((group) => groups[group]?.includes(name));
+    return [...new Set([...(this.find(name)?.groups ?? []), ...declared])].sort();
+  }
+
+  /** May this person approve gates of this group (null: of any) as things stand now? */
+  mayApprove(name: string, group: string | null): boolean {
+    const roles = name === ROOT ? (["admin"] as const) : (this.find(name)?.roles ?? []);
+    return includesRole(roles, "approver") && (group === null || this.groupsOf(name).includes(group));
+  }
+
+  /**
+   * Throws `user-exists`, `name-reserved`, `user-removed`: a name is one person's for ever, because records and open gates
+   * speak of them by it. `again`: that person is back.
+   */
+  async create(user: Pick<UserRow, "name" | "roles" | "groups">, by: string, again = false): Promise<UserRow> {
+    const { name } = user;
+    if (RESERVED.has(name)) throw new BelayError("name-reserved", `${name} is a name under which Belay itself acts`);
+    const there = this.#users.get(name);
+    if (there !== undefined && there.removedAt === null) {
+      throw new BelayError("user-exists", `there is a user ${name} already`, { hint: "`belay user set` changes one." });
+    }
+    if (there !== undefined && !again) {
+      throw new BelayError("user-removed", `${name} was somebody who has been removed, and records speak of them`, {
+        hint: "If this is the same person, say so: --again. Anybody else needs a name of their own.",
+      });
+    }
+    const made = { ...user, issuer: null, subject: null, createdAt: this.#parts.now(), createdBy: by, removedAt: null };
+    return this.#save(made);
+  }
+
+  /** Throws `user-unknown`. What an open gate thinks of this person's word follows (run/commands.ts). */
+  async change(name: string, change: Partial<Pick<UserRow, "roles" | "groups">>): Promise<UserRow> {
+    return this.#save({ ...this.user(name), ...change });
+  }
+
+  /** Their tokens and sessions end with them. Throws `user-unknown`. */
+  async remove(name: string): Promise<void> {
+    const removed = { ...this.user(name), removedAt: this.#parts.now() };
+    await this.#parts.store.removeUser(name, removed.removedAt);
+    this.#users.set(name, removed);
+  }
+
+  /** The token itself is in the answer, once; the store has its digest. Throws `user-unknown`. */
+  async createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
+    const { store, now, newSecret, hash } = this.#parts;
+    this.user(wanted.user);
+    const token = `belay_${newSecret()}`;
+    const row: TokenRow = {
+      id: hash(token).slice(0, 12),
+      user: wanted.user,
+      name: wanted.name,
+      roles: wanted.roles,
+      createdAt: now(),
+      createdBy: by,
+      expiresAt: now() + wanted.ttlMs,
+      usedAt: null,
+      revokedAt: null,
+    };
+    await store.putToken(row, hash(token));
+    return { token, row };
+  }
+
+  /** Those of one user, or of all. */
+  tokens(user: string | null): Promise<TokenRow[]> {
+    return this.#parts.store.tokens(user);
+  }
+
+  /** Throws `token-unknown`. */
+  async token(id: string): Promise<TokenRow> {
+    const row = await this.#parts.store.token(id);
+    if (row !== null) return row;
+    throw new BelayError("token-unknown", `there is no token ${id}`, { hint: "`belay token list` shows them." });
+  }
+
+  /** Idempotent. */
+  async revokeToken(id: string): Promise<void> {
+    await this.#parts.store.revokeToken(id, this.#parts.now());
+  }
+
+  /** Whose token has this digest; null: nobody's, or it has ended. */
+  async callerOfToken(tokenHash: string): Promise<Person | null> {
+    const row = await this.#parts.store.tokenByHash(tokenHash);
+    const now = this.#parts.now();
+    if (row === null || row.revokedAt !== null || row.expiresAt <= now) return null;
+    const user = this.find(row.user);
+    if (user === null) return null;
+    await this.#noteUse(row, now);
+    const roles = narrow(user.roles, row.roles);
+    return this.#person(user, roles, `token ${row.name}`, row.expiresAt);
+  }
+
+  /** Whoever holds the token of belayd's own file. */
+  root(): Person {
+    const roles = expand(["admin"]);
+    return { kind: "person", name: ROOT, roles, groups: this.groupsOf(ROOT), via: "root token", expiresAt: null };
+  }
+
+  #person(user: UserRow, roles: readonly Role[], via: string, expiresAt: number): Person {
+    return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), via, expiresAt };
+  }
+
+  async #noteUse({ id, usedAt }: TokenRow, now: number): Promise<void> {
+    const last = this.#usedAt.get(id) ?? usedAt ?? 0;
+    if (now - last < USED_EVERY_MS) return;
+    this.#usedAt.set(id, now);
+    await this.#parts.store.tokenUsed(id, now);
+  }
+
+  async #save(user: UserRow): Promise<UserRow> {
+    await this.#parts.store.putUser(user);
+    this.#users.set(user.name, user);
+    return user;
+  }
+}

@@ -1,0 +1,154 @@
+import type { Role } from "../people/roles.js";
+import type { Schema } from "./schema.js";
+import type { Store } from "./sqlite.js";
+
+export interface UserRow {
+  readonly name: string;
+  readonly roles: readonly Role[];
+  readonly groups: readonly string[];
+  /** Whom an identity provider knows them as; null: they have tokens alone. */
+  readonly issuer: string | null;
+  readonly subject: string | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly removedAt: number | null;
+}
+
+export interface TokenRow {
+  /** The beginning of its digest: names it, and opens nothing. */
+  readonly id: string;
+  readonly user: string;
+  readonly name: string;
+  readonly roles: readonly Role[] | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number;
+  readonly usedAt: number | null;
+  readonly revokedAt: number | null;
+}
+
+/** Users and their tokens. A token is stored as its digest: it is random and long, and is looked up by index. */
+export class PeopleStore {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** All that ever were, the removed ones too; read once, at start. */
+  async users(): Promise<UserRow[]> {
+    const rows = await this.#store.db.selectFrom("users").selectAll().execute();
+    return rows.map((row) => ({
+      name: row.name,
+      roles: JSON.parse(row.roles) as Role[],
+      groups: JSON.parse(row.groups) as string[],
+      issuer: row.issuer,
+      subject: row.subject,
+      createdAt: row.created_at,
+      createdBy: row.created_by,
+      removedAt: row.removed_at,
+    }));
+  }
+
+  /** Idempotent; replaces what was there. */
+  async putUser(user: UserRow): Promise<void> {
+    const changing = {
+      roles: JSON.stringify(user.roles),
+      groups: JSON.stringify(user.groups),
+      issuer: user.issuer,
+      subject: user.subject,
+      created_at: user.createdAt,
+      created_by: user.createdBy,
+      removed_at: user.removedAt,
+    };
+    await this.#store.commits.write((tx) =>
+      tx
+        .insertInto("users")
+        .values({ name: user.name, ...changing })
+        .onConflict((conflict) => conflict.column("name").doUpdateSet(changing))
+        .execute(),
+    );
+  }
+
+  /** Ends the user, their tokens and their sessions in one transaction. Idempotent. */
+  async removeUser(name: string, at: number): Promise<void> {
+    await this.#store.commits.write(async (tx) => {
+      await tx.updateTable("users").set({ removed_at: at }).where("name", "=", name).execute();
+      await tx
+        .updateTable("user_tokens")
+        .set({ revoked_at: at })
+        .where("user", "=", name)
+        .where("revoked_at", "is", null)
+        .execute();
+      await tx.deleteFrom("sessions").where("user", "=", name).execute();
+    });
+  }
+
+  async putToken(token: TokenRow, hash: string): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx
+        .insertInto("user_tokens")
+        .values({
+          id: token.id,
+          user: token.user,
+          name: token.name,
+          hash,
+          roles: token.roles === null ? null : JSON.stringify(token.roles),
+          created_at: token.createdAt,
+          created_by: token.createdBy,
+          expires_at: token.expiresAt,
+          used_at: token.usedAt,
+          revoked_at: token.revokedAt,
+        })
+        .execute(),
+    );
+  }
+
+  async tokens(user: string | null): Promise<TokenRow[]> {
+    let query = this.#store.db.selectFrom("user_tokens").selectAll().orderBy("created_at", "desc");
+    if (user !== null) query = query.where("user", "=", user);
+    return (await query.execute()).map(tokenOf);
+  }
+
+  async token(id: string): Promise<TokenRow | null> {
+    const row = await this.#store.db.selectFrom("user_tokens").selectAll().where("id", "=", id).executeTakeFirst();
+    return row === undefined ? null : tokenOf(row);
+  }
+
+  async tokenByHash(hash: string): Promise<TokenRow | null> {
+    const row = await this.#store.db.selectFrom("user_tokens").selectAll().where("hash", "=", hash).executeTakeFirst();
+    return row === undefined ? null : tokenOf(row);
+  }
+
+  async tokenUsed(id: string, at: number): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx.updateTable("user_tokens").set({ used_at: at }).where("id", "=", id).execute(),
+    );
+  }
+
+  /** Idempotent. */
+  async revokeToken(id: string, at: number): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx
+        .updateTable("user_tokens")
+        .set({ revoked_at: at })
+        .where("id", "=", id)
+        .where("revoked_at", "is", null)
+        .execute(),
+    );
+  }
+}
+
+function tokenOf(row: Schema["user_tokens"]): TokenRow {
+  return {
+    id: row.id,
+    user: row.user,
+    name: row.name,
+    roles: row.roles === null ? null : (JSON.parse(row.roles) as Role[]),
+    createdAt: row.created_at,
+    createdBy: row.created_by,
+    expiresAt: row.expires_at,
+    usedAt: row.used_at,
+    revokedAt: row.revoked_at,
+  };
+}
