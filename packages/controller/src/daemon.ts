@@ -107,7 +107,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     absentSince: (host) => presence.absentSince(host),
     factsOf: (host) => presence.factsOf(host),
     clockOffsetOf: (host) => presence.sightOf(host)?.clockOffsetMs ?? null,
-    send: (host, step) => leadership.leads && gateway.send(host, { ...step, line: leadership.line }),
+    send: (host, step) => leadership.leads(host) && gateway.send(host, { ...step, line: leadership.line }),
     acknowledge: (host, step) => {
       gateway.send(host, { type: "ack", step });
     },
@@ -117,7 +117,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     return { ...hosts, factsOf: (host) => factsSeenBy(profile, presence.factsOf(host)) };
   };
   const errands = new Errands(hosts, async (host) => {
-    leadership.mustLead();
+    leadership.mustLead({ [host]: true });
     return controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence());
   });
   const controller = new Controller({
@@ -142,6 +142,7 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   const witnesses = new Witnesses(
     audit,
     { send: (host, message) => gateway.send(host, message), broadcast: (message) => gateway.broadcast(message) },
+    (host, size) => leadership.outdone(host, size),
     log,
   );
   const gateway = new Gateway({

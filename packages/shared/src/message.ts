@@ -17,6 +17,8 @@ const closed = { additionalProperties: false } as const;
 /** Larger frames close the connection (1009). A step or an outcome is a few KiB; facts stay below 64 KiB. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
+/** A lease a millisecond for thirty years; whatever a host claims, a belayd can be raised above it. */
+export const MAX_FENCE = 2 ** 40;
 /** One start of one belayd: what tells two of them apart that give out the same fencing numbers (I13). */
 const Line = Type.String({ pattern: "^[0-9a-f]{16}$" });
 /** An audit log's own name. */
@@ -38,7 +40,7 @@ export const Hello = Type.Object(
     /** The highest fencing number that it ever took a step under, and whose that was (I13). */
     lease: Type.Optional(
       Type.Object(
-        { fence: Type.Integer({ minimum: 0 }), line: Type.Union([Line, Type.Null()]) },
+        { fence: Type.Integer({ minimum: 0, maximum: MAX_FENCE }), line: Type.Union([Line, Type.Null()]) },
         { ...closed, since: 2, spare: true },
       ),
     ),

@@ -1,7 +1,10 @@
 import {
   errorInfo,
   type Hello,
+  isConsistent,
+  isSignedBy,
   type LogCheckpoint,
+  readCheckpoint,
   type SignedCheckpoint,
   verifierOf,
   type Witnessed,
@@ -19,7 +22,7 @@ export interface Reach {
 
 /** Proofs kept for the newest checkpoint: after a restart thousands of hosts come back with one and the same size. */
 const MAX_PROOFS = 64;
-/** Hosts whose contradiction is on record in this life; one host can't fill the log with it. */
+/** What hosts contradicted and is on record in this life: one host can't fill the log with it. */
 const MAX_REPORTED = 1_000;
 
 /**
@@ -29,15 +32,18 @@ const MAX_REPORTED = 1_000;
 export class Witnesses {
   readonly #audit: AuditLog;
   readonly #reach: Reach;
+  readonly #outdone: (host: string, size: number) => void;
   readonly #log: Logger;
   readonly #reported = new Set<string>();
   #proofs = new Map<number, Promise<LogCheckpoint>>();
   /** In the order of checkpoints: nobody is shown an older one after a newer one. */
   #telling: Promise<void> = Promise.resolve();
 
-  constructor(audit: AuditLog, reach: Reach, log: Logger) {
+  /** `outdone`: a host holds what our own key has signed, and our log does not. */
+  constructor(audit: AuditLog, reach: Reach, outdone: (host: string, size: number) => void, log: Logger) {
     this.#audit = audit;
     this.#reach = reach;
+    this.#outdone = outdone;
     this.#log = log;
     audit.watch((_newest, before) => {
       this.#proofs = new Map();
@@ -72,7 +78,25 @@ export class Witnesses {
     }
     this.#log.error({ host, error: refused, known }, "a host refuses a checkpoint of the audit log");
     const about = { host, log, seen: size, code: refused.code, known: known ?? "" };
-    this.#report(host, { action: "witness-refused", about });
+    const isNew = this.#report(host, { action: "witness-refused", about });
+    if (isNew && known !== null) this.#look(host, known);
+  }
+
+  /** What a host says proves nothing; what we signed ourselves does. */
+  #look(host: string, note: string): void {
+    this.#contradicts(note)
+      .then((size) => size !== null && this.#outdone(host, size))
+      .catch((error: unknown) => this.#log.info({ host, error: errorInfo(error) }, "what a host holds proves nothing"));
+  }
+
+  /** The size of a checkpoint that our key signed for this log, and that the log does not lead to; null: it is none. */
+  async #contradicts(note: string): Promise<number | null> {
+    const seen = readCheckpoint(note);
+    if (!isSignedBy(seen, verifierOf(this.#audit.origin, this.#audit.key))) return null;
+    const { size } = seen.checkpoint;
+    if (size > this.#audit.newest.checkpoint.size) return size;
+    const { newest, proof } = await this.#audit.proofFrom(size);
+    return isConsistent(seen.checkpoint, newest.checkpoint, proof) ? null : size;
   }
 
   /** Settles when everything there is to show was handed over. */
@@ -106,12 +130,15 @@ export class Witnesses {
     return { type: "checkpoint", note, key, from, proof: proof.map((hash) => hash.toString("base64")) };
   }
 
-  #report(host: string, { action, about }: Pick<NewEntry, "action" | "about">): void {
-    if (this.#reported.has(host) || this.#reported.size >= MAX_REPORTED) return;
-    this.#reported.add(host);
+  /** False: it is on record already. */
+  #report(host: string, { action, about }: Pick<NewEntry, "action" | "about">): boolean {
+    const what = `${host} ${action}`;
+    if (this.#reported.has(what) || this.#reported.size >= MAX_REPORTED) return false;
+    this.#reported.add(what);
     const entry: NewEntry = { who: BELAYD_ITSELF, from: null, action, phase: "done", about };
     this.#audit.append(entry).catch((error: unknown) => {
       this.#log.error({ host, error: errorInfo(error) }, "what a witness says is not on record");
     });
+    return true;
   }
 }

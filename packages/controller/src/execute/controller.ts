@@ -23,7 +23,7 @@ export interface ControllerParts {
   /** The hosts as a plan for one product sees them. */
   readonly hostsSeenBy: (product: string) => Hosts;
   readonly errands: Errands;
-  readonly leadership: Pick<Leadership, "leads" | "mustLead" | "meet">;
+  readonly leadership: Pick<Leadership, "leadsAll" | "mustLead" | "meet">;
   /** Throws where a run's record is not what it was (see audit/runs.ts). */
   readonly vouch: (run: string) => Promise<unknown>;
   readonly now: () => number;
@@ -72,8 +72,8 @@ export class Controller implements AgentEvents {
 
   /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`, `artifact-not-stored`. */
   async start(request: ByPerson<RunRequest>): Promise<Runner> {
-    this.#parts.leadership.mustLead();
     const plan = await this.#parts.plans.get(request.plan);
+    this.#parts.leadership.mustLead(plan.hosts);
     if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
     await this.#needArtifacts(plan);
     await this.#needGoodReleases(plan);
@@ -193,7 +193,7 @@ export class Controller implements AgentEvents {
       now,
       ownersAreDead: this.#parts.soleController,
       log,
-      leads: () => this.#parts.leadership.leads,
+      leads: () => this.#parts.leadership.leadsAll(plan.hosts),
       onRetaken: async () => runner?.begin(this.#owner),
     });
     this.#leases.add(lease);
