@@ -256,6 +256,9 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     rollbacks.stop();
     await controller.stop();
     await keeping.stop();
+    // Hosts see the log's end before they lose sight of belayd.
+    await audit.publish();
+    await witnesses.settled();
     await gateway.close();
     await door?.close();
     await server.close();
