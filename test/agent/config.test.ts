@@ -60,7 +60,7 @@ t.test("every complaint names file, line and field", async (t) => {
     ["host: auth-1", "hots: auth-1", /^agent\.yaml:2: hots is not a known field/],
     ["http://127.0.0.1:7440/", "127.0.0.1:7440", /^agent\.yaml:1: controller must be an address/],
     ["http://127.0.0.1:7440/", "http://10.0.0.5:7440", /^agent\.yaml:1: controller must be https/],
-    ["host: auth-1", "host: auth-1\nca: ca.pem", /^agent\.yaml:3: ca must be an absolute path/],
+    ["host: auth-1", "host: auth-1\nstateDir: state", /^agent\.yaml:3: stateDir must be an absolute path/],
     ["/etc/belay/token", "token", /^agent\.yaml:3: tokenFile must be an absolute path/],
     [
       "manager: systemd,",

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  byToken,
   openJournalDisk,
   parseConfig,
   silentLogger,
@@ -75,11 +76,10 @@ async function agentOf(t: Test, host: HostOnDisk): Promise<FakeController> {
   const { token } = host.agent;
   const agent = await startAgent({
     config,
-    token,
-    ca: null,
+    controller: byToken(config.controller, token),
     clock: systemClock,
     random: () => 0.5,
-    dial: webSocketDial({ base: config.controller, token, ca: null }),
+    dial: webSocketDial(byToken(config.controller, token)),
     http: systemHttp,
     exec: systemExec,
     log: silentLogger,

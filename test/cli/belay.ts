@@ -39,6 +39,9 @@ export async function belay(
     sleep: (ms, signal) => sleep(Math.min(ms, 20), undefined, { signal }).catch(() => {}),
     onInterrupt: () => () => {},
     onResize: () => () => {},
+    run: async ([program]) => {
+      throw new Error(`${program} was run`);
+    },
     canAsk: false,
     ask: async () => null,
     ...more,

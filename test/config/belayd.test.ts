@@ -25,14 +25,24 @@ t.test("belayd refuses to listen beyond loopback", async (t) => {
     t.doesNotThrow(() => read(`listen: "${listen}"`));
 });
 
-t.test("the door over TLS is for any address, and needs a certificate", async (t) => {
+t.test("the door over TLS is for any address, and needs no certificate", async (t) => {
   t.equal(read("").tls, null);
   t.same(read('tls: { listen: "0.0.0.0:7443", certificate: tls/cert.pem, key: /etc/ssl/key.pem }').tls, {
     listen: { host: "0.0.0.0", port: 7443 },
-    certificate: "/etc/belay/tls/cert.pem",
-    key: "/etc/ssl/key.pem",
+    names: null,
+    owners: { certificate: "/etc/belay/tls/cert.pem", key: "/etc/ssl/key.pem" },
   });
-  t.throws(() => read('tls: { listen: "0.0.0.0:7443" }'), { code: "config-invalid", message: /certificate/ });
+  t.match(read('tls: { listen: "0.0.0.0:7443", names: [belay.internal] }').tls, {
+    names: ["belay.internal"],
+    owners: null,
+  });
+  t.throws(() => read('tls: { listen: "0.0.0.0:7443", names: ["a b"] }'), { code: "config-invalid", message: /names/ });
+  for (const half of ["certificate: a", "key: b"]) {
+    t.throws(() => read(`tls: { listen: "0.0.0.0:7443", ${half} }`), {
+      code: "config-invalid",
+      message: /certificate and key go together/,
+    });
+  }
   t.throws(() => read('tls: { listen: "0.0.0.0:70000", certificate: a, key: b }'), {
     code: "config-invalid",
     message: /tls\.listen.*70000/,
@@ -45,4 +55,14 @@ t.test("errors name the file, and the field or the line", async (t) => {
   t.throws(() => read("fleat: x"), { code: "config-invalid", message: /belayd\.yaml/ });
   t.throws(() => read("- 1"), { code: "config-invalid" });
   t.throws(() => read('listen: "127.0.0.1:99999"'), { code: "config-invalid", message: /99999/ });
+});
+
+t.test("an authority is brought along whole, and tokens in the clear are off unless they are named", async (t) => {
+  t.match(read(""), { identity: { given: null, hostCertificateMs: 604_800_000 }, plaintextTokens: false });
+  t.same(read("identity: { caCertificate: ca.pem, caKey: /etc/ca.key }").identity.given, {
+    certificate: "/etc/belay/ca.pem",
+    key: "/etc/ca.key",
+  });
+  t.throws(() => read("identity: { caCertificate: ca.pem }"), { code: "config-invalid", message: /identity: caCert/ });
+  t.throws(() => read("identity: { hostCertificateSeconds: 1 }"), { code: "config-invalid" });
 });

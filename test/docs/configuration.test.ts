@@ -25,8 +25,8 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
   const yaml = examples.find(({ kind }) => kind === "belayd")?.yaml ?? "";
   const shown = parseBelayd(yaml, "/etc/belay/belayd.yaml");
   const byDefault = parseBelayd("", "/etc/belay/belayd.yaml");
-  // These two are off unless they are named.
-  t.same({ ...shown, releases: null, tls: null, groups: {} }, byDefault);
+  // These are off unless they are named.
+  t.same({ ...shown, releases: null, tls: null, groups: {}, identity: byDefault.identity }, byDefault);
   t.same(Object.keys(parse(yaml) as object).sort(), [
     "agents",
     "apiTokenFile",
@@ -34,6 +34,7 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
     "dataDir",
     "fleet",
     "groups",
+    "identity",
     "listen",
     "logLevel",
     "managedScheme",

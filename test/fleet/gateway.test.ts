@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type AgentEvents, Gateway, type GatewayOptions, hashToken } from "@belay/controller/fleet/gateway";
+import { type AgentEvents, Gateway, type GatewayOptions } from "@belay/controller/fleet/gateway";
 import { Presence } from "@belay/controller/fleet/presence";
 import {
   CloseCode,
@@ -20,6 +20,8 @@ import t, { type Test } from "tap";
 import { WebSocket } from "ws";
 
 const TOKEN = "a-token-of-node-1";
+const TOKEN_2 = "a-token-of-node-2";
+const HOSTS: Readonly<Record<string, string>> = { [`Bearer ${TOKEN}`]: "node-1", [`Bearer ${TOKEN_2}`]: "node-2" };
 
 /** An op that came with protocol 2. */
 const later: Op = {
@@ -47,8 +49,9 @@ async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
   };
   const presence = new Presence();
   const gateway = new Gateway({
+    hostOf: async ({ headers }) => HOSTS[headers.authorization ?? ""] ?? null,
+    trust: null,
     registry: {
-      hostOfToken: async (hash) => (hash === hashToken(TOKEN) ? "node-1" : null),
       journalOf: async (host) => journals.get(host) ?? null,
       saveJournal: async (host, journal) => {
         journals.set(host, journal);
@@ -303,6 +306,48 @@ t.test("an agent that does not read is cut off before it costs memory", async (t
   t.ok(sent < 50_000, `cut off after ${sent} messages`);
   while (!heard.includes("disconnected node-1")) await new Promise((resolve) => setTimeout(resolve, 5));
   peer.socket.terminate();
+});
+
+t.test("a host holds few connections that have not said hello, and none of another host's", async (t) => {
+  const { url, gateway, heard } = await openGateway(t, { maxPendingPerHost: 3 });
+  const silent = Array.from({ length: 3 }, () => new Peer(url));
+  await Promise.all(silent.map(({ socket }) => once(socket, "open")));
+  const fourth = new Peer(url);
+  t.equal(await fourth.closed, 1006, "one too many");
+  t.equal(gateway.refused.get("too-many-connections"), 1);
+  silent[0]?.socket.terminate();
+  // Its place is free as soon as the gateway has seen it go.
+  for (;;) {
+    const next = new Peer(url);
+    const opened = once(next.socket, "open").then(
+      () => true,
+      () => false,
+    );
+    if (!(await opened)) continue;
+    await next.say(hello);
+    await next.hear();
+    break;
+  }
+  t.ok(heard.includes("connected node-1 open=0 forgot=false"));
+});
+
+t.test("an agent that says too much is read slowly, and nobody else is", async (t) => {
+  const { url, heard } = await openGateway(t, { messages: { burst: 100, perSecond: 0.001 } });
+  const [flooder, quiet] = [new Peer(url), new Peer(url, TOKEN_2)];
+  await flooder.say(hello);
+  await flooder.hear();
+  await quiet.say({ ...hello, host: "node-2" });
+  await quiet.hear();
+  const count = (start: string) => heard.filter((line) => line.startsWith(start)).length;
+  const flood = 100_000;
+  const word = (note: number | string) => ({ type: "progress", step: "r/s/h/0/1", note: String(note) });
+  for (let sent = 0; sent < flood; sent++) await flooder.say(word(sent));
+  await quiet.say(word("still heard"));
+  while (!heard.includes("progress node-2 still heard")) await new Promise((resolve) => setTimeout(resolve, 5));
+  const read = count("progress node-1");
+  t.ok(read >= 100, "its burst was read");
+  t.ok(read < flood / 2, `${read} of ${flood} were read; the others wait on its own side`);
+  flooder.socket.terminate();
 });
 
 /** Steps and outcomes as builds of protocol 1 sent them. */

@@ -36,7 +36,7 @@ t.test("a storage that is away or refuses is said so, and no log line or answer 
   await chmod(wrong, 0o600);
   const said: string[] = [];
   const log = pino({ level: "trace" }, { write: (line) => said.push(line) });
-  const scene = await HttpScene.open(t, section(server, wrong), log);
+  const scene = await HttpScene.open(t, section(server, wrong), { log });
   const token = await scene.tokenOf("node-1");
   const body = new Uint8Array(100).fill(1);
   const refused = await scene.call("PUT", PATH, { token, body });

@@ -25,7 +25,7 @@ t.test("a copy of a backup is for people and for the host it is of, and only tha
     t.match(await scene.call("PUT", path, { token, body }), { status });
     t.match(await scene.call("GET", path), { status: 404, body: { error: { code: "copy-unknown" } } });
   }
-  t.match(await scene.call("PUT", path, { token: own, body: { not: "bytes" } }), { status: 400 });
+  t.match(await scene.call("PUT", path, { token: own, body: { not: "bytes" } }), { status: 415 });
   t.match(await scene.call("PUT", path.replace("run.", "..%2Frun."), { token: own, body }), { status: 400 });
   t.match(await scene.call("PUT", path, { token: own, body: new Uint8Array(0) }), { status: 400 });
   const sent = await scene.call("PUT", path, { token: own, body });

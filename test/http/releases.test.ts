@@ -82,8 +82,8 @@ t.test("what a crash left of an upload is gone after the next start; a body that
   t.equal(await stored(scene), 1);
   const path = `/v1/releases?file=${FILE}&sha256=${"a".repeat(64)}`;
   t.match(await scene.call("POST", path, { body: { not: "a file" } }), {
-    status: 400,
-    body: { error: { code: "request-refused" } },
+    status: 415,
+    body: { error: { code: "content-type-refused" } },
   });
 });
 

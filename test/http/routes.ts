@@ -1,4 +1,6 @@
 import type { Access } from "@belay/controller/http/access";
+import { Doors } from "@belay/controller/http/doors/doors";
+import { DOOR_LIMITS } from "@belay/controller/http/doors/limits";
 import { addRoutes } from "@belay/controller/http/routes";
 import { makeServer } from "@belay/controller/http/server";
 import type { Services } from "@belay/controller/http/services";
@@ -15,7 +17,9 @@ export interface Route {
 /** The table that fastify itself has of the routes, HEAD and all, so that no new one can be forgotten. */
 export function everyRoute(): Route[] {
   const routes: Route[] = [];
-  const server = makeServer({ log: pino({ level: "silent" }) } as Parameters<typeof makeServer>[0]);
+  const log = pino({ level: "silent" });
+  const doors = new Doors({ limits: DOOR_LIMITS, now: Date.now, log });
+  const server = makeServer({ log, doors } as Parameters<typeof makeServer>[0]);
   server.addHook("onRoute", ({ method, url, config }) => {
     const { access = [] } = config ?? {};
     for (const one of [method].flat())

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseConfig } from "@belay/controller/config";
 import { type Daemon, startDaemon } from "@belay/controller/daemon";
-import { pino } from "pino";
+import { DOOR_LIMITS, type DoorLimits } from "@belay/controller/http/doors/limits";
+import { type Logger, pino } from "pino";
 import type { Test } from "tap";
 import { create } from "tar";
 
@@ -24,6 +25,14 @@ export interface Answer {
   readonly headers: Headers;
 }
 
+export interface SceneOptions {
+  readonly log?: Logger;
+  readonly now?: () => number;
+  readonly limits?: Partial<DoorLimits>;
+  /** Called with the new folder before belayd starts in it. */
+  readonly prepare?: (dir: string) => Promise<void>;
+}
+
 /** A whole belayd in this process, on a port and a folder of its own. */
 export class HttpScene {
   readonly dir: string;
@@ -36,20 +45,22 @@ export class HttpScene {
     this.token = token;
   }
 
-  static async open(t: Test, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
+  static async open(t: Test, more = "", options: SceneOptions = {}): Promise<HttpScene> {
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
     t.teardown(() => rm(dir, { recursive: true }));
+    await options.prepare?.(dir);
     await writeFile(join(dir, "fleet.yaml"), FLEET);
-    return HttpScene.startIn(t, dir, more, log);
+    return HttpScene.startIn(t, dir, more, options);
   }
 
   /** On a folder that is there already: its fleet, its data. */
-  static async startIn(t: Test, dir: string, more = "", log = pino({ level: "silent" })): Promise<HttpScene> {
+  static async startIn(t: Test, dir: string, more = "", options: SceneOptions = {}): Promise<HttpScene> {
+    const { log = pino({ level: "silent" }), now = Date.now } = options;
     const config = parseConfig(
-      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\n${more}`,
+      `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const daemon = await startDaemon(config, log, Date.now, "0.0.0");
+    const daemon = await startDaemon(config, log, now, "0.0.0", { ...DOOR_LIMITS, ...options.limits });
     t.teardown(() => daemon.stop());
     return new HttpScene(dir, daemon, (await readFile(join(dir, "data", "api-token"), "utf8")).trim());
   }
@@ -80,7 +91,7 @@ export class HttpScene {
   }
 
   async tokenOf(host: string): Promise<string> {
-    return (await this.call("POST", "/v1/agents/tokens", { body: { host } })).body.token as string;
+    return (await this.call("POST", "/v1/agents/tokens", { body: { host, plaintext: true } })).body.token as string;
   }
 
   /** A new user with these roles, and a token of theirs. */

@@ -1,11 +1,10 @@
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { type SocketEvents, systemHttp, webSocketDial } from "@belay/agent";
-import { decodeControllerMessage, encode, type Hello, PROTOCOL } from "@belay/shared";
+import { HostIdentity, silentLogger, systemClock, systemHttp } from "@belay/agent";
 import t, { type Test } from "tap";
 import { type Certificate, makeCertificate } from "../support/certificates.js";
 import { HttpScene } from "./scene.js";
@@ -28,60 +27,54 @@ async function open(t: Test, names = ["IP:127.0.0.1"]): Promise<TlsScene> {
   return { scene, address, made, ca: await readFile(made.ca) };
 }
 
-const HELLO: Hello = {
-  type: "hello",
-  protocol: PROTOCOL.newest,
-  host: "node-1",
-  agentVersion: "0.1.0",
-  journal: "0123456789abcdef",
-  open: [],
-};
-
-function socketEnd(end: Parameters<SocketEvents["closed"]>[0]): string {
-  return end.kind === "failed" ? end.error.message : end.kind === "denied" ? `denied: ${end.status}` : end.kind;
+function statusAt(address: string, token: string, ca: Buffer) {
+  const headers = { authorization: `Bearer ${token}` };
+  return systemHttp.text(`${address}/v1/status`, { timeoutMs: 5_000, ca, headers });
 }
 
-/** How one dial ends, or that it was welcomed. */
-async function dial(base: string, token: string, ca: Buffer | null): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = webSocketDial({ base, token, ca })({
-      opened: () => socket.send(encode(HELLO)),
-      text: (frame) => {
-        resolve(decodeControllerMessage(frame).type);
-        socket.terminate();
-      },
-      heard: () => {},
-      closed: (end) => resolve(socketEnd(end)),
-    });
-  });
-}
-
-t.test("agents and people come in over TLS by the rules of the first door", async (t) => {
+t.test("people come in over TLS by the rules of the first door, by the certificate of its owner", async (t) => {
   const { scene, address, ca } = await open(t);
-  const token = await scene.tokenOf("node-1");
-  t.equal(await dial(address, token, ca), "welcome");
-  const status = (bearer: string) =>
-    systemHttp.text(`${address}/v1/status`, { timeoutMs: 5_000, ca, headers: { authorization: `Bearer ${bearer}` } });
-  t.equal((await status(scene.token)).status, 200);
-  t.equal((await status("x".repeat(32))).status, 401);
-  t.match(await dial(address, "x".repeat(32), ca), /denied: 401/);
+  t.equal((await statusAt(address, scene.token, ca)).status, 200);
+  t.equal((await statusAt(address, "x".repeat(32), ca)).status, 401);
 });
 
-t.test("an agent gives its token to nobody whom its authority doesn't vouch for", async (t) => {
-  const { scene, address } = await open(t);
-  const token = await scene.tokenOf("node-1");
+t.test("agents are shown belayd's own certificate at the same door, and believe no other", async (t) => {
+  const { scene, address, made } = await open(t);
+  const token = (await scene.call("POST", "/v1/agents/tokens", { body: { host: "node-1" } })).body.token as string;
   const dir = await mkdtemp(join(tmpdir(), "belay-tls-"));
   t.teardown(() => rm(dir, { recursive: true }));
-  await mkdir(join(dir, "other"));
-  const other = await makeCertificate(join(dir, "other"), ["IP:127.0.0.1"]);
-  t.match(await dial(address, token, await readFile(other.ca)), /self-signed|unable to verify|certificate/i);
-  t.match(await dial(address, token, null), /self-signed|unable to verify|certificate/i);
+  await writeFile(join(dir, "token"), token);
+  const identity = await HostIdentity.open({
+    base: address,
+    host: "node-1",
+    stateDir: dir,
+    tokenFile: join(dir, "token"),
+    clock: systemClock,
+    random: () => 0.5,
+    log: silentLogger,
+  });
+  const { authorities } = await identity.join();
+  t.notOk(authorities.includes(await readFile(made.ca, "utf8")), "the owner's authority is none of theirs");
+  const { tls } = identity.access();
+  t.equal((await systemHttp.text(`${address}/v1/artifacts/${"a".repeat(64)}`, { timeoutMs: 5_000, tls })).status, 404);
+  const asked = systemHttp.text(`${address}/v1/status`, {
+    timeoutMs: 5_000,
+    tls: { ...tls, servername: "belay.internal" },
+  });
+  await t.rejects(asked, { code: "http-unreachable" }, "by another name the owner's is shown");
+});
+
+t.test("a token in the clear is nobody's over TLS", async (t) => {
+  const { scene, address, ca } = await open(t);
+  const path = `/v1/artifacts/${"a".repeat(64)}`;
+  const token = await scene.tokenOf("node-1");
+  t.match(await scene.call("GET", path, { token }), { status: 404 });
+  const headers = { authorization: `Bearer ${token}` };
+  t.equal((await systemHttp.text(`${address}${path}`, { timeoutMs: 5_000, ca, headers })).status, 401);
 });
 
 t.test("a certificate for another name is refused, loopback or not", async (t) => {
-  const { scene, address, ca } = await open(t, ["DNS:elsewhere.internal"]);
-  const token = await scene.tokenOf("node-1");
-  t.match(await dial(address, token, ca), /IP: 127\.0\.0\.1 is not in the cert/);
+  const { address, ca } = await open(t, ["DNS:elsewhere.internal"]);
   const asked = systemHttp.text(`${address}/v1/status`, { timeoutMs: 5_000, ca });
   await t.rejects(asked, { code: "http-unreachable", message: /not in the cert/ });
 });

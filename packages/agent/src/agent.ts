@@ -13,9 +13,10 @@ import { roomAt } from "./facts/disk.js";
 import { FactsReporter } from "./facts/reporter.js";
 import type { Host, Machine } from "./host.js";
 import type { Http } from "./http.js";
+import type { HostIdentity } from "./identity/host-identity.js";
 import type { JournalDisk } from "./journal/disk.js";
 import { Journal } from "./journal/journal.js";
-import type { Dial } from "./link/socket.js";
+import type { Controller, Dial } from "./link/socket.js";
 import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
 import type { Logger } from "./log.js";
 import { openSelf, type Self } from "./self/self.js";
@@ -29,9 +30,10 @@ import { Witness } from "./witness/witness.js";
 /** Everything an agent needs from the world. main.ts hands in the real one; tests and benchmarks their own. */
 export interface AgentOptions {
   config: AgentConfig;
-  token: string;
-  /** PEM certificates that may vouch for belayd; null: those that Node itself trusts. */
-  ca: Buffer | null;
+  /** Where belayd is, and how it is called. */
+  controller: Controller;
+  /** Who this host is, over TLS; left out: it is known by a token in the clear. */
+  identity?: HostIdentity;
   clock: Clock;
   /** In [0, 1): spreads redials. */
   random: () => number;
@@ -65,7 +67,7 @@ const DOWNLOAD_IDLE_MS = 30_000;
  * or a service's state is damaged.
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { config, clock, log, exec, http } = options;
+  const { config, clock, log, exec, http, identity } = options;
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
   const witness = await Witness.open(new WitnessMemory(config.stateDir), config.auditKey, log);
   // A service may change by itself before there is anybody to tell it to.
@@ -82,7 +84,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     exec,
     log,
     banner: new Banner(),
-    controller: { base: config.controller, token: options.token, ca: options.ca },
+    controller: options.controller,
     downloadIdleMs: options.downloadIdleMs ?? DOWNLOAD_IDLE_MS,
     stateDir: config.stateDir,
     hooksDir: config.hooksDir,
@@ -139,14 +141,23 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         void witness.hear(checkpoint).then((answer) => {
           if (answer !== null) send(answer);
         }),
+      authorities(message) {
+        identity?.trust(message).then(
+          (authorities) => send({ type: "trusts", authorities }),
+          (error: unknown) => log.error({ error: errorInfo(error) }, "cannot trust as belayd asks"),
+        );
+      },
     },
+    ...(identity === undefined ? {} : { prepare: () => identity.prepare() }),
   });
   steps.resume();
+  identity?.start();
   link.start();
   return {
     alive: () => journal.settled(),
     async stop() {
       await link.halt();
+      await identity?.halt();
       await steps.halt();
       await reporter.end();
       await witness.settled();

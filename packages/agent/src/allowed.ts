@@ -4,6 +4,7 @@ import { BelayError } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
 import type { BackendConfig } from "./config-backend.js";
 import { orMissing } from "./durable.js";
+import { identityDir } from "./identity/identity-file.js";
 import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
 
@@ -24,6 +25,13 @@ export interface Allowed {
 export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Service>): Allowed {
   const roots = [...config.directories, config.stateDir];
   const check = async (path: string, real: string) => {
+    // Whoever asks for this host's key, or would put another in its place, is not to have it: nor is any backup.
+    const identity = await realPathOf(identityDir(resolve(config.stateDir)));
+    if (real === identity || real.startsWith(`${identity}/`)) {
+      throw new BelayError("path-refused", `${path} is this host's identity, which no step may touch`, {
+        context: { path, real },
+      });
+    }
     for (const root of roots) {
       const realRoot = await realPathOf(resolve(root));
       if (real === realRoot || real.startsWith(realRoot === "/" ? "/" : `${realRoot}/`)) return;

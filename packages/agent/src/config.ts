@@ -10,12 +10,11 @@ import { SELF_SERVICE } from "./self/self-service.js";
 export interface AgentConfig {
   /** Where it was read from: what an agent of another version will have to read, too. */
   file: string;
-  /** Base address of belayd, with no trailing slash. */
+  /** Base address of belayd, with no trailing slash: https, or http on loopback. */
   controller: string;
-  /** PEM file of the authorities that may vouch for belayd; null: those that Node itself trusts. */
-  caFile: string | null;
   /** This host's name, as fleet.yaml declares it. */
   host: string;
+  /** The token it joins with; for a belayd on loopback, the token that it shows each time. */
   tokenFile: string;
   stateDir: string;
   services: ReadonlyMap<string, ServiceConfig>;
@@ -72,7 +71,6 @@ const DEFAULT_PROGRAM = "/opt/belay/agent/current/belay-agent";
 const NAME = /^[A-Za-z0-9@_.:-]{1,128}$/;
 const FIELDS = [
   "controller",
-  "ca",
   "host",
   "tokenFile",
   "stateDir",
@@ -122,9 +120,8 @@ export function parseConfig(text: string, file: string): AgentConfig {
   return {
     file,
     controller: address(root.member("controller")),
-    caFile: root.member("ca").absent ? null : root.member("ca").path(),
     host: root.member("host").matching(/^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/, "a host name of fleet.yaml"),
-    tokenFile: root.member("tokenFile").path(),
+    tokenFile: root.member("tokenFile").path("/etc/belay/token"),
     stateDir,
     services: new Map(services),
     directories,

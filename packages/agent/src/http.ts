@@ -2,11 +2,12 @@ import { type ClientRequest, type IncomingMessage, request as insecure } from "n
 import { request as secure } from "node:https";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
+import type { TlsAccess } from "./identity/peer.js";
 
 export interface HttpOptions {
   /** Until the first byte of the answer's body may be read. */
   timeoutMs: number;
-  headers?: Record<string, string>;
+  headers?: Readonly<Record<string, string>>;
   /** PEM certificates of the authorities to trust in place of Node's own. */
   ca?: Buffer;
   /** PEM, for who wants to know who asks. */
@@ -14,6 +15,8 @@ export interface HttpOptions {
   key?: Buffer;
   /** Believe no one whom no certificate names, not even on loopback. */
   strict?: boolean;
+  /** How belayd is called: whom to believe, and what to show. */
+  tls?: TlsAccess;
   /** A Unix socket to go through; the address's own host is then but a name. */
   socketPath?: string;
   method?: "GET" | "POST" | "PUT";
@@ -64,13 +67,14 @@ export const systemHttp: Http = {
 function open(url: string, options: HttpOptions): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     options.signal?.throwIfAborted();
-    const { ca, cert, key, socketPath, strict = ca !== undefined } = options;
+    const { ca, cert, key, socketPath, tls = {}, strict = ca !== undefined || tls.ca !== undefined } = options;
     const begin = url.startsWith("https:") ? secure : insecure;
     const request = begin(url, {
       agent: false,
       method: options.method ?? "GET",
       // Nobody but this very host answers on loopback, and no certificate names it: a service's own port can be asked.
       ...(!strict && isLoopback(new URL(url).hostname) ? { rejectUnauthorized: false } : {}),
+      ...tls,
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),

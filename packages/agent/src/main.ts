@@ -2,7 +2,7 @@ import { writeSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { BelayError, errorInfo, openNotices } from "@belay/shared";
+import { BelayError, errorInfo, openNotices, readJoinToken } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { startAgent } from "./agent.js";
 import { systemClock } from "./clock.js";
@@ -10,8 +10,9 @@ import { type AgentConfig, parseConfig } from "./config.js";
 import { unmanage } from "./entry/unmanage.js";
 import { startChild, systemExec } from "./exec.js";
 import { systemHttp } from "./http.js";
+import { HostIdentity } from "./identity/host-identity.js";
 import { openJournalDisk } from "./journal/disk.js";
-import { webSocketDial } from "./link/socket.js";
+import { byToken, webSocketDial } from "./link/socket.js";
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from "./log.js";
 import { systemdRestart } from "./self/rescue.js";
 import { supervise } from "./self/supervise.js";
@@ -24,6 +25,7 @@ const HELP = `belay-agent: looks, fetches, backs up, swaps, checks and reverts o
 Usage:
   belay-agent [--config FILE] [--log-level LEVEL]   run until SIGTERM or SIGINT
   belay-agent check-config [--config FILE]          check the file, say what it allows, and end
+  belay-agent join [--token-file FILE]              join by a token now; the agent does so by itself when it finds one
   belay-agent supervise [--config FILE]             keep an agent running, where there is no systemd to do it
   belay-agent rescue [--config FILE]                watch an upgrade of the agent, and go back if it does not hold
   belay-agent unmanage SERVICE [--config FILE]      make plain files of the links that Belay made for a service's programs, of
@@ -33,10 +35,18 @@ Usage:
 
 Options:
   --config FILE       default /etc/belay/agent.yaml
+  --token-file FILE   for join: in place of agent.yaml's own
   --log-level LEVEL   ${LOG_LEVELS.join(", ")}; default info. Log lines are JSON, on stderr.
 `;
 
-const COMMANDS: ReadonlySet<string> = new Set(["check-config", "supervise", "rescue", "unmanage", "checkpoint"]);
+const COMMANDS: ReadonlySet<string> = new Set([
+  "check-config",
+  "join",
+  "supervise",
+  "rescue",
+  "unmanage",
+  "checkpoint",
+]);
 /** Not zero: a unit that restarts on failure alone restarts this too. */
 const EXIT_TO_BE_STARTED_AGAIN = 75;
 const LEAVE_TIMEOUT_MS = 5_000;
@@ -60,11 +70,10 @@ async function main(argv: string[]): Promise<number | null> {
   }
   const config = parseConfig(await readText(values.config), values.config);
   if (command === "check-config") {
-    await readToken(config.tokenFile);
-    await readAuthorities(config.caFile);
-    return say(describe(config));
+    return say(`${describe(config)}identity    ${await describeIdentity(config)}\n`);
   }
   if (command === "checkpoint") return say(await newestCheckpoint(config));
+  if (command === "join") return say(await joinNow(config, values["token-file"]));
   if (service !== undefined) {
     const { stateDir } = config;
     return say(`${await unmanage(service, { stateDir, exec: systemExec, signal: new AbortController().signal })}\n`);
@@ -105,17 +114,17 @@ async function standBy(command: "supervise" | "rescue", config: AgentConfig, lev
 
 async function run(config: AgentConfig, level: LogLevel): Promise<void> {
   const log = logTo(config, level);
-  const token = await readToken(config.tokenFile, log);
-  const ca = await readAuthorities(config.caFile);
+  const identity = isPlain(config) ? null : await openIdentity(config, log);
+  const controller = identity ?? byToken(config.controller, await readToken(config.tokenFile, log));
   let leave = () => {};
   const agent = await startAgent({
     config,
     leave: () => leave(),
-    token,
-    ca,
+    controller,
+    ...(identity === null ? {} : { identity }),
     clock: systemClock,
     random: Math.random,
-    dial: webSocketDial({ base: config.controller, token, ca }),
+    dial: webSocketDial(controller),
     http: systemHttp,
     exec: systemExec,
     log,
@@ -162,6 +171,7 @@ function parseArguments(argv: string[]) {
       allowPositionals: true,
       options: {
         config: { type: "string", default: "/etc/belay/agent.yaml" },
+        "token-file": { type: "string" },
         "log-level": { type: "string", default: "info" },
         help: { type: "boolean", short: "h", default: false },
         version: { type: "boolean", default: false },
@@ -196,14 +206,37 @@ async function readToken(file: string, log?: Logger): Promise<string> {
   return token;
 }
 
-async function readAuthorities(file: string | null): Promise<Buffer | null> {
-  if (file === null) return null;
-  const pem = await readText(file);
-  if (pem.includes("-----BEGIN CERTIFICATE-----")) return Buffer.from(pem);
-  throw new BelayError("config-invalid", `${file} holds no PEM certificate`, {
-    hint: "put the certificate of the authority that signed belayd's into it",
-    context: { file },
-  });
+/** A belayd on this very machine, which is told a token in the clear. */
+function isPlain({ controller }: AgentConfig): boolean {
+  return controller.startsWith("http:");
+}
+
+function openIdentity(config: AgentConfig, log: Logger, tokenFile = config.tokenFile): Promise<HostIdentity> {
+  const { controller: base, host, stateDir } = config;
+  return HostIdentity.open({ base, host, stateDir, tokenFile, clock: systemClock, random: Math.random, log });
+}
+
+async function joinNow(config: AgentConfig, tokenFile = config.tokenFile): Promise<string> {
+  if (isPlain(config)) {
+    throw new BelayError("usage", `${config.file}: belayd is asked in the clear, and nobody joins there`, {
+      hint: "`controller` must be the https address of belayd's `tls` door",
+    });
+  }
+  const identity = await openIdentity(config, logTo(config, "warn"), tokenFile);
+  const { host, fleet, lifeMs } = await identity.join();
+  return `${host} has joined ${fleet}; its certificate lasts ${Math.round(lifeMs / 60_000)} minutes, and is renewed by the agent\n`;
+}
+
+/** Throws `token-invalid` or `config-unreadable` where there is neither an identity nor a way to one. */
+async function describeIdentity(config: AgentConfig): Promise<string> {
+  if (isPlain(config)) {
+    await readToken(config.tokenFile);
+    return "a token in the clear, on this machine";
+  }
+  const { held } = await openIdentity(config, logTo(config, "warn"));
+  if (held !== null) return `joined ${held.fleet} at ${new Date(held.obtainedAt).toISOString()}`;
+  const { fleet } = readJoinToken(await readToken(config.tokenFile));
+  return `to join ${fleet} at the first start`;
 }
 
 async function newestCheckpoint({ stateDir }: AgentConfig): Promise<string> {

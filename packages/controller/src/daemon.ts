@@ -14,6 +14,7 @@ import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
 import { openCopyStore } from "./copies/open.js";
 import { DeclaredFile } from "./declared.js";
+import { readApprovers } from "./declared-approvers.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
 import { Leadership } from "./execute/leadership.js";
@@ -27,11 +28,17 @@ import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { auditRequests } from "./http/audited.js";
 import { beforeCommand } from "./http/before-command.js";
+import { hostCallers } from "./http/callers.js";
+import { Doors } from "./http/doors/doors.js";
+import { DOOR_LIMITS, type DoorLimits } from "./http/doors/limits.js";
 import { addRoutes } from "./http/routes.js";
 import { makeServer } from "./http/server.js";
-import { openTlsDoor, readDoorPlate } from "./http/tls.js";
+import { openTlsDoor, readOwnersCertificate } from "./http/tls.js";
+import { type IdentityEvent, isAlarming } from "./identity/event.js";
+import { Identity } from "./identity/identity.js";
+import { doorNames } from "./identity/names.js";
 import { parseFleet } from "./inventory/parse.js";
-import { People } from "./people/people.js";
+import { openPeople } from "./people/open.js";
 import { probeFor } from "./plan/program.js";
 import { profileOf } from "./products/profiles.js";
 import { factsSeenBy } from "./products/viewpoint.js";
@@ -42,7 +49,6 @@ import { Shelf } from "./releases/shelf.js";
 import { AgentStore } from "./store/agents.js";
 import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
-import { PeopleStore } from "./store/people.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
 import { openSqlite } from "./store/sqlite.js";
@@ -62,9 +68,15 @@ const SAVE_SIGHTS_EVERY_MS = 5_000;
 const NO_RELEASES: Catalogue = { releases: [] };
 
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
-export async function startDaemon(config: Config, log: Logger, now: () => number, version: string): Promise<Daemon> {
+export async function startDaemon(
+  config: Config,
+  log: Logger,
+  now: () => number,
+  version: string,
+  limits: DoorLimits = DOOR_LIMITS,
+): Promise<Daemon> {
   // What can be wrong with the files is said before anything is begun.
-  const doorPlate = config.tls === null ? null : await readDoorPlate(config.tls);
+  const owners = config.tls === null ? null : await readOwnersCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
   const audit = await openAudit({ dataDir: config.dataDir, now, log, checkpointEveryMs: config.checkpointEveryMs });
@@ -78,7 +90,30 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
 
   const fleetFile = new DeclaredFile(config.fleet, parseFleet);
   const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
-  await fleetFile.read();
+  const { fleet: fleetName } = await fleetFile.read();
+
+  const tellIdentity = (event: IdentityEvent) => log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+  const identity = await Identity.open({
+    dataDir: config.dataDir,
+    fleet: fleetName,
+    given: config.identity.given,
+    store,
+    lifeMs: config.identity.hostCertificateMs,
+    names: () => doorNames(config.tls),
+    connected: {
+      isPresent: (host) => presence.isPresent(host),
+      disconnect: (host, error) => gateway.disconnect(host, error),
+      announce: (message) => gateway.announce(message),
+    },
+    now,
+    tell: tellIdentity,
+    failed: (error) => log.error({ err: error }, "cannot keep identities up; trying again"),
+  });
+  const hostOf = hostCallers({
+    peers: identity.peers,
+    plaintextTokens: config.plaintextTokens,
+    hostOfToken: (hash) => agents.hostOfToken(hash),
+  });
 
   const artifacts = new ArtifactStore(join(config.dataDir, "artifacts"));
   await artifacts.sweep();
@@ -152,6 +187,12 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     presence,
     events: controller,
     probeOf: (host) => probeOf(fleetFile, host),
+    hostOf,
+    trust: {
+      message: () => identity.message(),
+      hostTrusts: (host, pins) => identity.hostTrusts(host, pins),
+      cloned: (host, from) => tellIdentity({ type: "identity-cloned", host, from }),
+    },
     now,
     log,
     options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs },
@@ -192,21 +233,25 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
   });
   const restores = new Restores({ controller, planning, records, catalogue: (product) => shelf.catalogue(product) });
 
-  const people = await People.open({
-    store: new PeopleStore(store),
+  const { people, sessions, logins } = await openPeople(config, {
+    store,
     now,
     newSecret: newToken,
     hash: hashToken,
-    groups: config.groups,
+    log,
   });
 
+  const connections = { ...limits.connections, strangers: config.connectionsPerAddress };
+  const doors = new Doors({ limits: { ...limits, connections }, now, log });
   const server = makeServer({
     log,
+    doors,
     gateway,
     identities: {
       people,
+      sessions,
       rootTokenHash: hashToken(await readApiToken(config.apiTokenFile)),
-      hostOfToken: (hash) => agents.hostOfToken(hash),
+      hostOf,
     },
   });
   auditRequests(server, { audit, refusals, before: beforeCommand({ records, controller }) });
@@ -228,8 +273,15 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     artifacts,
     shelf,
     copies,
+    identity,
+    hasTlsDoor: config.tls !== null,
+    plaintextTokens: config.plaintextTokens,
     people,
+    sessions,
+    logins,
+    oidc: config.oidc,
     fleet: () => fleetFile.read(),
+    approvers: () => readApprovers(config.approversFile),
     now,
     newToken,
   });
@@ -242,23 +294,29 @@ export async function startDaemon(config: Config, log: Logger, now: () => number
     ),
   );
   await server.listen({ host: config.listen.host, port: config.listen.port });
-  const door = doorPlate === null ? null : await openTlsDoor(server, doorPlate);
+  const door =
+    config.tls === null
+      ? null
+      : await openTlsDoor(server, doors, { listen: config.tls.listen, owners, own: identity.server });
   // The port is taken first: a second belayd must not take runs up that it can't hear the agents of.
   await controller.recover();
   await rollbacks.recover();
   const { address, family, port } = server.server.address() as AddressInfo;
   keeping.start();
+  identity.start();
   const saving = setInterval(() => void saveSights(presence, agents, log), SAVE_SIGHTS_EVERY_MS);
 
   let stopping: Promise<void> | null = null;
   const stop = async () => {
     clearInterval(saving);
     rollbacks.stop();
+    logins?.stop();
     await controller.stop();
     await keeping.stop();
     // Hosts see the log's end before they lose sight of belayd.
     await audit.publish();
     await witnesses.settled();
+    identity.stop();
     await gateway.close();
     await door?.close();
     await server.close();

@@ -59,26 +59,35 @@ export function digestOfOp(general: Op): string {
   return createHash("sha256").update(canonicalJson(general)).digest("hex");
 }
 
+/** The name of a host's own backup in a run's hop; a snapshot has `.cold` behind it. */
+export function ownBackup({ run, hop, host }: { run: string; hop: string; host: string }): string {
+  return `${run}.${hop}.${host}`;
+}
+
+/** An op with the backup that it makes or reads back named otherwise. One that is put back is older than the run. */
+export function renameBackups(op: Op, rename: (id: string) => string): Op {
+  if (op.kind === "backup") return { ...op, spec: { ...op.spec, id: rename(op.spec.id) } };
+  if (op.kind === "verify-backup") return { ...op, id: rename(op.id) };
+  if (op.kind === "swap" && op.snapshot !== null) {
+    return { ...op, snapshot: { ...op.snapshot, id: rename(op.snapshot.id) } };
+  }
+  return op;
+}
+
 /**
- * An op of one run on one host, with the slots where its own backups are named after both: `<run>.<hop>.<host>`, and
- * `.cold` behind it for a snapshot. Two ops never come out the same: throws `proof-invalid` for one that has a slot already.
+ * An op of one run on one host, with the slots where its own backups are named after both. Two ops never come out the same:
+ * throws `proof-invalid` for one that has a slot already.
  */
-export function generalOp(op: Op, { run, hop, host }: { run: string; hop: string; host: string }): Op {
-  const own = `${run}.${hop}.${host}`;
-  const slot = `${RUN_SLOT}.${hop}.${HOST_SLOT}`;
-  const named = (id: string) => {
+export function generalOp(op: Op, names: { run: string; hop: string; host: string }): Op {
+  const own = ownBackup(names);
+  const slot = ownBackup({ ...names, run: RUN_SLOT, host: HOST_SLOT });
+  return renameBackups(op, (id) => {
     if (id.includes(RUN_SLOT) || id.includes(HOST_SLOT)) {
       throw new BelayError("proof-invalid", `a ${op.kind} step names the backup "${id}", which is nobody's`);
     }
     if (id === own) return slot;
     return id === `${own}.cold` ? `${slot}.cold` : id;
-  };
-  if (op.kind === "backup") return { ...op, spec: { ...op.spec, id: named(op.spec.id) } };
-  if (op.kind === "verify-backup") return { ...op, id: named(op.id) };
-  if (op.kind === "swap" && op.snapshot !== null) {
-    return { ...op, snapshot: { ...op.snapshot, id: named(op.snapshot.id) } };
-  }
-  return op;
+  });
 }
 
 /** What an approver signs, as canonical JSON to the byte. */

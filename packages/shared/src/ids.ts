@@ -1,7 +1,8 @@
 import Type, { type Static } from "typebox";
 
+export const HOST_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/;
 /** A host's name as declared in fleet.yaml: a DNS-like label path, lower case, at most 64 characters. */
-export const HostName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$" });
+export const HostName = Type.String({ pattern: HOST_NAME.source });
 export type HostName = Static<typeof HostName>;
 
 /** A cluster's name as declared in fleet.yaml; same alphabet as a host's. */

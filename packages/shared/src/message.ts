@@ -2,7 +2,7 @@ import Type, { type Static } from "typebox";
 import { StepProof } from "./approval.js";
 import { ErrorInfo } from "./error.js";
 import { FactProbe, HostFacts } from "./fact.js";
-import { HostName, StepId } from "./ids.js";
+import { HostName, Sha256, StepId } from "./ids.js";
 import { Op } from "./op.js";
 import { Outcome } from "./outcome.js";
 import { marked } from "./since.js";
@@ -147,11 +147,31 @@ export const Witnessed = Type.Object(
   { ...closed, since: 2, spare: true },
 );
 
-export const AgentMessage = Type.Union([Hello, Facts, Accepted, Progress, StepOutcome, Witnessed]);
+/**
+ * Who may vouch for belayd from now on, and which of them issues. Said after the welcome to a host that came with a
+ * certificate, and again when it changes. An agent keeps it on its disk, says so, and renews what another one issued.
+ */
+export const Authorities = Type.Object(
+  {
+    type: Type.Literal("authorities"),
+    certificates: Type.Array(Type.String({ minLength: 1, maxLength: 16_384 }), { minItems: 1, maxItems: 16 }),
+    issuing: Sha256,
+  },
+  { ...closed, since: 2 },
+);
+
+/** These are on this host's disk: belayd may show any certificate that one of them issued. */
+export const Trusts = Type.Object(
+  { type: Type.Literal("trusts"), authorities: Type.Array(Sha256, { maxItems: 16 }) },
+  { ...closed, since: 2, spare: true },
+);
+
+export const AgentMessage = Type.Union([Hello, Facts, Accepted, Progress, StepOutcome, Trusts, Witnessed]);
 export type AgentMessage = Static<typeof AgentMessage>;
-export const ControllerMessage = Type.Union([Welcome, Refused, Step, Ack, LogCheckpoint]);
+export const ControllerMessage = Type.Union([Welcome, Refused, Step, Ack, Authorities, LogCheckpoint]);
 export type ControllerMessage = Static<typeof ControllerMessage>;
 export type StepOutcome = Static<typeof StepOutcome>;
+export type Authorities = Static<typeof Authorities>;
 export type Hello = Static<typeof Hello>;
 export type Progress = Static<typeof Progress>;
 export type LogCheckpoint = Static<typeof LogCheckpoint>;

@@ -60,7 +60,12 @@ export class Belayd {
     await mkdir(dataDir, { recursive: true });
     await writeFile(join(dir, "fleet.yaml"), options.fleetYaml);
     // Facts are told once, on connecting: reports in the middle of a wave would be somebody else's cost.
-    const config = { listen: "127.0.0.1:0", dataDir, fleet: "fleet.yaml", agents: { factsEverySeconds: 3_600 } };
+    const config = {
+      listen: "127.0.0.1:0",
+      dataDir,
+      fleet: "fleet.yaml",
+      agents: { factsEverySeconds: 3_600, plaintextTokens: true },
+    };
     await writeFile(join(dir, "belayd.yaml"), JSON.stringify(config));
     await fill(dataDir, options);
 

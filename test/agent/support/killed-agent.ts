@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  byToken,
   type JournalDisk,
   openJournalDisk,
   parseConfig,
@@ -51,11 +52,10 @@ const token = readFileSync(config.tokenFile, "utf8").trim();
 const agent = await startAgent({
   config,
   leave: () => void agent.stop().then(() => process.exit(75)),
-  token,
-  ca: null,
+  controller: byToken(config.controller, token),
   clock: systemClock,
   random: () => 0.5,
-  dial: webSocketDial({ base: config.controller, token, ca: null }),
+  dial: webSocketDial(byToken(config.controller, token)),
   http: systemHttp,
   exec: systemExec,
   log: silentLogger,

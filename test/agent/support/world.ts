@@ -20,6 +20,7 @@ import { fileURLToPath } from "node:url";
 import {
   type Agent,
   type AgentOptions,
+  byToken,
   openJournalDisk,
   parseConfig,
   silentLogger,
@@ -145,11 +146,10 @@ services:
     this.agent = await startAgent({
       config,
       leave: () => {},
-      token: TOKEN,
-      ca: null,
+      controller: byToken(config.controller, TOKEN),
       clock: systemClock,
       random: () => 0.5,
-      dial: webSocketDial({ base: config.controller, token: TOKEN, ca: null }),
+      dial: webSocketDial(byToken(config.controller, TOKEN)),
       http: systemHttp,
       exec: systemExec,
       log: silentLogger,

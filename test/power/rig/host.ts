@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlink
 import { basename, join } from "node:path";
 import {
   type Agent,
+  byToken,
   type JournalDisk,
   openJournalDisk,
   parseConfig,
@@ -131,8 +132,7 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     this.#disk = disk;
     this.#agent = await startAgent({
       config,
-      token: "",
-      ca: null,
+      controller: byToken(config.controller, ""),
       clock,
       random: this.#random,
       dial: this.belayd.dial,

@@ -186,8 +186,9 @@ export class Api {
     return this.#call("GET", "/v1/hosts");
   }
 
+  /** For an agent of this machine, in the clear. */
   token(host: string): Promise<{ host: string; token: string }> {
-    return this.#call("POST", "/v1/agents/tokens", { host });
+    return this.#call("POST", "/v1/agents/tokens", { host, plaintext: true });
   }
 
   addRelease(file: string, sha256: string, body: Uint8Array): Promise<unknown> {

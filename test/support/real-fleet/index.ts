@@ -80,7 +80,7 @@ export class RealFleet {
         listen: `127.0.0.1:${port}`,
         dataDir: "data",
         fleet: layout.fleetFile,
-        agents: { pingEverySeconds: 2, factsEverySeconds: 5 },
+        agents: { pingEverySeconds: 2, factsEverySeconds: 5, plaintextTokens: true },
         ...options.belayd,
       }),
     );

@@ -1,5 +1,6 @@
 import {
   type AgentMessage,
+  type Authorities,
   type BelayError,
   CloseCode,
   type ControllerMessage,
@@ -29,6 +30,7 @@ export interface Served {
   step(step: Extract<ControllerMessage, { type: "step" }>): void;
   ack(step: string): void;
   checkpoint(checkpoint: LogCheckpoint): void;
+  authorities(message: Authorities): void;
 }
 
 /** Each phase owns its socket and its timer; leaving a phase is the only way to drop them. */
@@ -152,6 +154,9 @@ export class Connection {
         return;
       case "checkpoint":
         this.#served.checkpoint(message);
+        return;
+      case "authorities":
+        this.#served.authorities(message);
         return;
       case "welcome":
         this.#breakOff(CloseCode.malformed, "a second welcome");

@@ -1,5 +1,6 @@
 import { BelayError, MAX_FRAME_BYTES, offerProtocols } from "@belay/shared";
 import { WebSocket } from "ws";
+import type { TlsAccess } from "../identity/peer.js";
 
 /** One connection attempt's socket, as little of it as a connection needs. */
 export interface Socket {
@@ -30,25 +31,37 @@ export type SocketEnd =
 /** Dials once. Everything that follows is told through `events`, never before this returns. */
 export type Dial = (events: SocketEvents) => Socket;
 
-/** Where belayd is, what this host shows it, and who may vouch for it (PEM; null: whom Node itself trusts). */
+/** Where belayd is, and how it is called. */
 export interface Controller {
   readonly base: string;
-  readonly token: string;
-  readonly ca: Buffer | null;
+  /** Asked anew for each connection: what a host shows is renewed. Throws `not-joined`. */
+  access(): Access;
+}
+
+/** What a host shows, and whom it believes. */
+export interface Access {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: TlsAccess;
+}
+
+/** A belayd on this very machine, which is told a token in the clear. */
+export function byToken(base: string, token: string): Controller {
+  return { base, access: () => ({ headers: { authorization: `Bearer ${token}` }, tls: {} }) };
 }
 
 /** A dial to belayd's agent endpoint over ws. */
-export function webSocketDial({ base, token, ca }: Controller): Dial {
-  const url = `${base.replace(/^http/, "ws")}/v1/agent`;
+export function webSocketDial(controller: Controller): Dial {
+  const url = `${controller.base.replace(/^http/, "ws")}/v1/agent`;
   return (events) => {
+    const { headers, tls } = controller.access();
     const ws = new WebSocket(url, offerProtocols(), {
-      headers: { authorization: `Bearer ${token}` },
+      ...tls,
+      headers,
       // Compression costs about 240 KiB a connection on the other end, for messages of a few hundred bytes.
       perMessageDeflate: false,
       maxPayload: MAX_FRAME_BYTES,
       handshakeTimeout: 15_000,
       followRedirects: false,
-      ...(ca === null ? {} : { ca }),
     });
     let end: SocketEnd | null = null;
     ws.on("open", () => events.opened(ws.protocol));
@@ -93,7 +106,10 @@ export function socketError(end: SocketEnd): BelayError {
       return new BelayError("link-failed", end.error.message, { cause: end.error });
     case "denied":
       return new BelayError("link-denied", `the controller answers ${end.status}`, {
-        hint: end.status === 401 ? "check this host's token file" : "check `controller` in agent.yaml",
+        hint:
+          end.status === 401
+            ? "this host's identity has ended, or its token is not valid: it joins again with a new token"
+            : "check `controller` in agent.yaml",
         context: { status: end.status },
       });
   }

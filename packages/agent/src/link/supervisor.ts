@@ -23,6 +23,8 @@ export interface LinkOptions {
   policy: RedialPolicy;
   hello: (protocol: number) => Hello;
   served: Served;
+  /** Before each dial; what it gives takes the dial's place. */
+  prepare?: () => Promise<ConnectionEnd | null>;
 }
 
 /** Keeps one connection to the controller up, for as long as the agent runs. The only place that decides to redial. */
@@ -63,18 +65,27 @@ export class Link {
   }
 
   async #run(): Promise<void> {
-    const { dial, clock, hello, served } = this.#options;
+    const { clock } = this.#options;
     const { signal } = this.#halting;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
-      this.#connection = new Connection({ dial, clock, hello, served });
-      const end = await this.#connection.ended;
-      this.#connection = null;
+      const end = await this.#connect();
       if (signal.aborted) return;
       if (end.kind === "lost" && end.servedMs >= this.#options.policy.stableMs) attempt = 0;
       const waitMs = this.#waitAfter(end, attempt);
       this.#report(end, waitMs);
       await clock.sleep(waitMs, signal).catch(() => {});
     }
+  }
+
+  async #connect(): Promise<ConnectionEnd> {
+    const { dial, clock, hello, served, prepare } = this.#options;
+    const unprepared = await prepare?.();
+    if (unprepared != null) return unprepared;
+    if (this.#halting.signal.aborted) return { kind: "halted" };
+    this.#connection = new Connection({ dial, clock, hello, served });
+    const end = await this.#connection.ended;
+    this.#connection = null;
+    return end;
   }
 
   #waitAfter(end: ConnectionEnd, attempt: number): number {

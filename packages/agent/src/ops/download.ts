@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
 import { hashInto, isFull, orMissing } from "../durable.js";
@@ -36,10 +36,11 @@ export async function download(what: Download, host: Host, attempt: Attempt): Pr
 }
 
 async function resumable(what: Download, hash: Hash, signal: AbortSignal): Promise<number> {
-  const found = await orMissing(stat(what.partial));
+  const found = await orMissing(lstat(what.partial));
   if (found === null) return 0;
-  if (found.size > what.size) {
-    await rm(what.partial, { force: true });
+  // A link, a pipe or a folder is nothing of ours: what it leads to is not to be written over.
+  if (!found.isFile() || found.size > what.size) {
+    await rm(what.partial, { recursive: true, force: true });
     return 0;
   }
   return hashInto(hash, what.partial, signal);
@@ -47,13 +48,12 @@ async function resumable(what: Download, hash: Hash, signal: AbortSignal): Promi
 
 async function ask(what: Download, from: number, host: Host, signal: AbortSignal): Promise<IncomingMessage> {
   const url = `${host.controller.base}${what.source}`;
-  const headers: Record<string, string> = { authorization: `Bearer ${host.controller.token}` };
-  if (from > 0) headers.range = `bytes=${from}-`;
+  const { headers, tls } = host.controller.access();
   const answer = await host.http.open(url, {
     timeoutMs: ANSWER_TIMEOUT_MS,
-    headers,
+    headers: from > 0 ? { ...headers, range: `bytes=${from}-` } : headers,
+    tls,
     signal,
-    ...(host.controller.ca === null ? {} : { ca: host.controller.ca }),
   });
   const status = answer.statusCode ?? 0;
   const range = answer.headers["content-range"];

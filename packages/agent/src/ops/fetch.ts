@@ -1,5 +1,6 @@
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
+import { lstat, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, done } from "@belay/shared";
 import { isFull, makeDir, orMissing, present, syncDir, syncTree, writeDurably } from "../durable.js";
@@ -31,7 +32,7 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
 
   await makeDir(op.versionsDir);
   const partial = join(op.versionsDir, partialName(op.sha256));
-  const had = (await orMissing(stat(partial)))?.size ?? 0;
+  const had = (await orMissing(lstat(partial)))?.size ?? 0;
   const bytes = Math.max(0, (op.roomBytes ?? op.size) - had);
   await needRoom(op.versionsDir, { bytes, inodes: FETCH_INODES, what: `fetching ${op.version}` });
   try {
@@ -44,7 +45,10 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   await rm(unpacking, { recursive: true, force: true });
   try {
     attempt.progress("unpacking");
-    const files = await unpack(piecesOf(partial), unpacking, op, attempt.signal);
+    const hash = createHash("sha256");
+    const files = await unpack(piecesOf(partial, hash), unpacking, op, attempt.signal);
+    // Between the check and this, somebody may have put another file there: what counts is what was unpacked.
+    if (hash.digest("hex") !== op.sha256) throw changedMeanwhile(partial);
     const artifact = { sha256: op.sha256, size: op.size };
     const manifest: VersionManifest = { version: op.version, artifact, files };
     await writeDurably(join(unpacking, MANIFEST_NAME), `${JSON.stringify(manifest)}\n`);
@@ -66,6 +70,16 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
 const PIECE_BYTES = 1024 * 1024;
 
 /** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
-async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
-  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) yield piece as Buffer;
+async function* piecesOf(file: string, hash: Hash): AsyncGenerator<Uint8Array> {
+  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
+    hash.update(piece as Buffer);
+    yield piece as Buffer;
+  }
+}
+
+function changedMeanwhile(partial: string): BelayError {
+  return new BelayError("artifact-changed", `${partial} is not the file that was checked a moment ago`, {
+    hint: "somebody else writes to the versions' folder: find out who, before anything else",
+    context: { partial },
+  });
 }

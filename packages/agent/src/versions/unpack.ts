@@ -1,21 +1,13 @@
 import { createHash, type Hash } from "node:crypto";
 import { chmod, type FileHandle, link, mkdir, open, realpath, symlink } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
-import { BelayError } from "@belay/shared";
+import { ArchiveJudge, type ArchiveParser, blocksOf, parse, type SafeEntry, unsafe } from "@belay/shared";
 import { Parser, type ReadEntry } from "tar";
 import { makeDir } from "../durable.js";
 import { Gathering } from "../gather.js";
-import { judgeEntry, type SafeEntry, unsafe } from "./entry.js";
-import type { ManifestFile } from "./manifest.js";
+import { MANIFEST_NAME, type ManifestFile } from "./manifest.js";
 
 const DIR_MODE = 0o755;
-const PIECE_BYTES = 1024 * 1024;
-const GZIP = [0x1f, 0x8b];
-/** Far above any release (Teleport has about 40), far below what would hurt a disk or this process. */
-const MAX_ENTRIES = 50_000;
 
 export interface UnpackLimits {
   /** Leading path components to drop. */
@@ -41,23 +33,20 @@ export async function unpack(
   await chmod(into, DIR_MODE);
   const below = limits.below ?? "";
   if (below !== "") await makeDir(join(into, below));
-  const unpacking = new Unpacking(join(into, below), limits);
+  const judge = new ArchiveJudge({ ...limits, reserved: MANIFEST_NAME });
+  const unpacking = new Unpacking(join(into, below), judge);
   const parser = new Parser({ strict: true, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.fail(unsafe(entry.path, `is a ${entry.type}`)));
+  parser.on("meta", (text: string) => unpacking.extended(text));
   const broken = new AbortController();
   unpacking.failed = (error) => broken.abort(error);
+  const blocks = blocksOf(tarball, judge.maxStreamBytes, () => judge.tooLarge());
   try {
-    // The parser is a stream in all but its type declarations.
-    const sink = parser as unknown as NodeJS.WritableStream;
-    const { packed, bytes } = await peek(tarball);
-    const source = Readable.from(bytes, { objectMode: false });
-    const stop = { signal: AbortSignal.any([signal, broken.signal]) };
-    if (packed) await pipeline(source, createGunzip({ chunkSize: PIECE_BYTES }), sink, stop);
-    else await pipeline(source, sink, stop);
+    await parse(parser as ArchiveParser, blocks, AbortSignal.any([signal, broken.signal]));
   } catch (error) {
     await unpacking.abandon(error);
     signal.throwIfAborted();
-    throw unreadable(unpacking.error);
+    throw unpacking.error;
   }
   await unpacking.finished();
   const files = await unpacking.makeLinks();
@@ -68,18 +57,16 @@ class Unpacking {
   error: unknown;
   failed: (error: unknown) => void = () => {};
   readonly #root: string;
-  readonly #limits: UnpackLimits;
+  readonly #judge: ArchiveJudge;
   readonly #files: ManifestFile[] = [];
   readonly #links: Extract<SafeEntry, { kind: "symlink" | "hardlink" }>[] = [];
-  #entries = 0;
-  #bytes = 0;
   #writing: Promise<void> = Promise.resolve();
   readonly #abandoned: Promise<never>;
   #abandon: (error: unknown) => void = () => {};
 
-  constructor(root: string, limits: UnpackLimits) {
+  constructor(root: string, judge: ArchiveJudge) {
     this.#root = root;
-    this.#limits = limits;
+    this.#judge = judge;
     this.#abandoned = new Promise((_, reject) => {
       this.#abandon = reject;
     });
@@ -97,6 +84,15 @@ class Unpacking {
       });
   }
 
+  /** What an extended header says. */
+  extended(text: string): void {
+    try {
+      this.#judge.extended(text);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   fail(error: unknown): void {
     this.error ??= error;
     this.failed(this.error);
@@ -112,23 +108,12 @@ class Unpacking {
   async finished(): Promise<void> {
     await this.#writing;
     if (this.error !== undefined) throw this.error;
+    this.#judge.end();
   }
 
   async #write(entry: ReadEntry): Promise<void> {
-    this.#entries += 1;
-    this.#bytes += entry.size;
     if (this.error !== undefined) throw this.error;
-    if (this.#entries > MAX_ENTRIES || this.#bytes > this.#limits.maxUnpackedBytes) {
-      throw new BelayError(
-        "artifact-too-large",
-        `the artifact unpacks to more than ${this.#limits.maxUnpackedBytes} bytes`,
-        {
-          hint: "nothing was unpacked. If this is right, raise the limit in the product profile",
-          context: { maxUnpackedBytes: this.#limits.maxUnpackedBytes, maxEntries: MAX_ENTRIES },
-        },
-      );
-    }
-    const safe = judgeEntry(entry, this.#limits.strip);
+    const safe = this.#judge.entry(entry);
     if (safe?.kind === "file") {
       await this.#writeFile(safe, entry);
       return;
@@ -197,36 +182,8 @@ class Unpacking {
   }
 }
 
-/**
- * Is it compressed with gzip? The parser would see that by itself, but unpacks into pieces so small that handling them takes
- * longer than unpacking.
- */
-async function peek(
-  tarball: AsyncIterable<Uint8Array>,
-): Promise<{ packed: boolean; bytes: AsyncIterable<Uint8Array> }> {
-  const pieces = tarball[Symbol.asyncIterator]();
-  const first = await pieces.next();
-  async function* whole() {
-    if (!first.done) yield first.value;
-    yield* { [Symbol.asyncIterator]: () => pieces };
-  }
-  const packed = !first.done && first.value[0] === GZIP[0] && first.value[1] === GZIP[1];
-  return { packed, bytes: whole() };
-}
-
 async function copyInto(entry: ReadEntry, handle: FileHandle, hash: Hash): Promise<void> {
   const gathering = new Gathering(handle, hash, { bytes: entry.size, syncs: true });
   for await (const chunk of entry) await gathering.add(chunk);
   await gathering.flush();
-}
-
-function unreadable(cause: unknown): unknown {
-  if (cause instanceof BelayError) return cause;
-  const code = (cause as NodeJS.ErrnoException).code ?? "";
-  // A full or failing disk is the host's trouble, not the artifact's.
-  if (/^E[A-Z]+$/.test(code) && (cause as NodeJS.ErrnoException).syscall !== undefined) return cause;
-  return new BelayError("artifact-unreadable", `the artifact can't be unpacked: ${(cause as Error).message}`, {
-    hint: "it has the digest that was planned, so it was packed wrongly: make and add it again",
-    cause,
-  });
 }

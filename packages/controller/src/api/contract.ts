@@ -37,9 +37,23 @@
  *   GET  /v1/releases                                ReleaseView[]
  *   POST /v1/releases?file=NAME&sha256=HEX           ReleaseView            body: the tarball, application/octet-stream
  *   POST /v1/releases/:version/block|unblock|clear Command  ReleaseView     clear: no longer suspect
- *   POST /v1/agents/tokens         { host }          { host, token }        shown once, stored hashed
- *   GET  /v1/agents/tokens                           { host, createdAt, usedAt }[]
- *   DELETE /v1/agents/tokens/:host                   {}
+ *   POST /v1/agents/tokens         JoinTokenRequest     JoinTokenMade          shown once, stored hashed
+ *   GET  /v1/agents/tokens                           JoinTokenView[]        newest first
+ *   DELETE /v1/agents/tokens/:host                   {}                     takes back what was not used
+ *   POST /v1/agents/join           JoinRequest       Issued                 of a host that has a token, over TLS (shared/identity.ts)
+ *   POST /v1/agents/renew          RenewRequest      Issued                 of a host, with the certificate before
+ *   POST /v1/agents/show           {}                {}                     of a host: shows its new certificate
+ *   GET  /v1/agents/identities                       IdentityView[]
+ *   POST /v1/agents/identities/:host/revoke Command  {}
+ *   GET  /v1/authorities                             AuthorityView[]
+ *   POST /v1/authorities/rotate    PhaseCommand      AuthorityView[]
+ *   POST /v1/authorities/activate  PhaseCommand      { authorities: AuthorityView[], tokensEnded: string[] }
+ *   POST /v1/authorities/retire    PhaseCommand      AuthorityView[]
+ *   GET  /v1/login?return=PATH                       302                    to the identity provider, for browsers
+ *   GET  /v1/login/callback                          303                    from there, with a session's cookie
+ *   POST /v1/logout                                  {}                     ends the browser's session
+ *   POST /v1/login/device                            DeviceLogin            for the command line: a code to type elsewhere
+ *   POST /v1/login/device/poll     { id }            DeviceAnswer           has the person decided?
  *   GET  /v1/whoami                                  Whoami
  *   GET  /v1/users                                   UserView[]
  *   POST /v1/users                 NewUser           UserView
@@ -50,14 +64,13 @@
  *   POST /v1/tokens                TokenRequest      TokenAnswer            shown once, stored hashed
  *   DELETE /v1/tokens/:token                         {}
  */
-
-import type { ErrorInfo, HostFacts } from "@belay/shared";
+import type { ErrorInfo, HostFacts, SignedStatement } from "@belay/shared";
 import type { AuditEntry } from "../audit/entry.js";
 import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
 import type { Artifact } from "../releases/catalogue.js";
-import type { RunEvent, RunResult } from "../run/event.js";
+import type { RunEvent, RunResult, SignedApproval } from "../run/event.js";
 import type { BrokenGlass, Evidence } from "../run/evidence.js";
 import type { Wait } from "../run/wait.js";
 
@@ -119,6 +132,11 @@ export interface RunRequest {
 
 export interface Command {
   readonly reason?: string;
+}
+
+/** `signed`: needed where the plan's approvals are signed. */
+export interface ApproveCommand extends Command {
+  readonly signed?: SignedStatement;
 }
 
 export interface FailureCommand extends Command {
@@ -232,6 +250,8 @@ export interface GateView {
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** What was signed, and by which key, where the plan's approvals are signed. */
+    readonly signed?: SignedApproval;
     /** When an approval stopped counting, because whoever gave it may not do so any more. */
     readonly lapsedAt?: number;
   }[];
@@ -241,6 +261,8 @@ export interface GateView {
   /** Open past its time: `hold` keeps such a gate open and flags it. */
   readonly overdue?: boolean;
   readonly pointOfNoReturn: boolean;
+  /** Approvals must be signed. */
+  readonly mustSign?: boolean;
   /** For a failure gate: what happened. */
   readonly cause: ErrorInfo | null;
   readonly evidence: Evidence | null;
@@ -332,6 +354,65 @@ export interface AuditPage {
   readonly next: number | null;
 }
 
+export interface JoinTokenRequest {
+  readonly host: string;
+  /** How long the host may take to join. */
+  readonly ttlSeconds?: number;
+  /** Not for joining: shown in the clear each time, by an agent of belayd's own machine (`agents.plaintextTokens`). */
+  readonly plaintext?: boolean;
+}
+
+/** `expiresAt` null: never. */
+export interface JoinTokenMade {
+  readonly host: string;
+  readonly token: string;
+  readonly expiresAt: number | null;
+}
+
+export interface JoinTokenView {
+  readonly host: string;
+  readonly state: "unused" | "used" | "expired" | "ended" | "plaintext";
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number | null;
+  readonly usedAt: number | null;
+  readonly usedFrom: string | null;
+  /** How often somebody tried it in vain, such as a second time, and the last of that. */
+  readonly refusals: number;
+  readonly refused: { readonly at: number; readonly from: string; readonly why: string } | null;
+}
+
+export interface IdentityView {
+  readonly host: string;
+  readonly present: boolean;
+  /** How often it has joined. */
+  readonly generation: number;
+  readonly joinedAt: number;
+  /** When its newest certificate ends. */
+  readonly expiresAt: number;
+  /** The authority of the newest that it has shown; null: it has shown none. */
+  readonly issuer: string | null;
+  readonly revoked: { readonly at: number; readonly by: string; readonly reason: string } | null;
+}
+
+export interface AuthorityView {
+  /** SHA-256 of its public key. */
+  readonly pin: string;
+  readonly phase: "next" | "active" | "trusted";
+  readonly since: number;
+  readonly validUntil: number;
+  /** PEM: for those who reach belayd over TLS with a tool of their own. */
+  readonly certificate: string;
+  readonly trustedBy: number;
+  readonly notTrustedBy: readonly string[];
+  readonly issuedTo: readonly string[];
+}
+
+/** `lose`: hosts that may be lost by this. */
+export interface PhaseCommand extends Command {
+  readonly lose?: readonly string[];
+}
+
 /** Who belayd takes the caller for. */
 export interface Whoami {
   readonly name: string;
@@ -389,4 +470,20 @@ export interface TokenView {
 
 export interface TokenAnswer extends TokenView {
   readonly token: string;
+}
+
+/** What a person without a browser here types elsewhere. */
+export interface DeviceLogin {
+  /** To ask again with; nobody else's business. */
+  readonly id: string;
+  readonly code: string;
+  readonly url: string;
+  /** The same with the code in it, where the provider has one. */
+  readonly urlWithCode: string | null;
+  readonly expiresAt: number;
+}
+
+export interface DeviceAnswer {
+  /** Null: not decided yet. */
+  readonly token: string | null;
 }

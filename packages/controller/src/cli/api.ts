@@ -1,7 +1,10 @@
 import type {
+  ApproveCommand,
   AuditPage,
   BackupView,
   Command,
+  DeviceAnswer,
+  DeviceLogin,
   FailureCommand,
   FleetView,
   GateView,
@@ -138,7 +141,7 @@ export class Api {
     run: string,
     gate: string,
     verb: "approve" | "reject" | "break-glass",
-    command: Command,
+    command: ApproveCommand,
   ): Promise<GateView> {
     return this.client.post(path`/v1/gates/${run}/${gate}/${verb}`, command);
   }
@@ -194,6 +197,14 @@ export class Api {
 
   tokens(): Promise<{ host: string; createdAt: number; usedAt: number | null }[]> {
     return this.client.get("/v1/agents/tokens");
+  }
+
+  beginLogin(): Promise<DeviceLogin> {
+    return this.client.post("/v1/login/device", {});
+  }
+
+  pollLogin(id: string): Promise<DeviceAnswer> {
+    return this.client.post("/v1/login/device/poll", { id });
   }
 
   whoami(): Promise<Whoami> {

@@ -1,6 +1,5 @@
 import { BelayError, type ErrorInfo } from "@belay/shared";
 import type { Outside } from "./outside.js";
-import type { Settings } from "./settings.js";
 import { readEvents, type ServerSent } from "./sse.js";
 
 /** belayd answers from memory and one database; what takes longer is lost. */
@@ -13,10 +12,11 @@ type Method = "GET" | "POST" | "DELETE";
 /** JSON over HTTP with belayd. Every failure is a BelayError: belayd's own, or one that says why there was no answer. */
 export class Client {
   readonly server: string;
-  readonly #token: string;
+  readonly #token: string | null;
   readonly #fetch: Outside["fetch"];
 
-  constructor(settings: Pick<Settings, "server" | "token">, fetch: Outside["fetch"]) {
+  /** `token` null: for signing in, which is how one comes by a token. */
+  constructor(settings: { readonly server: string; readonly token: string | null }, fetch: Outside["fetch"]) {
     this.server = settings.server;
     this.#token = settings.token;
     this.#fetch = fetch;
@@ -107,7 +107,8 @@ export class Client {
   }
 
   #request(method: Method, path: string, request: RequestInit): Promise<Response> {
-    const headers = { ...request.headers, authorization: `Bearer ${this.#token}` };
+    const shown = this.#token === null ? {} : { authorization: `Bearer ${this.#token}` };
+    const headers = { ...request.headers, ...shown };
     return this.#fetch(`${this.server}${path}`, { ...request, method, headers, redirect: "error" });
   }
 

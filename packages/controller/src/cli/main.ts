@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { createInterface } from "node:readline/promises";
@@ -24,6 +25,7 @@ const outside: Outside = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
   onInterrupt: (react) => listen(process, "SIGINT", react),
   onResize: (react) => listen(process.stdout, "resize", react),
+  run: runProgram,
   canAsk: process.stdin.isTTY === true,
   ask,
 };
@@ -72,6 +74,21 @@ async function ask(question: string, signal: AbortSignal): Promise<string | null
   } finally {
     lines.close();
   }
+}
+
+function runProgram([program = "", ...args]: readonly string[], input: string) {
+  return new Promise<{ code: number; output: string }>((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+    // One that ends without reading says why by itself.
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code: code ?? 1, output }));
+  });
 }
 
 /** A user that has no entry in the password database still has a number. */

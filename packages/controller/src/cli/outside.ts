@@ -15,6 +15,8 @@ export interface Outside {
   onInterrupt(react: () => void): () => void;
   /** Calls `react` when the window has another size. Returns what undoes it. */
   onResize(react: () => void): () => void;
+  /** Runs a program to its end, with this on its standard input; what it says on standard error goes to the terminal. */
+  run(argv: readonly string[], input: string): Promise<{ readonly code: number; readonly output: string }>;
   /** Is there a person at a terminal who could be asked? */
   readonly canAsk: boolean;
   /** Asks the person at the terminal one question. Null: there is no terminal, or they ended the input. */

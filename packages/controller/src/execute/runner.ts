@@ -10,6 +10,7 @@ import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
 import { Dispatch } from "./dispatch.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
+import { Proofs } from "./proofs.js";
 import { readBack } from "./read-back.js";
 import { brokenWait, storeWait } from "./setback.js";
 import { type CommandBuilder, type Input, Turn, type TurnParts } from "./turn.js";
@@ -56,11 +57,11 @@ export class Runner {
   #stopped = false;
   #broken: string | null = null;
 
-  private constructor(parts: RunnerParts, state: RunState, seq: number) {
+  private constructor(parts: RunnerParts, proofs: Proofs | null, state: RunState, seq: number) {
     this.run = parts.run;
     this.plan = parts.plan;
     this.#parts = parts;
-    this.#dispatch = new Dispatch(parts.run, indexPlan(parts.plan), parts.hosts, parts.now);
+    this.#dispatch = new Dispatch(parts.run, indexPlan(parts.plan), parts.hosts, parts.now, proofs);
     this.#state = state;
     this.#seq = seq;
     this.#world = {
@@ -78,7 +79,7 @@ export class Runner {
   /** Reads a run back from its log. It does nothing before `begin`. */
   static async load(parts: RunnerParts): Promise<Runner> {
     const { state, seq } = await readBack(parts.log, parts.run, parts.plan);
-    return new Runner(parts, state, seq);
+    return new Runner(parts, await Proofs.make(parts.plan), state, seq);
   }
 
   /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import {
   type AgentMessage,
+  type Authorities,
   BelayError,
   CloseCode,
   type ControllerMessage,
@@ -19,9 +20,29 @@ import {
 } from "@belay/shared";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
+import { Rates } from "../rates.js";
+import { Flapping } from "./flapping.js";
 import { answerOffer, type Greeted, Greetings, type Registry, read } from "./greeting.js";
 import type { Presence } from "./presence.js";
 import { Session } from "./session.js";
+
+/** Whom hosts that came with a certificate must trust, and what they say of it. */
+export interface Trust {
+  message(): Authorities;
+  hostTrusts(host: string, pins: readonly string[]): void;
+  /** Connections of one identity throw each other out again and again, from these addresses. */
+  cloned(host: string, from: readonly string[]): void;
+}
+
+/** Who dials, and how the connection was made. */
+interface Arrival {
+  readonly host: string;
+  readonly from: string;
+  /** By a certificate: over TLS. */
+  readonly certified: boolean;
+  /** Says who it is once more: that may have ended meanwhile. */
+  readonly identify: () => Promise<string | null>;
+}
 
 /** Where what agents say goes. Calls come in the order of one connection's frames and must not throw. */
 export interface AgentEvents {
@@ -48,6 +69,10 @@ export interface GatewayOptions {
   readonly helloTimeoutMs: number;
   /** Connections that have not said hello yet, at most. */
   readonly maxPending: number;
+  /** Of one host: an agent dials one at a time, and may not know yet that its last one is dead. */
+  readonly maxPendingPerHost: number;
+  /** Messages of one agent. One that says more is read no faster than this; nothing of it is lost. */
+  readonly messages: { readonly burst: number; readonly perSecond: number };
 }
 
 export const GATEWAY_DEFAULTS: GatewayOptions = {
@@ -55,14 +80,18 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
   factsEveryMs: 60_000,
   helloTimeoutMs: 10_000,
   maxPending: 1_000,
+  maxPendingPerHost: 4,
+  messages: { burst: 2_000, perSecond: 200 },
 };
 
 /** The version of the protocol that has words for checkpoints. */
 const WITNESSES_SINCE = 2;
+/** More than a fleet has agents. */
+const MOST_PACED = 100_000;
 const CLOSE_PATIENCE_MS = 1_000;
 
 /**
- * Where agents dial in. Each connection: token checked at the upgrade, hello within a time, then served until either side
+ * Where agents dial in. Each connection: identified at the upgrade, hello within a time, then served until either side
  * ends it. Anything malformed closes that connection with a code and hurts nobody else.
  */
 export class Gateway {
@@ -72,12 +101,16 @@ export class Gateway {
   readonly #probeOf: (host: string) => FactProbe | null;
   readonly #witnesses: WitnessDesk | null;
   readonly #turnedAway: (address: string) => void;
+  readonly #hostOf: (request: IncomingMessage) => Promise<string | null>;
+  readonly #trust: Trust | null;
+  readonly #flapping = new Flapping();
   readonly #now: () => number;
   readonly #log: Logger;
   readonly #options: GatewayOptions;
   readonly #server: WebSocketServer;
   readonly #sessions = new Map<string, Session>();
   readonly #greetings: Greetings;
+  readonly #rates: Rates;
   readonly #sweep: NodeJS.Timeout;
   /** Connections closed for what they said, by error code: for metrics and tests. */
   readonly refused = new Map<string, number>();
@@ -91,6 +124,10 @@ export class Gateway {
     witnesses?: WitnessDesk;
     /** Somebody at this address could not say who they are. */
     turnedAway?: (address: string) => void;
+    /** Whose request this is, by its certificate or its token; null: nobody's. */
+    hostOf: (request: IncomingMessage) => Promise<string | null>;
+    /** Null: nobody comes with a certificate. */
+    trust: Trust | null;
     now: () => number;
     log: Logger;
     options?: Partial<GatewayOptions>;
@@ -101,9 +138,12 @@ export class Gateway {
     this.#probeOf = parts.probeOf;
     this.#witnesses = parts.witnesses ?? null;
     this.#turnedAway = parts.turnedAway ?? (() => {});
+    this.#hostOf = parts.hostOf;
+    this.#trust = parts.trust;
     this.#now = parts.now;
     this.#log = parts.log;
     this.#options = { ...GATEWAY_DEFAULTS, ...parts.options };
+    this.#rates = new Rates(this.#options.messages, MOST_PACED);
     this.#greetings = new Greetings(parts.registry, this.#options.helloTimeoutMs);
     this.#server = new WebSocketServer({
       noServer: true,
@@ -116,10 +156,23 @@ export class Gateway {
     this.#sweep = setInterval(() => this.#pingAll(), this.#options.pingEveryMs);
   }
 
-  /** Takes over an HTTP upgrade request for the agents' path. */
-  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  /**
+   * Takes over an HTTP upgrade request for the agents' path. `admit` is told whose it is, or that nobody knows, and says
+   * whether they may come in now. */
+  async upgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    admit: (host: string | null) => boolean = () => true,
+  ): Promise<void> {
     const host = await this.#authenticate(request);
     if (socket.destroyed) return;
+    const isAdmitted = admit(host);
+    if (host !== null && (!isAdmitted || this.#greetings.pendingOf(host) >= this.#options.maxPendingPerHost)) {
+      this.#count("too-many-connections");
+      refuseUpgrade(socket, "429 Too Many Requests");
+      return;
+    }
     if (host === null || this.#greetings.pending >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
@@ -128,7 +181,9 @@ export class Gateway {
       return;
     }
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
-      this.#arrived(host, websocket, () => this.#authenticate(request));
+      const { remoteAddress: from = "" } = request.socket;
+      const identify = () => this.#authenticate(request);
+      this.#arrived({ host, from, certified: "encrypted" in request.socket, identify }, websocket);
     });
   }
 
@@ -164,6 +219,11 @@ export class Gateway {
     this.#events.disconnected(host);
   }
 
+  /** Tells every host that came with a certificate whom to trust from now on. */
+  announce(message: Authorities): void {
+    for (const session of this.#sessions.values()) this.#sayTrust(session, message);
+  }
+
   /** Ends all connections and the sweep. Idempotent. */
   async close(): Promise<void> {
     clearInterval(this.#sweep);
@@ -178,36 +238,36 @@ export class Gateway {
   }
 
   async #authenticate(request: IncomingMessage): Promise<string | null> {
-    const token = bearerToken(request.headers.authorization);
-    if (token === null) return null;
     try {
-      return await this.#registry.hostOfToken(hashToken(token));
+      return await this.#hostOf(request);
     } catch (error) {
-      this.#log.error({ err: error }, "cannot look up an agent's token");
+      this.#log.error({ err: error }, "cannot look up who an agent is");
       return null;
     }
   }
 
-  #arrived(host: string, socket: WebSocket, identify: () => Promise<string | null>): void {
+  #arrived(arrival: Arrival, socket: WebSocket): void {
+    const { host, identify } = arrival;
     socket.on("error", (error) => this.#log.info({ host, err: error }, "agent connection failed"));
     this.#greetings
       .hear(host, socket, identify)
       .then((greeted) => {
-        if (greeted !== null) this.#welcome(host, socket, greeted);
+        if (greeted !== null) this.#welcome(arrival, socket, greeted);
       })
       .catch((error: unknown) => this.#refuse(host, socket, error))
       .finally(() => socket.resume());
   }
 
-  #welcome(host: string, socket: WebSocket, { hello, protocol, journal }: Greeted): void {
+  #welcome({ host, from, certified }: Arrival, socket: WebSocket, { hello, protocol, journal }: Greeted): void {
     const probe = this.#probe(host);
     const now = this.#now();
     const forgot = journal !== null && journal !== hello.journal;
-    const session = new Session({ host, hello, protocol, socket, now });
-    this.#replace(host);
+    const session = new Session({ host, hello, protocol, socket, now, from, certified });
+    this.#replace(session, now);
     this.#sessions.set(host, session);
     this.#serve(session, socket);
     this.#sayWelcome(session, probe);
+    if (this.#trust !== null) this.#sayTrust(session, this.#trust.message());
     this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
     if (protocol >= WITNESSES_SINCE) this.#witnesses?.met(host, hello);
@@ -231,6 +291,11 @@ export class Gateway {
     }
   }
 
+  /** Who came with a certificate hears whom to trust from now on. One that is too old for the words has none. */
+  #sayTrust(session: Session, message: Authorities): void {
+    if (session.certified && session.protocol >= 2) session.send(message);
+  }
+
   /** A host whose variables make no sense may connect: planning says what is wrong with them. */
   #probe(host: string): FactProbe | null {
     try {
@@ -252,6 +317,7 @@ export class Gateway {
       // A connection that was replaced or ended has no say any more, whatever is still under way on it.
       if (this.#sessions.get(host) !== session) return;
       hear();
+      this.#pace(session, socket);
       try {
         this.#take(host, read(data, isBinary, session.protocol));
       } catch (error) {
@@ -265,6 +331,16 @@ export class Gateway {
       this.#log.info({ host, code }, "agent disconnected");
       this.#events.disconnected(host);
     });
+  }
+
+  /** Reads on only when the debt of what has come is paid: an agent that says too much is slowed down, and nobody else is. */
+  #pace(session: Session, socket: WebSocket): void {
+    const waitMs = this.#rates.spend(session.host, this.#now());
+    if (waitMs === 0 || socket.isPaused) return;
+    socket.pause();
+    // That nothing is heard of it meanwhile is our doing.
+    session.heardAt = this.#now() + waitMs;
+    setTimeout(() => socket.resume(), waitMs).unref();
   }
 
   #take(host: string, message: AgentMessage): void {
@@ -287,16 +363,24 @@ export class Gateway {
       case "witnessed":
         this.#witnesses?.said(host, message);
         return;
+      case "trusts":
+        if (this.#sessions.get(host)?.certified) this.#trust?.hostTrusts(host, message.authorities);
+        return;
     }
   }
 
-  /** A second live connection of one identity replaces the first: the agent was restarted, or its network went away. */
-  #replace(host: string): void {
+  /**
+   * A second live connection of one identity replaces the first: the agent was restarted, or its network went away. When
+   * that goes on and on, there are two of it.
+   */
+  #replace({ host, from }: Session, now: number): void {
     const old = this.#sessions.get(host);
     if (old === undefined) return;
-    this.#log.warn({ host }, "a newer connection of this agent replaces an older one");
+    this.#log.warn({ host, from, before: old.from }, "a newer connection of this agent replaces an older one");
     this.#sessions.delete(host);
     old.close(CloseCode.replaced, "replaced by a newer connection");
+    const places = this.#flapping.replaced(host, [old.from, from], now);
+    if (places !== null) this.#trust?.cloned(host, places);
   }
 
   #refuse(host: string, socket: WebSocket, thrown: unknown): void {
@@ -304,7 +388,7 @@ export class Gateway {
     this.#count(error.code);
     this.#log.warn({ host, error }, "agent refused");
     if (socket.readyState === socket.OPEN) {
-      const retry = error.code !== "host-mismatch" && error.code !== "token-revoked";
+      const retry = error.code !== "host-mismatch" && error.code !== "identity-ended";
       socket.send(encode({ type: "refused", error, retry }));
       socket.close(error.code === "protocol-unsupported" ? CloseCode.protocol : CloseCode.malformed, error.code);
     }

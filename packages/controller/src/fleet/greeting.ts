@@ -10,10 +10,8 @@ import {
 } from "@belay/shared";
 import type { RawData, WebSocket } from "ws";
 
-/** The greeters' view of who may connect and what was known of them. */
+/** The greeters' view of what was known of those who may connect. */
 export interface Registry {
-  /** Null: no such token. */
-  hostOfToken(tokenHash: string): Promise<string | null>;
   /** The id of the journal that the host had last; null: none is known. */
   journalOf(host: string): Promise<string | null>;
   saveJournal(host: string, journal: string, at: number): Promise<void>;
@@ -29,13 +27,14 @@ export interface Greeted {
 }
 
 /**
- * The first half of a connection: somebody with a host's token, who has not said hello yet. Until then it is nobody's,
+ * The first half of a connection: somebody with a host's identity, who has not said hello yet. Until then it is nobody's,
  * and its only right is to wait, for so long and no longer.
  */
 export class Greetings {
   readonly #registry: Pick<Registry, "journalOf">;
   readonly #timeoutMs: number;
   readonly #pending = new Set<WebSocket>();
+  readonly #ofHost = new Map<string, number>();
 
   constructor(registry: Pick<Registry, "journalOf">, timeoutMs: number) {
     this.#registry = registry;
@@ -47,6 +46,10 @@ export class Greetings {
     return this.#pending.size;
   }
 
+  pendingOf(host: string): number {
+    return this.#ofHost.get(host) ?? 0;
+  }
+
   /** Ends them all. */
   close(): void {
     for (const socket of this.#pending) socket.terminate();
@@ -54,18 +57,25 @@ export class Greetings {
 
   /**
    * Waits for hello. Null: the connection is gone. Else the socket is paused, so that nothing of it is lost until somebody
-   * serves it. `identify` says whose token it is, again. Throws why this agent must be refused.
+   * serves it. `identify` says whose it is, again. Throws why this agent must be refused.
    */
   async hear(host: string, socket: WebSocket, identify: () => Promise<string | null>): Promise<Greeted | null> {
-    const first = await this.#firstWord(socket);
+    this.#count(host, 1);
+    const first = await this.#firstWord(socket).finally(() => this.#count(host, -1));
     if (first === null) return null;
     const protocol = protocolNamed(socket.protocol) ?? 0;
     const hello = mustBeHello(read(first.data, first.isBinary, spoken(protocol)), host, protocol);
     const journal = await this.#registry.journalOf(host);
-    // The token may have been revoked while this connection waited to be greeted.
+    // The identity may have been revoked while this connection waited to be greeted.
     if ((await identify()) !== host)
-      throw new BelayError("token-revoked", `the token of ${host} is not valid any more`);
+      throw new BelayError("identity-ended", `the identity of ${host} is not valid any more`);
     return socket.readyState === socket.OPEN ? { hello, protocol, journal } : null;
+  }
+
+  #count(host: string, change: 1 | -1): void {
+    const count = this.pendingOf(host) + change;
+    if (count === 0) this.#ofHost.delete(host);
+    else this.#ofHost.set(host, count);
   }
 
   /** The timer dies with this phase. */
@@ -109,8 +119,8 @@ function mustBeHello(message: AgentMessage, host: string, protocol: number): Hel
   if (message.type !== "hello")
     throw new BelayError("hello-missing", `the first message is ${message.type}, not hello`);
   if (message.host !== host) {
-    throw new BelayError("host-mismatch", `this token belongs to ${host}, not to ${message.host}`, {
-      hint: "Each host needs a token of its own: belay agent token create --host NAME",
+    throw new BelayError("host-mismatch", `this identity belongs to ${host}, not to ${message.host}`, {
+      hint: "Each host joins with a token of its own: belay agent token create --host NAME",
     });
   }
   if (message.protocol === protocol && protocol >= PROTOCOL.oldest && protocol <= PROTOCOL.newest) return message;

@@ -12,15 +12,29 @@ export class Session {
   readonly hello: Hello;
   /** The version of the protocol that was agreed on. */
   readonly protocol: number;
+  /** The address that it came from. */
+  readonly from: string;
+  /** It came with a certificate. */
+  readonly certified: boolean;
   /** When anything, a pong included, was last heard. */
   heardAt: number;
   readonly #socket: WebSocket;
 
-  constructor(parts: { host: string; hello: Hello; protocol: number; socket: WebSocket; now: number }) {
+  constructor(parts: {
+    host: string;
+    hello: Hello;
+    protocol: number;
+    socket: WebSocket;
+    now: number;
+    from: string;
+    certified: boolean;
+  }) {
     this.host = parts.host;
     this.hello = parts.hello;
     this.protocol = parts.protocol;
     this.heardAt = parts.now;
+    this.from = parts.from;
+    this.certified = parts.certified;
     this.#socket = parts.socket;
   }
 

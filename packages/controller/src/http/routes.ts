@@ -5,6 +5,8 @@ import { copyRoutes } from "./routes/copies.js";
 import { followRoutes } from "./routes/follow.js";
 import { gateRoutes } from "./routes/gates.js";
 import { hostRoutes } from "./routes/hosts.js";
+import { authorityRoutes, identityRoutes } from "./routes/identity.js";
+import { loginRoutes } from "./routes/login.js";
 import { peopleRoutes } from "./routes/people.js";
 import { planRoutes } from "./routes/plans.js";
 import { releaseRoutes } from "./routes/releases.js";
@@ -24,5 +26,8 @@ export function addRoutes(server: Server, services: Services): void {
   releaseRoutes(server, services);
   agentRoutes(server, services);
   auditRoutes(server, services);
+  identityRoutes(server, services);
+  authorityRoutes(server, services);
   peopleRoutes(server, services);
+  loginRoutes(server, services);
 }

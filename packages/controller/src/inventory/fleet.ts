@@ -12,6 +12,11 @@ export interface Fleet {
   readonly rollout: RolloutPolicies;
   readonly offline: "hold" | "quarantine";
   readonly backups: BackupPolicy;
+  /**
+   * `recorded`: belayd writes down who approved what. `signed`: approvers sign the plan themselves, so that hosts need not
+   * believe belayd, and every plan begins with a gate.
+   */
+  readonly approvals: "recorded" | "signed";
   /** Variables of every host's ops; a cluster's and then a host's own win over these and over the profile's. */
   readonly vars: Vars;
 }
@@ -74,10 +79,10 @@ export interface GatePolicies {
 }
 
 /**
- * A gate stands in front of a stage: `auth` before the first auth crosses (the point of no return lies behind it),
+ * A gate stands in front of a stage: `start` before everything, where approvals are signed; `auth` before the first auth crosses (the point of no return lies behind it),
  * `auth-rest` before the other auths, `proxy`, `node`; `failure` is opened by a run when a budget is spent.
  */
-export type GateKind = "auth" | "auth-rest" | "proxy" | "node" | "failure";
+export type GateKind = "start" | "auth" | "auth-rest" | "proxy" | "node" | "failure";
 
 /** How many at a time: a count, or a share of the stage's hosts such as `20%`. */
 export type Amount = number | `${number}%`;

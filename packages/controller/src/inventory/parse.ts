@@ -35,6 +35,7 @@ export function parseFleet(text: string, file: string): Fleet {
     "rollout",
     "offline",
     "backups",
+    "policy",
     "vars",
   ]);
   const hosts = new HostNames();
@@ -54,10 +55,26 @@ export function parseFleet(text: string, file: string): Fleet {
     rollout: readRollout(top.rollout),
     offline: top.offline.choice(["hold", "quarantine"]) ?? "hold",
     backups: readBackups(top.backups),
+    approvals: readApprovals(top.policy),
     vars: readVars(top.vars),
   };
+  if (fleet.approvals === "signed") refuseProceeding(fleet, top.gates);
   declaration.end();
   return deepFreeze(fleet);
+}
+
+function readApprovals(field: Field): Fleet["approvals"] {
+  return field.members(["approvals"]).approvals.choice(["recorded", "signed"]) ?? "recorded";
+}
+
+/** A gate that time opens has no signatures to show: its hosts would refuse what comes behind it. */
+function refuseProceeding({ gates }: Fleet, field: Field): void {
+  const policies = [gates.default, ...Object.values(gates.byKind)];
+  const own = Object.values(gates.byCluster).flatMap((kinds) => Object.values(kinds));
+  if (![...policies, ...own].some(({ onTimeout }) => onTimeout === "proceed")) return;
+  field.note("a gate with `onTimeout: proceed` has no signatures, and `policy.approvals` asks for them", {
+    hint: "Let it hold, deny or roll back.",
+  });
 }
 
 function readCluster(field: Field, hosts: HostNames): ClusterEntry {

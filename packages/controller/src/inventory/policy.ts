@@ -2,7 +2,7 @@ import type { Field } from "./document.js";
 import { parseDuration } from "./duration.js";
 import type { Amount, GateKind, GatePolicies, GatePolicy, RolloutPolicies, RolloutPolicy } from "./fleet.js";
 
-const GATE_KINDS: readonly GateKind[] = ["auth", "auth-rest", "proxy", "node", "failure"];
+const GATE_KINDS: readonly GateKind[] = ["start", "auth", "auth-rest", "proxy", "node", "failure"];
 const ON_TIMEOUT = ["hold", "deny", "proceed", "rollback"] as const;
 const DAY_MS = 86_400_000;
 /** A step may take as long as the protocol's largest timeout allows. */

@@ -2,6 +2,7 @@ import { BelayError } from "@belay/shared";
 import type { PeopleStore, TokenRow, UserRow } from "../store/people.js";
 import { type Person, ROOT } from "./caller.js";
 import { expand, includesRole, narrow, type Role } from "./roles.js";
+import type { SignedIn } from "./sign-in.js";
 
 /** Names under which Belay itself and its first token act. */
 const RESERVED: ReadonlySet<string> = new Set(["belayd", ROOT]);
@@ -97,13 +98,49 @@ export class People {
         hint: "If this is the same person, say so: --again. Anybody else needs a name of their own.",
       });
     }
-    const made = { ...user, issuer: null, subject: null, createdAt: this.#parts.now(), createdBy: by, removedAt: null };
+    const { issuer = null, subject = null } = there ?? {};
+    const made = { ...user, issuer, subject, createdAt: this.#parts.now(), createdBy: by, removedAt: null };
     return this.#save(made);
   }
 
-  /** Throws `user-unknown`. What an open gate thinks of this person's word follows (run/commands.ts). */
+  /**
+   * Somebody the identity provider vouches for, known by what it calls them (issuer and subject), which never changes;
+   * their name stays the one they first came with. Roles and groups are what it says now. Throws `sign-in-refused`.
+   */
+  async signIn(person: SignedIn): Promise<UserRow> {
+    const { issuer, subject, roles, groups } = person;
+    const known = [...this.#users.values()].find((user) => user.issuer === issuer && user.subject === subject);
+    if (known !== undefined) {
+      if (known.removedAt === null) return this.#save({ ...known, roles, groups });
+      throw new BelayError("sign-in-refused", `${known.name} was removed`, { hint: "belay user create NAME --again" });
+    }
+    const { name } = person;
+    if (RESERVED.has(name) || !new RegExp(USER_NAME).test(name)) {
+      throw new BelayError("sign-in-refused", `${JSON.stringify(name)} can't be somebody's name here`);
+    }
+    // Not even a removed one: whoever can choose their name at the provider must not become somebody else here.
+    if (this.#users.has(name)) {
+      throw new BelayError("sign-in-refused", `${name} is somebody else here`, {
+        hint: "The name belongs to a user with tokens, or to another person of the provider.",
+      });
+    }
+    const now = this.#parts.now();
+    return this.#save({ name, roles, groups, issuer, subject, createdAt: now, createdBy: name, removedAt: null });
+  }
+
+  /** Whose session it is, as a caller; null: they are gone. */
+  callerOf(name: string, via: string, expiresAt: number): Person | null {
+    const user = this.find(name);
+    return user === null ? null : this.#person(user, expand(user.roles), via, expiresAt);
+  }
+
+  /** Throws `user-unknown`, and `user-managed` where the identity provider says it. What an open gate thinks of this person's word follows (run/commands.ts). */
   async change(name: string, change: Partial<Pick<UserRow, "roles" | "groups">>): Promise<UserRow> {
-    return this.#save({ ...this.user(name), ...change });
+    const user = this.user(name);
+    if (user.issuer === null) return this.#save({ ...user, ...change });
+    throw new BelayError("user-managed", `what ${name} may do is what ${user.issuer} says, with every sign-in`, {
+      hint: "Change it there, and the mapping in belayd.yaml (oidc.roles). `belay user remove` lets them in no more.",
+    });
   }
 
   /** Their tokens and sessions end with them. Throws `user-unknown`. */

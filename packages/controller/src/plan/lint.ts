@@ -1,6 +1,7 @@
 import { parseVersion } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { FleetFacts } from "./input.js";
+import { checkApprovals } from "./lint/approvals.js";
 import { type Finding, Findings } from "./lint/finding.js";
 import { Model } from "./lint/model.js";
 import { replay } from "./lint/replay.js";
@@ -21,6 +22,8 @@ export function lintPlan(plan: Plan, fleet: Fleet, facts: FleetFacts): readonly 
   if (versionsOf(plan).every((version) => parseVersion(version) !== null)) {
     replay(plan, new Model(plan, fleet, facts), findings);
   }
+  // One that contradicts itself can't be filled in.
+  if (findings.all.length === 0) checkApprovals(plan, fleet, findings);
   return findings.all;
 }
 

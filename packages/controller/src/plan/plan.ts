@@ -38,6 +38,8 @@ export interface Plan {
   readonly programs: Readonly<Record<string, readonly OpTemplate[]>>;
   /** How long backups are kept and whether they leave their hosts. Absent in plans from before there was a choice. */
   readonly backups?: PlanBackups;
+  /** Of plans whose approvals are signed: what approvers put their name to. Absent: belayd's word is enough. */
+  readonly approvals?: SignedApprovals;
   /** For a restore: the backup it puts back. */
   readonly restore?: {
     readonly host: HostName;
@@ -49,6 +51,15 @@ export interface Plan {
   };
   /** For a rollback: the run it undoes. */
   readonly undoes?: { readonly run: string; readonly plan: string; readonly scope: "stage" | "hop" | "run" };
+}
+
+/**
+ * The root of a Merkle tree (RFC 6962) over every step that every host will be asked for, in the plan's order. Whose word
+ * counts at a gate, and how many of them, is the gate's own rule; each host has its own besides.
+ */
+export interface SignedApprovals {
+  readonly root: Sha256;
+  readonly leaves: number;
 }
 
 export interface PlanBackups {

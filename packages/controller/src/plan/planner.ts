@@ -1,18 +1,18 @@
 import { type ClusterName, compareVersions, majorOf, parseVersion } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
 import type { Release } from "../releases/catalogue.js";
-import { checkAgents, checkSkew } from "./agents.js";
+import { checkSkew } from "./agents.js";
 import { chooseArtifacts } from "./artifacts.js";
 import { planBackups } from "./backups.js";
 import { amountOf } from "./batches.js";
 import { checkAgainstFixed, reportSkew } from "./compat.js";
+import { finish } from "./finish.js";
 import type { PlanInput } from "./input.js";
 import { inTrustOrder, withRoots } from "./order.js";
 import { type Leg, layPath, type Move } from "./path.js";
 import type { Hop, Plan, PlanCluster, PlanHost, PlanResult } from "./plan.js";
 import { Reasons } from "./reasons.js";
-import { rehearse } from "./rehearse.js";
-import { sealPlan } from "./seal.js";
+import { gatedStart } from "./seal.js";
 import { stagesOf } from "./stages.js";
 import { lowestMajor, type Mover, type Survey, surveyFleet } from "./survey.js";
 import { chooseStops, chooseTarget } from "./target.js";
@@ -40,10 +40,9 @@ export function planUpgrade(input: PlanInput): PlanResult {
   reasons.blockUnusedAcceptances();
   if (reasons.blocked.length > 0) return refuse(input, reasons);
 
-  const plan = assemble(input, survey, target, legs, servers, releases, reasons);
-  rehearse(plan, reasons);
-  checkAgents(plan, input.facts, reasons);
-  return reasons.blocked.length > 0 ? refuse(input, reasons) : { ok: true, plan };
+  const draft = assemble(input, survey, target, legs, servers, releases, reasons);
+  const plan = finish(draft, input, reasons);
+  return plan === null ? refuse(input, reasons) : { ok: true, plan };
 }
 
 function refuse({ to }: PlanInput, { blocked, risks }: Reasons): PlanResult {
@@ -117,8 +116,12 @@ function assemble(
   { risks }: Reasons,
 ): Plan {
   const { fleet, profile } = input;
-  const hops = legs.map((leg) => layOut(input, survey, leg));
-  return sealPlan({
+  const hops = gatedStart(
+    fleet,
+    legs.map((leg) => layOut(input, survey, leg)),
+  );
+  return {
+    id: "",
     format: 1,
     kind: "upgrade",
     fleet: fleet.fleet,
@@ -138,7 +141,7 @@ function assemble(
     vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
     programs: programsOf(profile.programs, hops),
     backups: planBackups(fleet),
-  });
+  };
 }
 
 /** One leg as a hop: every cluster's stages, roots before the clusters that trust them (I2). */

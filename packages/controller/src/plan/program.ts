@@ -1,6 +1,7 @@
 import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { OpTemplate, Profile } from "../products/profile.js";
+import { maxUnpackedBytes, unpackedBytes } from "../releases/unpacked.js";
 import { runsOn } from "./artifacts.js";
 import type { Hop, Plan, PlanArtifact, PlanHost, Stage } from "./plan.js";
 import { fill, type Scope } from "./template.js";
@@ -17,6 +18,8 @@ export interface Where {
   readonly run: string;
   readonly stage: string;
   readonly host: HostName;
+  /** What the ops call the host; absent: its name. */
+  readonly named?: string;
 }
 
 const MOVING: ReadonlySet<string> = new Set(["auth", "proxy", "node"]);
@@ -128,7 +131,8 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
   const from = versionBefore(index, where.host, hopIndex);
   const to = index.moves.get(where.host)?.includes(hopIndex) ? targetOf(hop, where.host) : from;
   const vars = { ...plan.vars, ...plan.clusters[host.cluster]?.vars, ...host.vars };
-  const backup = `${where.run}.${hop.id}.${where.host}`;
+  const name = where.named ?? where.host;
+  const backup = `${where.run}.${hop.id}.${name}`;
   return {
     vars,
     roles: host.roles,
@@ -136,7 +140,7 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       run: where.run,
       hop: hop.id,
       stage: stage.id,
-      host: where.host,
+      host: name,
       cluster: host.cluster,
       from,
       to,
@@ -161,19 +165,15 @@ function versionsOf({ plan, moves }: PlanIndex, host: HostName): string[] {
   return [...new Set([hostOf(plan, host).version, ...passed.map((hop) => targetOf(hop, host))])];
 }
 
-/** A bomb packed into a small file must not fill the disk: a release unpacks to a few times its size, never to this. */
-const UNPACKED_MARGIN = 4;
-const UNPACKED_FLOOR_BYTES = 256 * 1024 * 1024;
-
 function artifactValues(artifact: PlanArtifact | undefined, vars: Readonly<Record<string, string>>): object {
   if (artifact === undefined) return { sha256: null };
-  const unpacked = Math.ceil(artifact.size * Number(vars.unpackedPerPacked ?? 5));
+  const perPacked = vars.unpackedPerPacked === undefined ? undefined : Number(vars.unpackedPerPacked);
   return {
     source: `/v1/artifacts/${artifact.sha256}`,
     sha256: artifact.sha256,
     size: artifact.size,
-    fetchBytes: artifact.size + unpacked,
-    maxUnpackedBytes: UNPACKED_FLOOR_BYTES + UNPACKED_MARGIN * unpacked,
+    fetchBytes: artifact.size + unpackedBytes(artifact.size, perPacked),
+    maxUnpackedBytes: maxUnpackedBytes(artifact.size, perPacked),
   };
 }
 

@@ -1,17 +1,16 @@
 import { compareVersions, type HostName, majorOf } from "@belay/shared";
 import type { Cluster, Host } from "../inventory/fleet.js";
-import { checkAgents } from "./agents.js";
 import { chooseArtifacts } from "./artifacts.js";
 import { planBackups } from "./backups.js";
-import type { Hop, Plan, PlanHost, PlanResult, Stage } from "./plan.js";
+import { finish } from "./finish.js";
+import type { Plan, PlanHost, PlanResult, Stage } from "./plan.js";
 import { planClusters, programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
-import { rehearse } from "./rehearse.js";
 import type { RestoreInput } from "./restore/input.js";
 import { askForStranded, findTouched, mayGoBack, type Touched } from "./restore/versions.js";
 import { restoring, returnStages } from "./rollback/stages.js";
 import type { Return } from "./rollback/undo.js";
-import { sealPlan } from "./seal.js";
+import { gatedStart } from "./seal.js";
 import { frame, gateOf, type Place, stageId, together } from "./stages.js";
 import { platformOf } from "./survey.js";
 
@@ -56,10 +55,8 @@ export function planRestore(input: RestoreInput): PlanResult {
       : restoreServing(input, place, restored);
   reasons.blockUnusedAcceptances();
   if (reasons.blocked.length > 0) return refuse();
-  const plan = assemble(input, found.cluster, restored, work, reasons);
-  rehearse(plan, reasons);
-  checkAgents(plan, input.facts, reasons);
-  return reasons.blocked.length > 0 ? refuse() : { ok: true, plan };
+  const plan = finish(assemble(input, found.cluster, restored, work, reasons), input, reasons);
+  return plan === null ? refuse() : { ok: true, plan };
 }
 
 /** What a restore does: its stages, who takes part, and where those end that don't end at the hop's version. */
@@ -224,9 +221,10 @@ function assemble(
     ),
   );
   const [from = to] = touched.map(({ version }) => version).sort((a, b) => compareVersions(b, a));
-  const hop: Hop = { id: HOP, from, to, stages };
+  const hops = gatedStart(fleet, [{ id: HOP, from, to, stages }]);
   const hosts = touched.map(({ name, host, version }) => [name, planHost(input, cluster, host, version)] as const);
-  return sealPlan({
+  return {
+    id: "",
     format: 1,
     kind: "restore",
     fleet: fleet.fleet,
@@ -236,7 +234,7 @@ function assemble(
     clusters: planClusters(fleet.clusters, [{ cluster }], servers),
     hosts: Object.fromEntries(hosts),
     releases,
-    hops: [hop],
+    hops,
     risks,
     quarantined: input.quarantine.filter(({ host }) => cluster.hosts.some(({ name }) => name === host)),
     ahead: [],
@@ -244,7 +242,7 @@ function assemble(
     outOfScope: [],
     budgetRun: 0,
     vars: { unpackedPerPacked: `${profile.unpackedPerPacked}`, ...profile.vars, ...fleet.vars },
-    programs: programsOf(profile.programs, [hop]),
+    programs: programsOf(profile.programs, hops),
     backups: planBackups(fleet),
     restore: {
       host: restored.name,
@@ -252,5 +250,5 @@ function assemble(
       takenAt: backup.takenAt,
       safetyBackup: input.safetyBackup,
     },
-  });
+  };
 }

@@ -1,16 +1,15 @@
 import { type ClusterName, type HostName, majorOf, parseVersion, ROLE_ORDER } from "@belay/shared";
 import type { Cluster } from "../inventory/fleet.js";
-import { checkAgents } from "./agents.js";
 import { planBackups } from "./backups.js";
+import { finish } from "./finish.js";
 import { inTrustOrder } from "./order.js";
 import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
 import { programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
-import { rehearse } from "./rehearse.js";
 import type { RollbackInput, RunBackup } from "./rollback/input.js";
 import { type Restore, returnStages } from "./rollback/stages.js";
 import { byCluster, type Return, type Undo, undoHops } from "./rollback/undo.js";
-import { sealPlan } from "./seal.js";
+import { gatedStart } from "./seal.js";
 
 export type { RollbackInput, RunBackup } from "./rollback/input.js";
 
@@ -31,16 +30,16 @@ export function planRollback(input: RollbackInput): PlanResult {
   }
   checkReachable(input, undos, reasons);
   checkLeftAhead(input, undos, reasons);
-  const hops = undos.map((undo) => layOut(input, undo, reasons));
+  const hops = gatedStart(
+    input.fleet,
+    undos.map((undo) => layOut(input, undo, reasons)),
+  );
   reasons.blockUnusedAcceptances();
   const to = hops.at(-1)?.to ?? input.plan.hops[0]?.from ?? input.plan.to;
   if (reasons.blocked.length > 0) return { ok: false, to, blocked: reasons.blocked, risks: reasons.risks };
 
-  const plan = assemble(input, hops, to, reasons);
-  rehearse(plan, reasons);
-  checkAgents(plan, input.facts, reasons);
-  if (reasons.blocked.length > 0) return { ok: false, to, blocked: reasons.blocked, risks: reasons.risks };
-  return { ok: true, plan };
+  const plan = finish(assemble(input, hops, to, reasons), input, reasons);
+  return plan === null ? { ok: false, to, blocked: reasons.blocked, risks: reasons.risks } : { ok: true, plan };
 }
 
 function checkReachable({ facts }: RollbackInput, undos: readonly Undo[], reasons: Reasons): void {
@@ -161,7 +160,8 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
   const hosts = Object.entries(plan.hosts)
     .filter(([name]) => touched.has(name))
     .map(([name, host]): [HostName, PlanHost] => [name, { ...host, version: progress[name]?.version ?? host.version }]);
-  return sealPlan({
+  return {
+    id: "",
     format: 1,
     kind: "rollback",
     fleet: plan.fleet,
@@ -186,7 +186,7 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
     programs: programsOf(profile.programs, hops),
     backups: planBackups(input.fleet),
     undoes: { run: input.run, plan: plan.id, scope: input.scope },
-  });
+  };
 }
 
 /** The clusters that go back, and those they trust. */

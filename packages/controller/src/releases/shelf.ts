@@ -108,7 +108,7 @@ export class Shelf {
     const artifact: StoredArtifact = { ...named, version: name, size, sha256 };
     try {
       await this.#refuseOtherDigest(artifact);
-      await inspectTarball(this.#artifacts.pathOf(sha256), { product, version });
+      await inspectTarball(this.#artifacts.pathOf(sha256), { product, version, arch: named.arch });
       await this.#records.addArtifact(artifact, this.#now());
     } catch (error) {
       if (!known) await this.#artifacts.remove(sha256);

@@ -1,7 +1,11 @@
-import { BelayError, parseVersion } from "@belay/shared";
-import { t as listTar, type ReadEntry } from "tar";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { ArchiveJudge, type ArchiveParser, BelayError, blocksOf, parse, parseVersion, unsafe } from "@belay/shared";
+import { Parser, type ReadEntry } from "tar";
 import type { Artifact } from "./catalogue.js";
+import { archOfProgram, PROGRAM_HEAD_BYTES } from "./elf.js";
 import type { ReleaseName } from "./name.js";
+import { maxUnpackedBytes } from "./unpacked.js";
 
 /** How the releases of a product are named, and where in them its program lies. */
 interface Kind {
@@ -56,87 +60,89 @@ export function readFileName(file: string): Omit<Artifact, "size" | "sha256"> & 
   };
 }
 
+/** The agents' own name for what they note beside the files: no release may bring it. */
+const RESERVED = ".belay-manifest.json";
+
 /**
- * Reads a stored tarball through once, writing nothing. Throws `release-malformed` unless it is whole, all of it lies
- * below one folder, nothing points out of it, the product's program is there, and it is the version that its name says.
- * Agents check the same again, but for the version, which the new process itself reports.
+ * Reads a stored tarball through once, writing nothing. Throws `release-malformed` for what an agent would not unpack (the
+ * same judge looks at both ends), unless the product's program is there and made for the machines that its name says, and
+ * unless it is the version that its name says. What runs is checked again by agents: the new process reports its version.
  */
-export async function inspectTarball(path: string, { product, version }: ReleaseName): Promise<void> {
+export async function inspectTarball(path: string, release: ReleaseName & { readonly arch: string }): Promise<void> {
+  const { product, version, arch } = release;
   const kind = KINDS.find((one) => one.product === product);
   if (kind === undefined) throw new TypeError(`no releases of ${product} are known`);
-  let binary = false;
-  let stated = "";
-  let problem: string | null = null;
-  const note = (what: string) => {
-    problem ??= what;
-  };
-  try {
-    await listTar({
-      file: path,
-      strict: true,
-      onReadEntry(entry: ReadEntry) {
-        const unsafe = unsafeEntry(entry);
-        if (unsafe !== null) note(unsafe);
-        if (kind.program.test(entry.path) && entry.type === "File") binary = true;
-        if (kind.versionFile.test(entry.path) && entry.size <= MAX_VERSION_BYTES) {
-          entry.on("data", (chunk: Buffer) => {
-            stated += chunk.toString("utf8");
-          });
-        }
-      },
-    });
-  } catch (cause) {
-    throw new BelayError("release-malformed", `not a whole gzipped tar file: ${(cause as Error).message}`, {
-      hint: "Fetch it again.",
-      cause,
-    });
+  const found = await readTarball(path, kind).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).syscall !== undefined) throw cause;
+    throw malformed((cause as Error).message, "Do not use this file: it is not a release as published.", cause);
+  });
+  if (found.program === null) {
+    throw malformed(`there is no ${kind.folder}/${kind.folder} in it`, `Is this a release of ${product}?`);
   }
-  if (problem !== null) {
-    throw new BelayError("release-malformed", problem, {
-      hint: "Do not use this file: it is not a release as published.",
-    });
+  const made = archOfProgram(found.program);
+  if (made !== null && made !== arch) {
+    throw malformed(`its name says ${arch}, and its program is made for ${made}`, "Was it renamed? Fetch it again.");
   }
-  if (!binary) {
-    throw new BelayError("release-malformed", `there is no ${kind.folder}/${kind.folder} in it`, {
-      hint: `Is this a release of ${product}?`,
-    });
-  }
-  const inside = stated.trim().replace(/^v/, "");
+  const inside = found.version?.trim().replace(/^v/, "") ?? "";
   if (inside !== "" && inside !== version) {
-    throw new BelayError("release-malformed", `its name says ${version}, and its VERSION file ${inside}`, {
-      hint: "Was it renamed? Add it under the name it was published by.",
-    });
+    throw malformed(
+      `its name says ${version}, and its VERSION file ${JSON.stringify(inside)}`,
+      "Was it renamed? Add it under the name it was published by.",
+    );
   }
 }
 
-function unsafeEntry(entry: ReadEntry): string | null {
-  const segments = entry.path.split("/");
-  if (entry.path.startsWith("/") || segments.includes("..")) return `entry "${entry.path}" leaves its folder`;
-  switch (entry.type) {
-    case "File":
-    case "OldFile":
-    case "ContiguousFile":
-    case "Directory":
-      return null;
-    case "SymbolicLink":
-    case "Link": {
-      const target = entry.linkpath ?? "";
-      const from = entry.type === "Link" ? [] : segments.slice(0, -1);
-      return leaves(from, target) ? `link "${entry.path}" leads out of its folder, to "${target}"` : null;
+/** What there is to know of a release from its files: how its program begins, and what its VERSION file says. */
+interface Found {
+  program: Buffer | null;
+  version: string | null;
+}
+
+async function readTarball(path: string, kind: Kind): Promise<Found> {
+  const found: Found = { program: null, version: null };
+  const { size } = await stat(path);
+  const judge = new ArchiveJudge({ strip: 1, maxUnpackedBytes: maxUnpackedBytes(size), reserved: RESERVED });
+  const stop = new AbortController();
+  const trying = (judged: () => void) => {
+    try {
+      judged();
+    } catch (error) {
+      stop.abort(error);
     }
-    default:
-      return `entry "${entry.path}" is a ${entry.type}`;
-  }
+  };
+  const parser = new Parser({
+    strict: true,
+    onReadEntry(entry: ReadEntry) {
+      trying(() => judge.entry(entry));
+      if (kind.program.test(entry.path) && entry.type === "File") {
+        found.program = Buffer.alloc(0);
+        keepHead(entry, PROGRAM_HEAD_BYTES, (head) => {
+          found.program = head;
+        });
+      } else if (kind.versionFile.test(entry.path)) {
+        keepHead(entry, MAX_VERSION_BYTES, (head) => {
+          found.version = head.toString("utf8");
+        });
+      } else entry.resume();
+    },
+  });
+  parser.on("meta", (text: string) => trying(() => judge.extended(text)));
+  parser.on("ignoredEntry", (entry: ReadEntry) => stop.abort(unsafe(entry.path, `is a ${entry.type}`)));
+  const blocks = blocksOf(createReadStream(path), judge.maxStreamBytes, () => judge.tooLarge());
+  await parse(parser as ArchiveParser, blocks, stop.signal);
+  judge.end();
+  return found;
 }
 
-function leaves(from: readonly string[], target: string): boolean {
-  if (target.startsWith("/")) return true;
-  let depth = from.length;
-  for (const segment of target.split("/")) {
-    if (segment === "..") depth -= 1;
-    else if (segment !== "." && segment !== "") depth += 1;
-    // Depth 1 is the release's own folder: above it is somebody else's.
-    if (depth < 1) return true;
-  }
-  return false;
+/** The first bytes of an entry, one more than asked for where there are more, so that too many don't look like enough. */
+function keepHead(entry: ReadEntry, bytes: number, take: (head: Buffer) => void): void {
+  let head: Buffer = Buffer.alloc(0);
+  entry.on("data", (chunk: Buffer) => {
+    if (head.length <= bytes) head = Buffer.concat([head, chunk]).subarray(0, bytes + 1);
+    take(head);
+  });
+}
+
+function malformed(message: string, hint: string, cause?: unknown): BelayError {
+  return new BelayError("release-malformed", message, { hint, ...(cause === undefined ? {} : { cause }) });
 }

@@ -1,5 +1,5 @@
 import { BelayError, type HostName } from "@belay/shared";
-import type { RunEvent } from "./event.js";
+import type { RunEvent, SignedApproval } from "./event.js";
 import { isApproval } from "./guard-gates.js";
 import { BELAYD } from "./order.js";
 import type { RunState } from "./state.js";
@@ -23,6 +23,7 @@ export interface Asking {
 export interface Answering extends Asking {
   readonly groups: readonly string[];
   readonly standing?: Standing;
+  readonly signed?: SignedApproval;
 }
 
 export type Standing = (person: string, group: string | null) => boolean;
@@ -36,11 +37,12 @@ export interface Choosing extends Asking {
 export function approve(
   state: RunState,
   gate: string,
-  { by, reason, groups, standing = () => true }: Answering,
+  { by, reason, groups, standing = () => true, signed }: Answering,
   at: number,
 ): RunEvent[] {
   const event = { type: "gate-decided", at, gate, decision: "approve", by, groups, reason } as const;
-  return [...lapse(state, standing, at), ...offer(state, event)];
+  const whole = signed === undefined ? event : { ...event, signed };
+  return [...lapse(state, standing, at), ...offer(state, whole)];
 }
 
 /** Takes the approvals of the open gate out of the count whose givers may not give them any more. None: no events. */

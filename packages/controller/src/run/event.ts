@@ -1,4 +1,4 @@
-import type { ErrorInfo, HostName, OpKind, Outcome, StepId } from "@belay/shared";
+import type { ErrorInfo, HostName, OpKind, Outcome, SignedStatement, StepId } from "@belay/shared";
 import type { OnTimeout } from "../inventory/fleet.js";
 import type { Evidence } from "./evidence.js";
 
@@ -93,6 +93,15 @@ export interface GateDecided {
   readonly by: string;
   readonly groups: readonly string[];
   readonly reason: string;
+  /** Of plans whose approvals are signed: what was signed. It goes to the hosts with every step behind the gate. */
+  readonly signed?: SignedApproval;
+}
+
+export interface SignedApproval extends SignedStatement {
+  /** The key's fingerprint, as ssh-keygen says it. */
+  readonly key: string;
+  /** Whose key belayd's own list says it is; absent: it has none. */
+  readonly signer?: string;
 }
 
 /** Somebody who approved an open gate could not do so any more: removed, or without the role or the group it takes. */

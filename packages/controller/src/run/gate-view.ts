@@ -48,6 +48,7 @@ function stageGateView(state: RunState, stage: Stage): GateView | null {
     onTimeout: gate.onTimeout,
     overdue: record !== undefined && record === state.openGate && record.expired === "hold",
     pointOfNoReturn: gate.pointOfNoReturn,
+    ...(state.plan.approvals === undefined ? {} : { mustSign: true }),
     cause: null,
     evidence: record?.evidence ?? null,
   };

@@ -12,7 +12,7 @@ export const gateGuards = {
     return state.gates.has(gate) ? gateClosed(state, gate) : null;
   },
 
-  "gate-decided": (state, { gate, decision, by, groups, reason, at }) => {
+  "gate-decided": (state, { gate, decision, by, groups, reason, at, signed }) => {
     const record = state.openGate;
     if (record?.gate.id !== gate) return gateClosed(state, gate);
     if (isExpired(record, at)) {
@@ -21,6 +21,8 @@ export const gateGuards = {
         message: `gate ${gate} expired at ${new Date(record.expiresAt).toISOString()}; its policy is ${record.gate.onTimeout}`,
       };
     }
+    const isSigned = state.plan.approvals !== undefined;
+    if (decision !== "reject" && isSigned && signed === undefined) return unsigned(state, gate, decision);
     if (decision === "break-glass") {
       return reason.trim() === ""
         ? { code: "reason-required", message: "glass is broken for a reason, which everybody will read" }
@@ -43,6 +45,9 @@ export const gateGuards = {
         message: `${by} has already answered gate ${gate}`,
         hint: `it asks for ${record.gate.approvals} different people`,
       };
+    }
+    if (signed !== undefined && isSignedBy(record, signed.key)) {
+      return { code: "already-decided", message: `${signed.key} has already signed for gate ${gate}` };
     }
     if (decision === "reject" && reason.trim() === "") {
       return { code: "reason-required", message: "a rejection needs a reason, for those who come after" };
@@ -143,6 +148,21 @@ type GateEventType =
   | "gate-expired"
   | "failure-opened"
   | "failure-decided";
+
+/** Hosts that ask for signatures would refuse everything behind a gate that was passed without. */
+function unsigned(state: RunState, gate: string, decision: "approve" | "break-glass"): Refusal {
+  const message = `what lies behind gate ${gate} goes to hosts that ask for signatures`;
+  if (decision === "approve") {
+    return { code: "signature-missing", message, hint: `belay gate approve ${state.run} ${gate} --sign` };
+  }
+  const hint = "docs/security.md says what the owner of a host can do when its approvers are out of reach";
+  return { code: "signature-missing", message: `${message}: there is no glass to break here`, hint };
+}
+
+/** One key is one person, whatever they call themselves. */
+function isSignedBy({ decisions }: GateRecord, key: string): boolean {
+  return decisions.some((decision) => isApproval(decision) && decision.signed?.key === key);
+}
 
 /** Distinct people whose approval counts: the fold takes one word of each. */
 export function approvalsOf({ decisions }: GateRecord): number {

@@ -2,7 +2,7 @@ import type { BackupResult, ErrorInfo, HostName, OpKind, StepId } from "@belay/s
 import { BelayError } from "@belay/shared";
 import type { OnTimeout } from "../inventory/fleet.js";
 import type { Gate, Hop, Plan, Stage } from "../plan/plan.js";
-import type { GatePassage, RunEvent, RunResult } from "./event.js";
+import type { GatePassage, RunEvent, RunResult, SignedApproval } from "./event.js";
 import type { Evidence } from "./evidence.js";
 import type { Hardness } from "./tolerance.js";
 
@@ -202,6 +202,7 @@ export interface GateDecision {
   readonly by: string;
   readonly reason: string;
   readonly at: number;
+  readonly signed?: SignedApproval;
   /** When an approval stopped counting, because whoever gave it may not do so any more. */
   readonly lapsedAt?: number;
 }

@@ -20,7 +20,7 @@ export interface Sighting {
 /** SQLite takes 32,766 parameters a statement; a sighting has four. */
 const SIGHTINGS_PER_INSERT = 2_000;
 
-/** Agents: their tokens (hashed), their journals' ids, and what was last seen of them. */
+/** Agents: their tokens in the clear (hashed), where belayd.yaml allows such; their journals' ids, and what was last seen of them. */
 export class AgentStore {
   readonly #store: Store;
 
@@ -99,9 +99,14 @@ export class AgentStore {
   async saveJournal(host: string, journal: string, at: number): Promise<void> {
     await this.#store.commits.write((tx) =>
       tx
-        .updateTable("agents")
-        .set((eb) => ({ journal, used_at: eb.fn.coalesce("used_at", eb.val(at)) }))
-        .where("host", "=", host)
+        .insertInto("agents")
+        .values({ ...nothingSeen, host, journal, used_at: at })
+        .onConflict((conflict) =>
+          conflict.column("host").doUpdateSet((eb) => ({
+            journal,
+            used_at: eb.fn.coalesce("agents.used_at", eb.val(at)),
+          })),
+        )
         .execute(),
     );
   }

@@ -27,7 +27,15 @@ export interface TokenRow {
   readonly revokedAt: number | null;
 }
 
-/** Users and their tokens. A token is stored as its digest: it is random and long, and is looked up by index. */
+export interface SessionRow {
+  readonly hash: string;
+  readonly user: string;
+  readonly createdAt: number;
+  readonly usedAt: number;
+  readonly expiresAt: number;
+}
+
+/** Users, their tokens and their sessions. A token is stored as its digest: it is random and long, and is looked up by index. */
 export class PeopleStore {
   readonly #store: Store;
 
@@ -123,6 +131,40 @@ export class PeopleStore {
   async tokenUsed(id: string, at: number): Promise<void> {
     await this.#store.commits.write((tx) =>
       tx.updateTable("user_tokens").set({ used_at: at }).where("id", "=", id).execute(),
+    );
+  }
+
+  async putSession(session: SessionRow): Promise<void> {
+    const { hash, user, createdAt: created_at, usedAt: used_at, expiresAt: expires_at } = session;
+    await this.#store.commits.write((tx) =>
+      tx.insertInto("sessions").values({ hash, user, created_at, used_at, expires_at }).execute(),
+    );
+  }
+
+  async session(hash: string): Promise<SessionRow | null> {
+    const row = await this.#store.db.selectFrom("sessions").selectAll().where("hash", "=", hash).executeTakeFirst();
+    if (row === undefined) return null;
+    return { hash, user: row.user, createdAt: row.created_at, usedAt: row.used_at, expiresAt: row.expires_at };
+  }
+
+  async sessionUsed(hash: string, at: number): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx.updateTable("sessions").set({ used_at: at }).where("hash", "=", hash).execute(),
+    );
+  }
+
+  /** Idempotent. */
+  async endSession(hash: string): Promise<void> {
+    await this.#store.commits.write((tx) => tx.deleteFrom("sessions").where("hash", "=", hash).execute());
+  }
+
+  /** Forgets those that are over, and those last used before `idleSince`. */
+  async sweepSessions(now: number, idleSince: number): Promise<void> {
+    await this.#store.commits.write((tx) =>
+      tx
+        .deleteFrom("sessions")
+        .where((eb) => eb.or([eb("expires_at", "<=", now), eb("used_at", "<=", idleSince)]))
+        .execute(),
     );
   }
 

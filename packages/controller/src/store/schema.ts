@@ -1,3 +1,5 @@
+import type { Generated } from "kysely";
+
 /** The tables as Kysely sees them. JSON columns are text; booleans are 0 and 1; times are milliseconds since the epoch. */
 export interface Schema {
   meta: { key: string; value: string };
@@ -34,6 +36,8 @@ export interface Schema {
     facts: string | null;
     clock_offset_ms: number | null;
   };
+  identities: IdentityTable;
+  join_tokens: JoinTokenTable;
   users: {
     name: string;
     roles: string;
@@ -99,4 +103,46 @@ export interface Schema {
     added_at: number;
   };
   advisories: { version: string; kind: string; reason: string; by: string; at: number };
+}
+
+interface IdentityTable {
+  host: string;
+  /** Which life of this identity is the present one: each join begins another. */
+  generation: number;
+  /** The number of its newest certificate, and of the newest that was shown. */
+  issued: number;
+  used: number;
+  used_at: number | null;
+  /** Who issued the newest that was shown. */
+  issuer: string | null;
+  expires_at: number;
+  joined_at: number;
+  revoked_at: number | null;
+  revoked_by: string | null;
+  revoked_reason: string | null;
+  /** The pins that the host has on its disk, with commas between. */
+  trusts: string | null;
+}
+
+interface JoinTokenTable {
+  id: Generated<number>;
+  secret_hash: string;
+  host: string;
+  /** The authority that it tells the host to believe. */
+  pin: string;
+  created_at: number;
+  created_by: string;
+  expires_at: number;
+  /** Taken back, or replaced by a newer one. */
+  ended_at: number | null;
+  used_at: number | null;
+  used_from: string | null;
+  /** Digest of the one key that it was good for. */
+  used_key: string | null;
+  /** The life of the identity that it began. */
+  generation: number | null;
+  refusals: number;
+  refused_at: number | null;
+  refused_from: string | null;
+  refused_why: string | null;
 }

@@ -61,14 +61,15 @@ async function ask(
   signal: AbortSignal,
   { method, body, type }: { method: "PUT" | "GET"; body?: AsyncIterable<Uint8Array>; type?: string },
 ): Promise<IncomingMessage> {
-  const { base, token, ca } = host.controller;
+  const { base } = host.controller;
+  const { headers, tls } = host.controller.access();
   const url = `${base}/v1/backups/${encodeURIComponent(host.name)}/${encodeURIComponent(id)}/copy${query}`;
   const answer = await host.http.open(url, {
     method,
     ...(body === undefined ? {} : { body }),
-    headers: { authorization: `Bearer ${token}`, ...(type === undefined ? {} : { "content-type": type }) },
+    headers: { ...headers, ...(type === undefined ? {} : { "content-type": type }) },
+    tls,
     timeoutMs: method === "PUT" ? ANSWER_TIMEOUT_MS : host.downloadIdleMs,
-    ...(ca === null ? {} : { ca }),
     signal,
   });
   const status = answer.statusCode ?? 0;

@@ -1,15 +1,27 @@
-import { BelayError } from "@belay/shared";
+import { BelayError, type SignedStatement } from "@belay/shared";
 import type { GateView } from "../../api/contract.js";
+import type { Api } from "../api.js";
 import type { CommandSpec, OptionSpec } from "../command.js";
 import { EXIT } from "../exit.js";
 import { approvalsIn } from "../render/gate.js";
-import { findGate } from "./gate-target.js";
+import type { Session } from "../session.js";
+import { DEFAULT_EXPIRES, signGate } from "../signing/sign-gate.js";
+import { findGate, type GateTarget } from "./gate-target.js";
 
 interface DecideOptions {
   readonly reason?: string;
   readonly breakGlass?: true;
   readonly run?: string;
+  readonly sign?: string | true;
+  readonly expires?: string;
+  readonly yes?: boolean;
 }
+
+const SIGNING: readonly OptionSpec[] = [
+  { flags: "--sign [key]", about: "sign with this SSH key (BELAY_SIGNING_KEY; default the usual one in ~/.ssh)" },
+  { flags: "--expires <time>", about: "how long the signature counts", default: DEFAULT_EXPIRES },
+  { flags: "--yes", about: "sign without asking" },
+];
 
 const BREAK_GLASS: OptionSpec = {
   flags: "--break-glass",
@@ -23,6 +35,7 @@ export const gateApprove = decide("approve", {
   examples: [
     'belay gate approve --reason "looks good"',
     "belay gate approve latest hop-1.main.auth",
+    "belay gate approve --sign ~/.ssh/id_ed25519 --expires 4h",
     'belay gate approve --break-glass --reason "the others can not be reached, and logins are down"',
   ],
 });
@@ -42,12 +55,13 @@ function decide(
     options: [
       { flags: "--reason <text>", about: verb === "reject" ? "why; needed" : "why, for the record" },
       { flags: "--run <run>", about: "the run it belongs to" },
-      ...(verb === "approve" ? [BREAK_GLASS] : []),
+      ...(verb === "approve" ? [BREAK_GLASS, ...SIGNING] : []),
     ],
     notes:
       "belayd records whose token decided, when and why." +
       (verb === "approve"
-        ? "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
+        ? "\n--sign fetches the plan, finds its digest and the root of its steps itself, shows what will happen, and signs that." +
+          "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
         : ""),
     examples,
     async run(session, options, args) {
@@ -59,10 +73,23 @@ function decide(
       }
       const { api } = await session.connect();
       const { run, gate } = await findGate(api, args, options.run);
-      session.answer(await api.decideGate(run, gate, word, { reason }), (view) => decidedLines(view, word));
+      const signed = options.sign === undefined ? {} : await sign(session, api, { run, gate }, options);
+      if (signed === null) return EXIT.ok;
+      session.answer(await api.decideGate(run, gate, word, { reason, ...signed }), (view) => decidedLines(view, word));
       return EXIT.ok;
     },
   };
+}
+
+async function sign(
+  session: Session,
+  api: Api,
+  target: GateTarget,
+  { sign: key, expires = DEFAULT_EXPIRES, yes = false }: DecideOptions,
+): Promise<{ signed: SignedStatement } | null> {
+  const named = typeof key === "string" ? key : undefined;
+  const signed = await signGate(session, api, target, { key: named, expires, yes });
+  return signed === null ? null : { signed };
 }
 
 function decidedLines(view: GateView, word: keyof typeof DECIDED): string[] {

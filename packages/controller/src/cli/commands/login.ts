@@ -4,20 +4,26 @@ import { Api } from "../api.js";
 import { Client } from "../client.js";
 import type { CommandSpec } from "../command.js";
 import { EXIT } from "../exit.js";
+import { safeLine } from "../render/text.js";
 import { whoamiLines } from "../render/user.js";
 import { replaceSecret } from "../secret-file.js";
 import type { Session } from "../session.js";
 
-export const login: CommandSpec = {
+/** How often to ask whether the person has decided. */
+const POLL_EVERY_MS = 2_000;
+
+export const login: CommandSpec<{ readonly oidc?: true }> = {
   name: "login",
-  summary: "keep an API token for this machine's belay, after asking belayd whose it is",
+  summary: "sign in: keep an API token for this machine's belay, after asking belayd whose it is",
+  options: [{ flags: "--oidc", about: "through the identity provider: type a code in any browser" }],
   notes:
-    "The token is asked for, or taken from --token-file, BELAY_TOKEN_FILE or BELAY_TOKEN. It is kept in\n" +
-    "~/.config/belay/token, readable by you alone.",
-  examples: ["belay login", "belay login --token-file ann.token"],
-  async run(session) {
+    "Without --oidc the token is asked for, or taken from --token-file, BELAY_TOKEN_FILE or BELAY_TOKEN. It is kept in\n" +
+    "~/.config/belay/token, readable by you alone. One that came by --oidc lives as long as a sign-in does there (12 hours,\n" +
+    "unless belayd.yaml says otherwise).",
+  examples: ["belay login", "belay login --token-file ann.token", "belay login --oidc"],
+  async run(session, { oidc }) {
     const { server, token: named } = await session.wayIn();
-    const token = named ?? (await askForToken(session));
+    const token = oidc ? await signIn(session, server) : (named ?? (await askForToken(session)));
     const me = await new Api(new Client({ server, token }, session.outside.fetch)).whoami();
     await replaceSecret(session.keptToken, token);
     session.answer(me, () => [...whoamiLines(me), `The token is kept in ${session.keptToken}.`]);
@@ -43,6 +49,28 @@ export const logout: CommandSpec = {
     return EXIT.ok;
   },
 };
+
+/** Shows where to type which code, and waits until somebody has. Throws `sign-in-refused` and `sign-in-late`. */
+async function signIn(session: Session, server: string): Promise<string> {
+  const { outside } = session;
+  const api = new Api(new Client({ server, token: null }, outside.fetch));
+  const { id, code, url, urlWithCode, expiresAt } = await api.beginLogin();
+  // On stderr also with --json: without a person who reads this, nothing goes on.
+  outside.err.write(`${safeLine(`Open ${url} and type ${code}`)}\n`);
+  if (urlWithCode !== null) outside.err.write(`${safeLine(`or open ${urlWithCode}`)}\n`);
+  const stop = new AbortController();
+  const release = outside.onInterrupt(() => stop.abort());
+  try {
+    while (outside.now() < expiresAt && !stop.signal.aborted) {
+      const { token } = await api.pollLogin(id);
+      if (token !== null) return token;
+      await outside.sleep(POLL_EVERY_MS, stop.signal);
+    }
+  } finally {
+    release();
+  }
+  throw new BelayError("sign-in-late", "nobody typed the code in time", { hint: "belay login --oidc begins anew." });
+}
 
 async function askForToken({ outside }: Session): Promise<string> {
   const token = (await outside.ask("API token: ", new AbortController().signal))?.trim() ?? "";

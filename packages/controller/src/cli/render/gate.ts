@@ -35,7 +35,9 @@ export function answerLines(gate: GateView): string[] {
   if (gate.status !== "open") return [];
   if (gate.kind !== "failure") {
     return [
-      ...labelled("approve", [`belay gate approve ${gate.run} ${gate.gate} --reason "..."`]),
+      ...labelled("approve", [
+        `belay gate approve ${gate.run} ${gate.gate}${gate.mustSign ? " --sign" : ""} --reason "..."`,
+      ]),
       ...labelled("reject", [`belay gate reject ${gate.run} ${gate.gate} --reason "..."`]),
     ];
   }

@@ -1,9 +1,10 @@
-import { errorInfo } from "@belay/shared";
+import { errorInfo, type SignedStatement } from "@belay/shared";
 import type { GateView, RunView } from "../../api/contract.js";
 import type { Api } from "../api.js";
 import { failureLines } from "../failure.js";
 import { gateLines } from "../render/gate.js";
 import type { Session } from "../session.js";
+import { DEFAULT_EXPIRES, signGate } from "../signing/sign-gate.js";
 import { type Display, pageOf } from "./display.js";
 import { needsPeople } from "./verdict.js";
 
@@ -91,10 +92,20 @@ export class GatePrompt {
     }
   }
 
+  async #sign(gate: GateView): Promise<{ signed: SignedStatement } | null> {
+    const options = { key: undefined, expires: DEFAULT_EXPIRES, yes: false };
+    const signed = await signGate(this.#session, this.#api, gate, options);
+    return signed === null ? null : { signed };
+  }
+
   async #send(gate: GateView, choice: Exclude<Choice, "wait">, reason: string): Promise<void> {
     const command = { reason };
     switch (choice) {
-      case "approve":
+      case "approve": {
+        const signed = gate.mustSign ? await this.#sign(gate) : undefined;
+        if (signed !== null) await this.#api.decideGate(gate.run, gate.gate, choice, { ...command, ...signed });
+        return;
+      }
       case "reject":
         await this.#api.decideGate(gate.run, gate.gate, choice, command);
         return;

@@ -13,7 +13,7 @@ const query = Type.Object({ sha256: Type.Optional(Type.String({ pattern: "^[0-9a
 export function copyRoutes(server: Server, { copies }: Pick<Services, "copies">): void {
   server.put(
     "/v1/backups/:host/:backup/copy",
-    { config: { access: "host" }, schema: { params } },
+    { config: { access: "host", takes: "bytes" }, schema: { params } },
     async (request): Promise<{ sha256: string; bytes: number }> => {
       const { body } = request;
       if (!(body instanceof Readable)) {

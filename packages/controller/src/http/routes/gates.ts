@@ -1,6 +1,7 @@
-import { BelayError } from "@belay/shared";
+import { BelayError, SignedStatement } from "@belay/shared";
 import Type from "typebox";
 import type { GateView } from "../../api/contract.js";
+import { checkSigned } from "../../execute/signed-approval.js";
 import { approve, breakGlass, reject, type Standing } from "../../run/commands.js";
 import { gateViewOf, gateViewsOf } from "../../run/view.js";
 import { personOf } from "../access.js";
@@ -18,6 +19,11 @@ const GatesQuery = Type.Object({
   run: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
   all: Type.Optional(Type.Literal("1")),
 });
+
+const ApproveBody = Type.Object(
+  { ...CommandBody.properties, signed: Type.Optional(SignedStatement) },
+  { additionalProperties: false },
+);
 
 export function gateRoutes(server: Server, services: Services): void {
   const { controller, runs, people } = services;
@@ -38,13 +44,19 @@ export function gateRoutes(server: Server, services: Services): void {
   for (const [name, decide] of [["approve", approve] as const, ["reject", reject] as const]) {
     server.post(
       `/v1/gates/:run/:gate/${name}`,
-      { ...approver, schema: { params: gateParams, body: CommandBody } },
+      { ...approver, schema: { params: gateParams, body: ApproveBody } },
       async (request): Promise<GateView> => {
         const { run, gate } = request.params;
-        const { reason = "" } = request.body;
+        const { reason = "", signed } = request.body;
         const { name: by, groups } = personOf(request);
         const runner = controller.requireActive(await runs.get(run));
-        await runner.command((state, at) => decide(state, gate, { by, reason, groups, standing }, at));
+        const answering = { by, reason, groups, standing };
+        const where = { plan: runner.plan, run: runner.run, gate };
+        const approval =
+          signed === undefined
+            ? {}
+            : { signed: checkSigned(signed, where, await services.approvers(), services.now()) };
+        await runner.command((state, at) => decide(state, gate, { ...answering, ...approval }, at));
         return gateOf(runner, gate);
       },
     );

@@ -26,15 +26,19 @@ export function releaseRoutes(server: Server, { shelf, artifacts }: Services): v
 
   server.get("/v1/releases", viewer, () => shelf.list());
 
-  server.post("/v1/releases", { ...operator, schema: { querystring: AddQuery } }, (request) => {
-    const { body } = request;
-    if (!(body instanceof Readable)) {
-      throw new BelayError("request-refused", "a release is sent as it is, as application/octet-stream", {
-        hint: "belay release add FILE does so.",
-      });
-    }
-    return shelf.add(request.query.file, request.query.sha256, body);
-  });
+  server.post(
+    "/v1/releases",
+    { config: { access: "operator", takes: "bytes" }, schema: { querystring: AddQuery } },
+    (request) => {
+      const { body } = request;
+      if (!(body instanceof Readable)) {
+        throw new BelayError("request-refused", "a release is sent as it is, as application/octet-stream", {
+          hint: "belay release add FILE does so.",
+        });
+      }
+      return shelf.add(request.query.file, request.query.sha256, body);
+    },
+  );
 
   server.post(
     "/v1/releases/:version/block",

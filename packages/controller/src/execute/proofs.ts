@@ -1,0 +1,33 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { StepProof } from "@belay/shared";
+import { PlanTree } from "../plan/approvals/tree.js";
+import type { Plan } from "../plan/plan.js";
+import type { Flight, RunState } from "../run/state.js";
+import { STOP_BATCH } from "../run/steps.js";
+
+/** Makes the proofs that steps of one run carry: their leaf, the path to the root, and what was signed at their gate. */
+export class Proofs {
+  readonly #tree: PlanTree;
+
+  private constructor(tree: PlanTree) {
+    this.#tree = tree;
+  }
+
+  /** Null for a plan whose approvals are not signed. Others have their turn while a large tree is made. */
+  static async make(plan: Plan): Promise<Proofs | null> {
+    return plan.approvals === undefined ? null : new Proofs(await PlanTree.of(plan, () => nextTurn()));
+  }
+
+  /** What is not in the plan gets none, and no host that asks for one does it. */
+  of({ stage, batch, host, index }: Flight, { gates }: RunState): StepProof | null {
+    const proof = this.#tree.prove(stage, batch === STOP_BATCH ? "stop" : "batches", host, index);
+    if (proof === null) return null;
+    const decisions = gates.get(proof.leaf.gate)?.decisions ?? [];
+    const approvals = decisions.flatMap(({ signed, lapsedAt }) => {
+      if (signed === undefined || lapsedAt !== undefined) return [];
+      const { statement, signature } = signed;
+      return [{ statement, signature }];
+    });
+    return { ...proof, approvals };
+  }
+}

@@ -1,0 +1,90 @@
+import {
+  BelayError,
+  digestOfOp,
+  HOST_SLOT,
+  type HostName,
+  type Op,
+  ownBackup,
+  RUN_SLOT,
+  renameBackups,
+} from "@belay/shared";
+import { platformName } from "../artifacts.js";
+import type { Hop, Stage } from "../plan.js";
+import { opsFor, type PlanIndex, stopOpsFor, targetOf } from "../program.js";
+
+/** Which of a stage's two lists a host stands in. */
+export type List = "stop" | "batches";
+
+/**
+ * The digests of what hosts are asked for in one stage, op by op. Thousands of hosts are asked for the same but for their own
+ * name, so programs are filled in once for each kind of host, with a slot in the name's place.
+ */
+export class Shapes {
+  readonly #index: PlanIndex;
+  readonly #kinds = new Map<HostName, string>();
+  readonly #known = new Map<string, readonly string[]>();
+
+  constructor(index: PlanIndex) {
+    this.#index = index;
+  }
+
+  /** Throws `program-invalid` for ops that hang on the run, which nobody knows when a plan is approved. */
+  digestsOf(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
+    const key = `${stage.id} ${list} ${stage.restores?.[host] === undefined ? this.#kindOf(host) : host}`;
+    let digests = this.#known.get(key);
+    if (digests === undefined) {
+      digests = this.#digests(hop, stage, list, host);
+      this.#known.set(key, digests);
+    }
+    return digests;
+  }
+
+  #digests(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
+    const fill = list === "stop" ? stopOpsFor : opsFor;
+    const where = { run: RUN_SLOT, stage: stage.id, host };
+    const general = fill(this.#index, { ...where, named: HOST_SLOT });
+    if (!general.some((op) => mentions(op, HOST_SLOT))) return general.map(digestOf);
+    // Its name stands in more places than its backups' names: no other host is asked for the same.
+    this.#kinds.set(host, `host ${host}`);
+    const own = ownBackup({ run: RUN_SLOT, hop: hop.id, host });
+    const slot = ownBackup({ run: RUN_SLOT, hop: hop.id, host: HOST_SLOT });
+    return fill(this.#index, where).map((op) =>
+      digestOf(renameBackups(op, (id) => (id === own ? slot : id === `${own}.cold` ? `${slot}.cold` : id))),
+    );
+  }
+
+  #kindOf(name: HostName): string {
+    let kind = this.#kinds.get(name);
+    if (kind === undefined) {
+      kind = kindOf(this.#index, name);
+      this.#kinds.set(name, kind);
+    }
+    return kind;
+  }
+}
+
+/** Hosts of the same kind are filled in from the same values, but for their names. */
+function kindOf({ plan, moves }: PlanIndex, name: HostName): string {
+  const host = plan.hosts[name];
+  if (host === undefined || Object.keys(host.vars).length > 0) return `host ${name}`;
+  const targets = (moves.get(name) ?? []).map((at) => {
+    const hop = plan.hops[at];
+    return hop === undefined ? "" : `${at}:${targetOf(hop, name)}`;
+  });
+  return [host.cluster, host.roles.join("+"), host.version, platformName(host.platform), ...targets].join(" ");
+}
+
+function digestOf(op: Op): string {
+  if (!mentions(op, RUN_SLOT)) return digestOfOp(op);
+  throw new BelayError(
+    "program-invalid",
+    `the ${op.kind} op hangs on the run, which is not there yet when it is approved`,
+    {
+      hint: "Leave {run}, {backup} and {snapshot} out of the variables in fleet.yaml.",
+    },
+  );
+}
+
+function mentions(op: Op, slot: string): boolean {
+  return JSON.stringify(renameBackups(op, () => "")).includes(slot);
+}

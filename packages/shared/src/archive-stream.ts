@@ -1,0 +1,158 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { unreadable } from "./archive-entry.js";
+import type { BelayError } from "./error.js";
+
+const BLOCK = 512;
+/** Unzipped into small pieces, handling them takes longer than unzipping. */
+const PIECE_BYTES = 1024 * 1024;
+const ZERO = Buffer.alloc(BLOCK);
+const GZIP = Buffer.from([0x1f, 0x8b]);
+const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+
+/** The little that is needed of a tar parser; it says `error`, `eof` at the archive's end, and `end` when all is read. */
+export interface ArchiveParser {
+  write(piece: Buffer): boolean;
+  end(): unknown;
+  on(event: "error", heard: (error: Error) => void): unknown;
+  once(event: "drain" | "eof" | "end", heard: () => void): unknown;
+}
+
+/**
+ * Gives a parser an archive to read, up to its end and nothing behind it. `stop` aborts when there is no use in reading on;
+ * its reason is thrown. Throws `artifact-unreadable`, and what the blocks throw.
+ */
+export async function parse(parser: ArchiveParser, blocks: AsyncIterable<Buffer>, stop: AbortSignal): Promise<void> {
+  let ended = false;
+  parser.once("eof", () => {
+    ended = true;
+  });
+  const broken = new AbortController();
+  parser.on("error", (error) => broken.abort(unreadable(error.message, error)));
+  const over = AbortSignal.any([stop, broken.signal]);
+  const said = (event: "drain" | "end") =>
+    new Promise<void>((resolve, reject) => {
+      const giveUp = () => reject(over.reason);
+      over.addEventListener("abort", giveUp, { once: true });
+      parser.once(event, () => {
+        over.removeEventListener("abort", giveUp);
+        resolve();
+      });
+    });
+  for await (const piece of blocks) {
+    over.throwIfAborted();
+    if (ended) {
+      if (!isZero(piece)) throw unreadable("something follows after its end");
+    } else if (!parser.write(piece)) {
+      over.throwIfAborted();
+      await said("drain");
+    }
+  }
+  over.throwIfAborted();
+  const read = said("end");
+  parser.end();
+  await read;
+  over.throwIfAborted();
+  if (!ended) throw unreadable("it has no end, as if it were cut");
+}
+
+/**
+ * The bytes of an archive, unzipped if they are zipped, in whole blocks, and no more of them than `maxBytes`. Throws
+ * `artifact-unreadable`, what `tooLong` makes, and what the archive's own stream throws.
+ */
+export async function* blocksOf(
+  archive: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  tooLong: () => BelayError,
+): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  const zeros = { run: 0 };
+  for await (const piece of unzipped(archive)) {
+    if (bytes === 0 && isPacked(piece)) throw unreadable("what is in its compression is compressed again");
+    bytes += piece.length;
+    if (bytes > maxBytes) throw tooLong();
+    const all = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    const whole = all.length - (all.length % BLOCK);
+    rest = all.subarray(whole);
+    yield* cutWhereItMayEnd(all.subarray(0, whole), zeros);
+  }
+  if (rest.length > 0) throw unreadable(`its last block has ${rest.length} bytes`);
+}
+
+/**
+ * An archive ends with two blocks of zeros: a cut behind each such pair, and before what comes after zeros, shows apart what
+ * follows the end. `zeros` is the number of blocks of zeros at the end of what came before.
+ */
+function* cutWhereItMayEnd(blocks: Buffer, zeros: { run: number }): Generator<Buffer> {
+  let from = 0;
+  for (let at = 0; at < blocks.length; at += BLOCK) {
+    const zero = blocks.subarray(at, at + BLOCK).equals(ZERO);
+    const cut = zero ? (zeros.run === 1 ? at + BLOCK : from) : zeros.run >= 2 ? at : from;
+    zeros.run = zero ? zeros.run + 1 : 0;
+    if (cut === from) continue;
+    yield blocks.subarray(from, cut);
+    from = cut;
+  }
+  if (from < blocks.length) yield blocks.subarray(from);
+}
+
+function isZero(blocks: Buffer): boolean {
+  for (let at = 0; at < blocks.length; at += BLOCK) {
+    if (!blocks.subarray(at, at + BLOCK).equals(ZERO)) return false;
+  }
+  return true;
+}
+
+async function* unzipped(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  const pieces = archive[Symbol.asyncIterator]();
+  try {
+    let head: Buffer = Buffer.alloc(0);
+    while (head.length < ZSTD.length) {
+      const next = await pieces.next();
+      if (next.done) break;
+      head = Buffer.concat([head, next.value]);
+    }
+    const whole = (async function* () {
+      yield head;
+      for (let next = await pieces.next(); !next.done; next = await pieces.next()) yield bufferOf(next.value);
+    })();
+    if (head.subarray(0, GZIP.length).equals(GZIP)) yield* gunzipped(whole);
+    else yield* whole;
+  } finally {
+    await pieces.return?.();
+  }
+}
+
+async function* gunzipped(zipped: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip({ chunkSize: PIECE_BYTES });
+  let fed = 0;
+  const counted = (async function* () {
+    for await (const piece of zipped) {
+      fed += piece.length;
+      yield piece;
+    }
+  })();
+  const feeding = pipeline(Readable.from(counted, { objectMode: false }), gunzip);
+  // Told by the loop below, too.
+  feeding.catch(() => {});
+  try {
+    for await (const piece of gunzip) yield piece as Buffer;
+    await feeding;
+  } catch (error) {
+    if (!(error as NodeJS.ErrnoException).code?.startsWith("Z_")) throw error;
+    throw unreadable((error as Error).message, error);
+  }
+  // Zlib says nothing of what it finds behind the end of what it unzips.
+  if (gunzip.bytesWritten !== fed) throw unreadable(`${fed - gunzip.bytesWritten} bytes follow its end`);
+}
+
+/** The same bytes, not a copy of them. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function isPacked(piece: Buffer): boolean {
+  return [GZIP, ZSTD].some((magic) => piece.subarray(0, magic.length).equals(magic));
+}
