@@ -18,7 +18,8 @@ t.test("no route that changes something is without its word in the audit log", a
 });
 
 t.test("no member that could be a secret is kept of any", async (t) => {
-  for (const [route, { params = [], query = [], body = [], answer = [] }] of Object.entries(AUDITED_ROUTES)) {
+  for (const [route, kept] of Object.entries(AUDITED_ROUTES)) {
+    const { params = [], query = [], body = [], answer = [] } = kept ?? {};
     const names = [...params, ...query, ...body, ...answer].filter((name) => SECRET.test(name));
     // The id of an API token is no secret: it is how people name one to be revoked.
     t.same(names, route === "DELETE /v1/tokens/:token" ? ["token"] : [], route);

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
+import { identityRecorder } from "./audit/identity-entry.js";
 import { openAudit } from "./audit/room.js";
 import { AuditedRuns } from "./audit/runs.js";
 import { startedEntry } from "./audit/started.js";
@@ -92,7 +93,11 @@ export async function startDaemon(
   const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
   const { fleet: fleetName } = await fleetFile.read();
 
-  const tellIdentity = (event: IdentityEvent) => log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+  const recordIdentity = identityRecorder(audit, refusals, log);
+  const tellIdentity = (event: IdentityEvent) => {
+    log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+    recordIdentity(event);
+  };
   const identity = await Identity.open({
     dataDir: config.dataDir,
     fleet: fleetName,

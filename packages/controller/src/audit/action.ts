@@ -46,8 +46,6 @@ export const ACTIONS = [
   "host-quarantined",
   "host-released",
   // Hosts, and who they are.
-  "agent-join",
-  "agent-renew",
   "agent-revoke",
   "join-token-created",
   "join-token-ended",

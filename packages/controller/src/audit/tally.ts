@@ -1,6 +1,6 @@
 import { errorInfo } from "@belay/shared";
 import type { Logger } from "pino";
-import type { AuditSink } from "./entry.js";
+import type { AuditSink, NewEntry } from "./entry.js";
 
 const EVERY_MS = 60_000;
 const MAX_ADDRESSES = 32;
@@ -13,6 +13,8 @@ export class RefusalTally {
   readonly #sink: AuditSink;
   readonly #log: Logger;
   readonly #counts = new Map<string, number>();
+  /** What had a line of its own in this minute. */
+  readonly #told = new Set<string>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(sink: AuditSink, log: Logger) {
@@ -28,8 +30,21 @@ export class RefusalTally {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
+  /** An attempt that deserves a line of its own: one a minute of its kind, by whatever tells kinds apart; then it is counted. */
+  report(kind: string, entry: NewEntry): void {
+    if (this.#told.has(kind) || this.#told.size >= MAX_ADDRESSES) {
+      this.count(entry.from?.address ?? "elsewhere");
+      return;
+    }
+    this.#told.add(kind);
+    this.#sink.append(entry).catch((error: unknown) => {
+      this.#log.error({ entry, error: errorInfo(error) }, "an attempt to get in is not on record");
+    });
+  }
+
   /** Puts what was counted on record. Idempotent. */
   async flush(): Promise<void> {
+    this.#told.clear();
     if (this.#counts.size === 0) return;
     const counts = [...this.#counts].sort(([, left], [, right]) => right - left);
     this.#counts.clear();

@@ -3,7 +3,8 @@ import { pick } from "../audit/detail.js";
 import type { Detail, NewEntry, Who } from "../audit/entry.js";
 import type { AuditLog } from "../audit/log.js";
 import type { RefusalTally } from "../audit/tally.js";
-import { AUDITED_ROUTES, type AuditedRoute } from "./audited-routes.js";
+import type { Caller } from "../people/caller.js";
+import { AUDITED_ROUTES } from "./audited-routes.js";
 import type { Server } from "./server.js";
 
 const READING: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
@@ -33,8 +34,9 @@ export function auditRequests(
   server.decorateRequest("audited", null);
 
   server.addHook("preHandler", async (request) => {
-    if (!changes(request)) return;
-    const { action, about } = subjectOf(request);
+    const subject = subjectOf(request);
+    if (subject === null) return;
+    const { action, about } = subject;
     const before = await parts.before(action, about);
     const entry = { ...opening(request), action, phase: "asked", about } as const;
     const seq = await audit.record(Object.keys(before).length === 0 ? entry : { ...entry, before });
@@ -47,14 +49,15 @@ export function auditRequests(
   });
 
   server.addHook("onSend", async (request, reply, payload) => {
-    if (reply.statusCode === 401) refusals.count(request.ip);
-    if (!changes(request)) return payload;
+    // Strangers are counted: a line for each of their attempts would let them fill the log.
+    if (reply.statusCode === 401 || (reply.statusCode >= 400 && isStranger(request))) refusals.count(request.ip);
     const { audited } = request;
-    // Only what was known to be somebody: strangers are counted, or they could fill the log.
-    if (audited === null && reply.statusCode !== 403) return payload;
+    const subject = isStranger(request) ? null : subjectOf(request);
+    // A caller who is known, and was turned away before anything was looked at, is on record only where they may not.
+    if (subject === null || (audited === null && reply.statusCode !== 403)) return payload;
     // Should this fail, the answer becomes an error, on the same way out: it is said once.
     request.audited = null;
-    const { action, about, answer } = subjectOf(request);
+    const { action, about, answer } = subject;
     const entry: NewEntry = { ...opening(request), action, phase: "refused", about };
     const of = audited === null ? {} : { of: audited.seq };
     if (reply.statusCode < 400) {
@@ -65,13 +68,15 @@ export function auditRequests(
   });
 }
 
-function changes({ method, is404 }: FastifyRequest): boolean {
-  return !is404 && !READING.has(method);
-}
-
-function subjectOf(request: FastifyRequest): { action: NewEntry["action"]; about: Detail; answer: readonly string[] } {
-  const route = `${request.method} ${request.routeOptions.url}`;
-  const known: AuditedRoute | undefined = AUDITED_ROUTES[route];
+/** What a request would change, and what of it is kept; null: nothing that is for here to put on record. */
+function subjectOf(
+  request: FastifyRequest,
+): { action: NewEntry["action"]; about: Detail; answer: readonly string[] } | null {
+  const { method, is404, routeOptions } = request;
+  if (is404 || READING.has(method)) return null;
+  const route = `${method} ${routeOptions.url}`;
+  const known = AUDITED_ROUTES[route];
+  if (known === null) return null;
   if (known === undefined) return { action: "other", about: { route }, answer: [] };
   const { action, params = [], query = [], body = [], answer = [] } = known;
   const about = { ...pick(request.params, params), ...pick(request.query, query), ...pick(request.body, body) };
@@ -79,17 +84,28 @@ function subjectOf(request: FastifyRequest): { action: NewEntry["action"]; about
 }
 
 function opening(request: FastifyRequest): Pick<NewEntry, "who" | "from"> {
-  const { localAddress = "", localPort = 0 } = request.socket;
-  const door = `${request.protocol} ${localAddress}:${localPort}`;
-  return { who: whoOf(request), from: { address: request.ip, door } };
+  return { who: whoOf(request), from: whereFrom(request) };
 }
 
-function whoOf({ caller }: FastifyRequest): Who {
+/** The address that a request came from, and the door it came in at. */
+export function whereFrom(request: FastifyRequest): NewEntry["from"] {
+  const { localAddress = "", localPort = 0 } = request.socket;
+  const scheme = "encrypted" in request.socket ? "https" : "http";
+  return { address: request.ip, door: `${scheme} ${localAddress}:${localPort}` };
+}
+
+/** Whoever was turned away before anybody looked has no caller yet. */
+function isStranger(request: FastifyRequest): boolean {
+  const caller: Caller | undefined = request.caller;
+  return caller === undefined || caller.kind === "anyone";
+}
+
+function whoOf({ caller, socket }: FastifyRequest): Who {
   switch (caller.kind) {
     case "person":
       return { name: caller.name, how: caller.via };
     case "host":
-      return { name: caller.host, how: "a host's own token" };
+      return { name: caller.host, how: "encrypted" in socket ? "its certificate" : "its token, in the clear" };
     case "anyone":
       return NOBODY;
   }
