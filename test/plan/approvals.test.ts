@@ -54,7 +54,7 @@ t.test(
   },
 );
 
-t.test("every step that a host is sent has its leaf, in order, behind the latest gate", async (t) => {
+t.test("every step that a host is sent has its leaf, in order, behind the latest gate (I6)", async (t) => {
   const run = "20261124-220000-abcd0123ef";
   const index = indexPlan(plan);
   const tree = await PlanTree.of(plan, async () => {});
