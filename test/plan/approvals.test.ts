@@ -3,6 +3,7 @@ import { leafOf, leafTexts, sharesOf } from "@belay/controller/plan/approvals/le
 import { PlanTree, rootOf } from "@belay/controller/plan/approvals/tree";
 import type { PlanInput } from "@belay/controller/plan/input";
 import { lintPlan } from "@belay/controller/plan/lint";
+import { atOnce } from "@belay/controller/plan/pieces";
 import type { Plan } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, opsFor, stopOpsFor } from "@belay/controller/plan/program";
@@ -57,7 +58,7 @@ t.test(
 t.test("every step that a host is sent has its leaf, in order, behind the latest gate (I6)", async (t) => {
   const run = "20261124-220000-abcd0123ef";
   const index = indexPlan(plan);
-  const tree = await PlanTree.of(plan, async () => {});
+  const tree = atOnce(PlanTree.of(plan));
   const root = Buffer.from(plan.approvals?.root ?? "", "hex");
   const seqs = new Map<string, number>();
   const gates: string[] = [];
