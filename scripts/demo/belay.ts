@@ -11,10 +11,10 @@ export class Belay {
   readonly #short: string;
 
   /** `dir` is left out of what is shown, so that commands stay readable. */
-  constructor(server: string, tokenFile: string, dir: string) {
+  constructor(server: string, tokenFile: string, dir: string, more: NodeJS.ProcessEnv = {}) {
     this.tokenFile = tokenFile;
     this.#short = `${dir}/`;
-    this.#env = { ...process.env, BELAY_SERVER: server, BELAY_TOKEN_FILE: tokenFile };
+    this.#env = { ...process.env, BELAY_SERVER: server, BELAY_TOKEN_FILE: tokenFile, ...more };
   }
 
   /** Runs a command, shows it and what it prints; answers what it printed. Throws on another exit code than 0 or these. */

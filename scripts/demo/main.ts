@@ -6,7 +6,8 @@ import type { Role } from "@belay/controller/people/roles";
 import { type Running, whatRuns } from "../../test/support/fleet-on-disk/index.js";
 import { RealFleet } from "../../test/support/real-fleet/index.js";
 import { buildRelease } from "../../test/support/standin/build-release.js";
-import { approveAll } from "./approver.js";
+import { approveAll, type Signing } from "./approver.js";
+import { type Approver, makeApprovers } from "./approvers.js";
 import { Belay } from "./belay.js";
 import { CLUSTERS, FROM, STOP, TO } from "./fleet.js";
 import { heading, say, since } from "./screen.js";
@@ -50,16 +51,23 @@ const releases = await Promise.all([
 ]);
 // A crash after 5 s is seen only by those who watch longer than that.
 const settle = values.bad ? "6s" : "500ms";
+// With --yes two others approve what the demo starts; without, one person sees both sides.
+const { people, file: approvers } = await makeApprovers(dir, values.yes ? ["maria", "tom"] : ["you"]);
 const fleet = await RealFleet.start({
   dir,
   clusters: CLUSTERS,
   version: FROM,
   releases: releases.slice(0, 1),
-  // With --yes, somebody else approves what the demo starts; without, one person sees both sides.
   fleet: {
-    gates: { default: { approvals: 1, timeout: "1h", onTimeout: "hold", requesterMayApprove: !values.yes } },
+    policy: { approvals: "signed" },
+    gates: {
+      default: { approvals: people.length, timeout: "1h", onTimeout: "hold", requesterMayApprove: !values.yes },
+    },
     rollout: rollout(settle),
   },
+  belayd: { approvers },
+  // No host does anything that they have not signed, whatever belayd says.
+  agent: { approve: { by: "approvers", fleet: "acme", signers: approvers, threshold: people.length } },
 });
 
 let exitCode = 1;
@@ -79,7 +87,10 @@ async function upgrade(): Promise<number> {
   const belay = await belayOf("you", ["operator", "approver"]);
   say(`up after ${since(started)}: belayd at ${fleet.api.address}, ${fleet.layout.hosts.length} agents connected\n`);
   say("From another terminal, with these set, `npx belay` looks at the same fleet:");
-  say(`  export BELAY_SERVER=${fleet.api.address} BELAY_TOKEN_FILE=${belay.tokenFile}\n`);
+  say(`  export BELAY_SERVER=${fleet.api.address} BELAY_TOKEN_FILE=${belay.tokenFile}`);
+  const [{ key } = { key: "" }] = people;
+  if (!values.yes) say(`  export BELAY_SIGNING_KEY=${key}`);
+  say("");
   for (const release of releases.slice(1)) await belay.show(["release", "add", release.file]);
   await belay.show(["host", "list"]);
 
@@ -89,7 +100,7 @@ async function upgrade(): Promise<number> {
   if (id === undefined) throw new Error("belay plan named no plan");
 
   heading("The run");
-  const approver = values.yes ? approveAll(fleet.api, await belayOf("approver", ["approver"])) : null;
+  const approver = values.yes ? approveAll(fleet.api, await Promise.all(people.map(signing))) : null;
   const watch = ["run", "start", id, "--watch", ...(values.yes ? [] : ["--prompt"])];
   const code = await belay.live([...watch, ...(values.bad ? ["--exit-at-failure"] : [])]);
   await approver?.stop();
@@ -104,11 +115,16 @@ async function upgrade(): Promise<number> {
   return judge(running, code, failed);
 }
 
+async function signing({ name, key }: Approver): Promise<Signing> {
+  return { token: await fleet.api.tokenOf(name, ["approver"]), key };
+}
+
 /** The command line of one person, by a token of their own. */
 async function belayOf(name: string, roles: readonly Role[]): Promise<Belay> {
   const file = join(dir, `${name}.token`);
   await writeFile(file, `${await fleet.api.tokenOf(name, roles)}\n`, { mode: 0o600 });
-  return new Belay(fleet.api.address, file, dir);
+  const key = people.find((person) => person.name === name)?.key;
+  return new Belay(fleet.api.address, file, dir, key === undefined ? {} : { BELAY_SIGNING_KEY: key });
 }
 
 /** Shows why the run waits; true if it does so at a failure gate. */

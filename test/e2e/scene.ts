@@ -37,6 +37,10 @@ export interface SceneOptions {
   readonly gates?: Readonly<Record<string, unknown>>;
   readonly vars?: Readonly<Record<string, string>>;
   readonly backups?: Readonly<Record<string, unknown>>;
+  /** Further sections of fleet.yaml. */
+  readonly more?: Readonly<Record<string, unknown>>;
+  /** Further fields of every agent.yaml, which lies below this folder. */
+  readonly agent?: (dir: string) => Readonly<Record<string, unknown>>;
   /** Further fields of belayd.yaml. */
   readonly belayd?: Readonly<Record<string, unknown>>;
   /** Null, or left out: auth's state is a SQLite file. */
@@ -77,8 +81,10 @@ export class Scene {
         rollout: { auth: SETTLE, proxy: SETTLE, node: SETTLE, ...options.rollout },
         ...(options.gates === undefined ? {} : { gates: options.gates }),
         ...(options.backups === undefined ? {} : { backups: options.backups }),
+        ...options.more,
         vars: { startTimeout: "20s", authStartTimeout: "20s", stopTimeout: "5s", ...options.vars },
       },
+      ...(options.agent === undefined ? {} : { agent: options.agent(dir) }),
       ...(options.belayd === undefined ? {} : { belayd: options.belayd }),
     });
     // Later teardowns run first: the processes end before their folder goes.

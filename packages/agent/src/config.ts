@@ -4,6 +4,7 @@ import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
+import { type LimitsConfig, limits } from "./limits/config-limits.js";
 import { SELF_SERVICE } from "./self/self-service.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
@@ -34,6 +35,8 @@ export interface AgentConfig {
   auditKey: Verifier | null;
   /** Whose word counts when something is to be changed here. */
   approve: ApproveConfig;
+  /** What nobody may do here, whoever asks. */
+  limits: LimitsConfig;
 }
 
 export type SelfConfig =
@@ -83,6 +86,7 @@ const FIELDS = [
   "self",
   "audit",
   "approve",
+  "limits",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -131,7 +135,8 @@ export function parseConfig(text: string, file: string): AgentConfig {
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
     auditKey: auditKey(root.member("audit")),
-    approve: approve(root.member("approve"), [...directories, stateDir]),
+    approve: approve(root.member("approve"), stateDir),
+    limits: limits(root.member("limits"), stateDir),
   };
 }
 

@@ -68,6 +68,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       self: null,
       auditKey: null,
       approve: { by: "controller" },
+      limits: { versions: null, agentVersions: null, hours: null, ops: null, artifacts: null },
       controller,
       host,
       tokenFile: join(stateDir, "token"),

@@ -69,7 +69,12 @@ WantedBy=multi-user.target
 }
 
 /** etc/belay/agent.yaml: what the agent on this host may touch, and nothing beyond. */
-export function agentYaml(host: HostOnDisk, controllerUrl: string, { backendDir, state }: Surroundings): string {
+export function agentYaml(
+  host: HostOnDisk,
+  controllerUrl: string,
+  { backendDir, state }: Surroundings,
+  more: Readonly<Record<string, unknown>>,
+): string {
   const { argv, env, pidFile, logFile } = host.service;
   return stringify({
     controller: controllerUrl,
@@ -81,6 +86,7 @@ export function agentYaml(host: HostOnDisk, controllerUrl: string, { backendDir,
     },
     directories: host.backend === null ? [host.dir] : [host.dir, backendDir],
     commands: {},
+    ...more,
     ...(state === null || !host.roles.includes("auth") ? {} : { backends: { [STATE]: ownerWords(state) } }),
   });
 }

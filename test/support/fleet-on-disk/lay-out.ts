@@ -20,6 +20,8 @@ export interface LayOutOptions {
   readonly tokens?: Readonly<Record<string, string>>;
   /** Further sections of fleet.yaml: `gates`, `rollout`, `environment` ... */
   readonly fleet?: Readonly<Record<string, unknown>>;
+  /** Further fields of every agent.yaml. */
+  readonly agent?: Readonly<Record<string, unknown>>;
 }
 
 const FLEET = { fleet: "acme", product: "teleport" };
@@ -49,7 +51,7 @@ export async function layOutFleet(options: LayOutOptions): Promise<Layout & { re
       const place = { fleetDir: dir, cluster: cluster.name, backendDir, state };
       const host = describeHost(place, { name, roles, token }, addressOf(addresses, name));
       await installRelease(host.install, options.version, release);
-      await writeConfigs(host, addressOf(addresses, name), surroundings, options.controllerUrl);
+      await writeConfigs(host, addressOf(addresses, name), surroundings, options);
       hosts.push(host);
     }
   }
@@ -70,13 +72,13 @@ async function writeConfigs(
   host: HostOnDisk,
   addresses: Addresses,
   surroundings: Surroundings,
-  controllerUrl: string,
+  { controllerUrl, agent = {} }: LayOutOptions,
 ): Promise<void> {
   await writeFiles([
     [host.config, teleportYaml(host, addresses, surroundings), 0o600],
     [host.unit, unitFile(host), 0o644],
     [host.environment, "# Environment of the teleport service.\n", 0o644],
-    [host.agent.config, agentYaml(host, controllerUrl, surroundings), 0o600],
+    [host.agent.config, agentYaml(host, controllerUrl, surroundings, agent), 0o600],
     [host.agent.tokenFile, `${host.agent.token}\n`, 0o600],
   ]);
   const folders = [host.data, host.agent.stateDir, dirname(host.service.pidFile), dirname(host.service.logFile)];

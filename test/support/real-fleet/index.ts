@@ -28,6 +28,8 @@ export interface RealFleetOptions {
   readonly releases: readonly BuiltRelease[];
   /** Further sections of fleet.yaml: rollout, gates ... */
   readonly fleet?: Readonly<Record<string, unknown>>;
+  /** Further fields of every agent.yaml. */
+  readonly agent?: Readonly<Record<string, unknown>>;
   /** Further fields of belayd.yaml. */
   readonly belayd?: Readonly<Record<string, unknown>>;
 }
@@ -72,6 +74,7 @@ export class RealFleet {
       version: options.version,
       controllerUrl: address,
       ...(options.fleet === undefined ? {} : { fleet: options.fleet }),
+      ...(options.agent === undefined ? {} : { agent: options.agent }),
     });
     const config = join(options.dir, "belayd", "belayd.yaml");
     await writeFile(

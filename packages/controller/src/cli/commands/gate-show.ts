@@ -1,18 +1,56 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BelayError, GATE_NAMESPACE } from "@belay/shared";
+import type { GateView } from "../../api/contract.js";
 import type { CommandSpec } from "../command.js";
 import { EXIT } from "../exit.js";
 import { gateLines } from "../render/gate.js";
 import { pageOf } from "../watch/display.js";
 import { findGate } from "./gate-target.js";
 
-export const gateShow: CommandSpec<{ readonly run?: string }> = {
+interface ShowOptions {
+  readonly run?: string;
+  readonly export?: string;
+}
+
+export const gateShow: CommandSpec<ShowOptions> = {
   name: "show [run] [gate]",
   summary: "show a gate with its evidence; without names, the one that is open",
-  options: [{ flags: "--run <run>", about: "the run it belongs to" }],
-  examples: ["belay gate show", "belay gate show hop-1.main.auth", "belay gate show latest hop-1.main.auth --json"],
+  options: [
+    { flags: "--run <run>", about: "the run it belongs to" },
+    { flags: "--export <dir>", about: "write what was signed there, for ssh-keygen to verify" },
+  ],
+  examples: [
+    "belay gate show",
+    "belay gate show hop-1.main.auth",
+    "belay gate show latest hop-1.main.auth --json",
+    "belay gate show latest hop-1.main.auth --export approvals",
+  ],
   async run(session, options, args) {
     const { api } = await session.connect();
     const { run, gate } = await findGate(api, args, options.run);
-    session.answer(await api.gate(run, gate), (view) => gateLines(view, pageOf(session)));
+    const view = await api.gate(run, gate);
+    session.answer(view, () => gateLines(view, pageOf(session)));
+    if (options.export !== undefined) {
+      for (const file of await exportSigned(view, options.export)) {
+        session.remark(`ssh-keygen -Y verify -n ${GATE_NAMESPACE} -f SIGNERS -I WHO -s ${file}.sig < ${file}`);
+      }
+    }
     return EXIT.ok;
   },
 };
+
+/** Each statement to the byte as it was signed, its signature beside it. Throws `nothing-signed`. */
+async function exportSigned({ gate, decisions }: GateView, dir: string): Promise<string[]> {
+  const signed = decisions.flatMap((decision) => (decision.signed === undefined ? [] : [decision.signed]));
+  if (signed.length === 0) throw new BelayError("nothing-signed", `nobody has signed for gate ${gate}`);
+  await mkdir(dir, { recursive: true });
+  const files: string[] = [];
+  for (const [index, { statement, signature }] of signed.entries()) {
+    const file = join(dir, `${gate}.${index + 1}.json`);
+    await writeFile(file, statement);
+    await writeFile(`${file}.sig`, signature);
+    files.push(file);
+  }
+  return files;
+}

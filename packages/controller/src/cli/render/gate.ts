@@ -110,11 +110,13 @@ function approvalsOf(gate: GateView): string {
 function decisionLines(gate: GateView, { now, style }: Page): string[] {
   return labelled(
     "decided",
-    gate.decisions.map(({ decision, by, reason, at, lapsedAt }) => {
+    gate.decisions.flatMap(({ decision, by, reason, at, lapsedAt, signed }) => {
       const why = reason === "" ? "" : `: ${reason}`;
       const lapsed = lapsedAt === undefined ? "" : ` (counts no more since ${moment(lapsedAt, now)})`;
       const line = `${moment(at, now)} ${decision} by ${by}${why}${lapsed}`;
-      return decision === "break-glass" ? style.bad(line) : line;
+      const whose = signed?.signer === undefined ? "" : `, ${signed.signer}'s`;
+      const key = signed === undefined ? [] : [`  signed by ${signed.key}${whose}`];
+      return [decision === "break-glass" ? style.bad(line) : line, ...key];
     }),
   );
 }
