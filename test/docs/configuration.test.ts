@@ -30,6 +30,7 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
   t.same(Object.keys(parse(yaml) as object).sort(), [
     "agents",
     "apiTokenFile",
+    "audit",
     "backupStore",
     "dataDir",
     "fleet",
