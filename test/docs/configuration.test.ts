@@ -34,6 +34,7 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
     "agents",
     "apiTokenFile",
     "approvers",
+    "audit",
     "backupStore",
     "dataDir",
     "fleet",

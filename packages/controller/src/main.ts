@@ -68,7 +68,7 @@ program
   .requiredOption("--reason <text>", "why, for the audit log")
   .action(async ({ above, reason }: { above: string; reason: string }) => {
     const config = await readConfig(program.opts<{ config: string }>().config);
-    const log = pino({ level: config.logLevel, base: {} }, pino.destination({ dest: 2, sync: true }));
+    const log = openLog(config.logLevel, pino.destination({ dest: 2, sync: true }));
     const newest = await raiseFence(config, { above: Number(above), reason, by: userInfo().username }, log);
     process.stdout.write(`leases above ${newest} from now on; start belayd\n`);
   });
