@@ -1,0 +1,71 @@
+import fc from "fast-check";
+import t from "tap";
+import { RedHost } from "./redteam/host.js";
+import { approvedStep, lootOf, opsOf, SIGNERS } from "./redteam/loot.js";
+import { attacks, greetings, unproven } from "./redteam/messages.js";
+
+/** `npm run redteam -- --count 1000000 --seed 7` sets these. */
+const COUNT = Number(process.env.BELAY_REDTEAM_COUNT ?? 100_000);
+const SEED = Number(process.env.BELAY_REDTEAM_SEED ?? Date.now() % 2 ** 31);
+/** Fewer than may wait in an agent at once. */
+const BATCH = 50;
+const LOOK_EVERY = 5_000;
+const RECONNECT_EVERY = 500;
+
+t.setTimeout(Math.max(600_000, COUNT * 10));
+
+t.test("red team: a stolen belayd, without an approver's key, has no effect on a host", async (t) => {
+  const host = await RedHost.open(SIGNERS);
+  t.teardown(() => host.close());
+  const { line } = host;
+  const loot = lootOf(host.dir);
+  await line.ask(loot.done.plan.step(0, loot.done.approvals));
+  t.same(host.effects.splice(0), ["stops the service"], "what was approved has been done");
+
+  const arbitrary = attacks(loot, host.dir);
+  const greeting = greetings(host.dir);
+  const sent = new Map<string, number>();
+  t.comment(`seed ${SEED}, ${COUNT} messages`);
+  let count = 0;
+  for (let batch = 0; count < COUNT; batch += 1) {
+    const chosen = fc.sample(arbitrary, { numRuns: BATCH, seed: SEED + batch });
+    const [hello = ""] = fc.sample(greeting, { numRuns: 1, seed: SEED + batch });
+    // One that is none would keep it out for ever.
+    line.greetings.push(hello);
+    for (const { name, frame } of chosen) {
+      await line.say(frame);
+      sent.set(name, (sent.get(name) ?? 0) + 1);
+    }
+    count += chosen.length;
+    await line.ask(unproven({ kind: "noop" }, `after-${batch}`));
+    if (count % RECONNECT_EVERY === 0) await line.say("no message");
+    if (host.effects.length > 0 || count % LOOK_EVERY === 0) {
+      const harm = host.harm();
+      if (harm.length === 0) continue;
+      t.same(
+        harm,
+        [],
+        `seed ${SEED}, batch ${batch}: ${chosen.map(({ name, frame }) => `${name}: ${frame}`).join("\n")}`,
+      );
+      return;
+    }
+  }
+  t.same(host.harm(), [], "the host is as it was");
+  t.ok(count >= COUNT, `${count} messages on ${line.connections} connections`);
+  for (const [name, times] of sent) t.ok(times > COUNT / 200, `${times} times: ${name}`);
+  t.comment(`answers: ${[...line.outcomes].map(([code, times]) => `${code} ${times}`).join(", ")}`);
+});
+
+t.test("red team: the same host does what enough people approved, and this test sees it", async (t) => {
+  for (const op of opsOf("")) {
+    const host = await RedHost.open(SIGNERS);
+    const real = opsOf(host.dir).find(({ kind }) => kind === op.kind);
+    if (real === undefined) throw new RangeError(op.kind);
+    const answer = await host.line.ask(approvedStep("run-1", real));
+    const harm = host.harm();
+    const looks = ["facts", "noop", "preflight", "health", "verify-backup"].includes(op.kind);
+    if (!looks && op.kind !== "upgrade-agent" && op.kind !== "restore")
+      t.not(harm.length, 0, `${op.kind}: ${harm.join("; ")} ${JSON.stringify(answer.outcome)}`);
+    await host.close();
+  }
+});
