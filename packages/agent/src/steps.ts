@@ -1,5 +1,6 @@
 import { type AgentMessage, BelayError, done, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
 import type { Approvals, Verdict } from "./approvals/approvals.js";
+import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Attempt } from "./ops/op.js";
@@ -92,8 +93,10 @@ export class Steps {
       }
       const verdict = await this.#judge(step);
       if (verdict === null) return null;
-      this.#fence = Math.max(this.#fence, step.fence);
-      const { op, fence, check } = step;
+      // What only looks is fenced, and fences nobody: else one look, with a number beyond all others, would lock every belayd out.
+      const fence = isReading(step) ? this.#fence : Math.max(this.#fence, step.fence);
+      this.#fence = fence;
+      const { op, check } = step;
       const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
       const { deadlineMs, approved } = within;
       await this.#needRoom();

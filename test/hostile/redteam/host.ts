@@ -60,7 +60,7 @@ export class RedHost {
       dial: host.line.dial,
       http: host.#http(),
       exec: host.#exec(),
-      log: silentLogger,
+      log: { ...silentLogger, warn: (fields) => host.#refused(fields) },
       machine: { os: "linux", arch: "x64" },
       journalDisk: new MemoryDisk(),
       env: {},
@@ -88,6 +88,15 @@ export class RedHost {
     await this.#agent?.stop();
     diagnostics.unsubscribe("net.client.socket", this.#connecting);
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Steps that it refused, by why. */
+  readonly refusals = new Map<string, number>();
+
+  #refused(fields: object): void {
+    const { step, error } = fields as { step?: string; error?: { code: string } };
+    if (step === undefined || error === undefined) return;
+    this.refusals.set(error.code, (this.refusals.get(error.code) ?? 0) + 1);
   }
 
   #did(what: string): void {
