@@ -258,7 +258,6 @@ ${approve}
     "approve: { by: approvers, fleet: acme, maxAge: soon }",
     "approve: { by: approvers, fleet: acme, maxAge: 365d }",
     "approve: { by: controller, threshold: 2 }",
-    "approve: { by: approvers, fleet: acme, signers: /opt/belay/approvers }",
     "approve: { by: approvers, fleet: acme, signers: /var/lib/belay-agent/approvers }",
   ]) {
     t.throws(() => read(wrong), { code: "config-invalid" }, wrong);

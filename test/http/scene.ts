@@ -36,13 +36,25 @@ export interface SceneOptions {
 /** A whole belayd in this process, on a port and a folder of its own. */
 export class HttpScene {
   readonly dir: string;
-  readonly daemon: Daemon;
   readonly token: string;
+  readonly #start: () => Promise<Daemon>;
+  #daemon: Daemon;
 
-  private constructor(dir: string, daemon: Daemon, token: string) {
+  private constructor(dir: string, daemon: Daemon, token: string, start: () => Promise<Daemon>) {
     this.dir = dir;
-    this.daemon = daemon;
+    this.#daemon = daemon;
     this.token = token;
+    this.#start = start;
+  }
+
+  get daemon(): Daemon {
+    return this.#daemon;
+  }
+
+  /** Stops it and starts it again on the same folder, on other ports. */
+  async restart(): Promise<void> {
+    await this.#daemon.stop();
+    this.#daemon = await this.#start();
   }
 
   static async open(t: Test, more = "", options: SceneOptions = {}): Promise<HttpScene> {
@@ -54,12 +66,15 @@ export class HttpScene {
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
     );
-    const daemon = await startDaemon(config, log, now, "0.0.0", { ...DOOR_LIMITS, ...options.limits });
+    const start = () => startDaemon(config, log, now, "0.0.0", { ...DOOR_LIMITS, ...options.limits });
+    const daemon = await start();
+    const token = (await readFile(join(dir, "data", "api-token"), "utf8")).trim();
+    const scene = new HttpScene(dir, daemon, token, start);
     t.teardown(async () => {
-      await daemon.stop();
+      await scene.daemon.stop();
       await rm(dir, { recursive: true });
     });
-    return new HttpScene(dir, daemon, (await readFile(join(dir, "data", "api-token"), "utf8")).trim());
+    return scene;
   }
 
   async call(

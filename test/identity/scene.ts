@@ -15,8 +15,6 @@ import { pino } from "pino";
 import type { Test } from "tap";
 import { HttpScene } from "../http/scene.js";
 
-const TLS = 'tls: { listen: "127.0.0.1:0" }\n';
-
 /** A belayd with a door over TLS, whose clock a test can move, and what it told of identities. */
 export class IdentityScene {
   readonly http: HttpScene;
@@ -31,11 +29,13 @@ export class IdentityScene {
     this.#clock = clock;
   }
 
-  static async open(t: Test, more = ""): Promise<IdentityScene> {
+  /** `port`: of the door; a belayd that is started again must be where it was. */
+  static async open(t: Test, more = "", port = 0): Promise<IdentityScene> {
     const events: IdentityEvent[] = [];
     const clock = { offsetMs: 0 };
     const log = pino({ level: "info" }, { write: (line) => void note(line, events) });
-    const http = await HttpScene.open(t, `${TLS}${more}`, { log, now: () => Date.now() + clock.offsetMs });
+    const door = `tls: { listen: "127.0.0.1:${port}" }\n`;
+    const http = await HttpScene.open(t, door + more, { log, now: () => Date.now() + clock.offsetMs });
     return new IdentityScene(t, http, events, clock);
   }
 
@@ -70,16 +70,27 @@ export class IdentityScene {
     const dir = await mkdtemp(join(tmpdir(), "belay-identity-"));
     this.#t.teardown(() => rm(dir, { recursive: true }));
     await writeFile(join(dir, "token"), `${token}\n`);
-    const identity = await HostIdentity.open({
-      base: options.base ?? this.base,
+    const identity = await HostIdentity.open(this.#optionsOf(name, dir, options));
+    this.#t.teardown(() => identity.halt());
+    return new HostAtDoor(name, dir, identity);
+  }
+
+  #optionsOf(name: string, dir: string, { base = this.base, lookMs }: { base?: string; lookMs?: number }) {
+    return {
+      base,
       host: name,
       stateDir: dir,
       tokenFile: join(dir, "token"),
       clock: systemClock,
       random: () => 0.5,
       log: silentLogger,
-      ...(options.lookMs === undefined ? {} : { lookMs: options.lookMs }),
-    });
+      ...(lookMs === undefined ? {} : { lookMs }),
+    };
+  }
+
+  /** The same host, started again: with what it has on its disk, and where belayd is now. */
+  async again({ name, dir }: HostAtDoor, options: { lookMs?: number } = {}): Promise<HostAtDoor> {
+    const identity = await HostIdentity.open(this.#optionsOf(name, dir, options));
     this.#t.teardown(() => identity.halt());
     return new HostAtDoor(name, dir, identity);
   }
@@ -96,7 +107,7 @@ export class IdentityScene {
 
   /** A command of a person's. */
   say(path: string, body: Record<string, unknown> = {}) {
-    return this.http.call("POST", path, { body: { by: "tester", reason: "test", ...body } });
+    return this.http.call("POST", path, { body: { reason: "test", ...body } });
   }
 }
 
@@ -185,6 +196,16 @@ export class Line {
 
   send(message: AgentMessage): void {
     this.#send(message);
+  }
+
+  /** As an agent does with what it hears of authorities. Gives how many of them it has kept. */
+  async keepTrust({ identity }: HostAtDoor): Promise<number> {
+    const heard = this.messages.filter((message) => message.type === "authorities");
+    const last = heard.at(-1);
+    if (last === undefined) throw new Error("nothing was said of authorities");
+    const authorities = await identity.trust(last);
+    this.#send({ type: "trusts", authorities });
+    return heard.length;
   }
 }
 

@@ -16,6 +16,7 @@ import type { Http } from "./http.js";
 import type { HostIdentity } from "./identity/host-identity.js";
 import type { JournalDisk } from "./journal/disk.js";
 import { Journal } from "./journal/journal.js";
+import { Limits } from "./limits/limits.js";
 import type { Controller, Dial } from "./link/socket.js";
 import { DEFAULT_REDIAL, Link, type RedialPolicy } from "./link/supervisor.js";
 import type { Logger } from "./log.js";
@@ -102,9 +103,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const send = (message: AgentMessage) => link.send(message);
   const reporter = new FactsReporter(host, send);
   serviceChanged = () => reporter.report();
+  const limits = new Limits(config.limits, clock);
   const approvals = new Approvals({ config: config.approve, host: config.host, clock, journal });
   const roomForJournal = () => roomAt(dirname(options.journalDisk.file));
-  const steps = new Steps({ journal, host, approvals, send, roomForJournal, changed: () => reporter.told() });
+  const steps = new Steps({ journal, host, approvals, limits, send, roomForJournal, changed: () => reporter.told() });
   const link = new Link({
     dial: options.dial,
     clock,

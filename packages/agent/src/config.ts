@@ -4,6 +4,7 @@ import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
+import { type LimitsConfig, limits } from "./limits/config-limits.js";
 import { SELF_SERVICE } from "./self/self-service.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
@@ -32,6 +33,8 @@ export interface AgentConfig {
   self: SelfConfig | null;
   /** Whose word counts when something is to be changed here. */
   approve: ApproveConfig;
+  /** What nobody may do here, whoever asks. */
+  limits: LimitsConfig;
 }
 
 export type SelfConfig =
@@ -80,6 +83,7 @@ const FIELDS = [
   "hooksDir",
   "self",
   "approve",
+  "limits",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -127,7 +131,8 @@ export function parseConfig(text: string, file: string): AgentConfig {
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
-    approve: approve(root.member("approve"), [...directories, stateDir]),
+    approve: approve(root.member("approve"), stateDir),
+    limits: limits(root.member("limits"), stateDir),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Approvals, Verdict } from "./approvals/approvals.js";
 import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
+import type { Limits } from "./limits/limits.js";
 import type { Attempt } from "./ops/op.js";
 import { perform } from "./ops/registry.js";
 
@@ -23,6 +24,8 @@ export interface StepsOptions {
   host: Host;
   /** Whom this host believes. */
   approvals: Pick<Approvals, "judge">;
+  /** What its owner lets nobody do. */
+  limits: Pick<Limits, "mustAllow">;
   send: (message: AgentMessage) => void;
   /** How much room there is where the journal lies. */
   roomForJournal: () => Promise<{ path: string; freeBytes: number }>;
@@ -117,8 +120,9 @@ export class Steps {
 
   /** Null: the step is answered, because it has been done, or this host doesn't let it be done. */
   async #judge(step: Step): Promise<Exclude<Verdict, { kind: "done" }> | null> {
-    const { approvals, host, journal, send } = this.#options;
+    const { approvals, limits, host, journal, send } = this.#options;
     try {
+      await limits.mustAllow(step);
       const verdict = await approvals.judge(step);
       if (verdict.kind !== "done") return verdict;
       const at = Math.round(host.clock.now());

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { pino } from "pino";
 import { readConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
+import { openLog } from "./log.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -19,7 +20,7 @@ const program = new Command("belayd")
   .addHelpText("after", "\nThe first start makes <dataDir>/api-token, which `belay` needs (BELAY_TOKEN_FILE).")
   .action(async (options: { config: string }) => {
     const config = await readConfig(options.config);
-    const log = pino({ level: config.logLevel, base: {} }, pino.destination({ dest: 2, sync: true }));
+    const log = openLog(config.logLevel, pino.destination({ dest: 2, sync: true }));
     const daemon = await startDaemon(config, log, Date.now, version);
     log.info({ address: daemon.address, tlsAddress: daemon.tlsAddress, version }, "belayd is up");
     const notices = openNotices({

@@ -4,9 +4,9 @@ import { createGunzip } from "node:zlib";
 import { unreadable } from "./archive-entry.js";
 import type { BelayError } from "./error.js";
 
-/** Pieces as small as zlib makes them by default take longer to hand on than to unzip. */
-const PIECE_BYTES = 1024 * 1024;
 const BLOCK = 512;
+/** Unzipped into small pieces, handling them takes longer than unzipping. */
+const PIECE_BYTES = 1024 * 1024;
 const ZERO = Buffer.alloc(BLOCK);
 const GZIP = Buffer.from([0x1f, 0x8b]);
 const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);

@@ -67,6 +67,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
       file: join(stateDir, "agent.yaml"),
       self: null,
       approve: { by: "controller" },
+      limits: { versions: null, agentVersions: null, hours: null, ops: null, artifacts: null },
       controller,
       host,
       tokenFile: join(stateDir, "token"),

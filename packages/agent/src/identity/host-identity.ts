@@ -48,6 +48,8 @@ export class HostIdentity implements Controller {
   /** A token that belayd refused: it is not tried again and again. */
   #refusedToken: string | null = null;
   #renewing: Promise<void> = Promise.resolve();
+  /** Ended early when there is something new to look at. */
+  #nap = new AbortController();
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(options: HostIdentityOptions) {
@@ -81,6 +83,7 @@ export class HostIdentity implements Controller {
 
   async halt(): Promise<void> {
     this.#halting.abort();
+    this.#nap.abort();
     await this.#renewing;
   }
 
@@ -169,7 +172,8 @@ export class HostIdentity implements Controller {
         if (!signal.aborted) log.warn({ error: errorInfo(thrown), waitMs }, "the certificate can't be renewed");
       }
       // Never at once: a life that is over in no time must not keep a processor busy.
-      await clock.sleep(Math.max(waitMs, MIN_WAIT_MS), signal).catch(() => {});
+      this.#nap = new AbortController();
+      if (!signal.aborted) await clock.sleep(Math.max(waitMs, MIN_WAIT_MS), this.#nap.signal).catch(() => {});
     }
   }
 
@@ -211,6 +215,7 @@ export class HostIdentity implements Controller {
       this.#held = held;
       this.#issuing = issuer;
       this.#shown = false;
+      this.#nap.abort();
       return held;
     });
   }
@@ -234,6 +239,7 @@ export class HostIdentity implements Controller {
     this.#held = held;
     this.#issuing = null;
     this.#shown = false;
+    this.#nap.abort();
   }
 
   /** One that was neither used nor refused; null: there is none. */

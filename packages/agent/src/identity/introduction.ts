@@ -52,7 +52,9 @@ function chainAt(base: string): Promise<X509Certificate[]> {
     socket.once("error", fail);
     socket.once("secureConnect", () => {
       const chain = certificatesFrom(socket.getPeerCertificate(true));
-      socket.destroy();
+      // In order, so that the other end doesn't take it for a fault; whoever keeps it open all the same is cut off by the timer.
+      socket.end();
+      socket.resume();
       resolve(chain);
     });
   });

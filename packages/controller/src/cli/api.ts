@@ -1,5 +1,6 @@
 import type {
   ApproveCommand,
+  AuthorityView,
   BackupView,
   Command,
   DeviceAnswer,
@@ -8,8 +9,13 @@ import type {
   FleetView,
   GateView,
   HostView,
+  IdentityView,
+  JoinTokenMade,
+  JoinTokenRequest,
+  JoinTokenView,
   LogLine,
   NewUser,
+  PhaseCommand,
   PlanAnswer,
   PlanRequest,
   PlanSummary,
@@ -176,12 +182,36 @@ export class Api {
     return this.client.post(path`/v1/releases/${version}/${verb}`, command);
   }
 
-  createToken(host: string): Promise<{ host: string; token: string }> {
-    return this.client.post("/v1/agents/tokens", { host });
+  createToken(request: JoinTokenRequest): Promise<JoinTokenMade> {
+    return this.client.post("/v1/agents/tokens", request);
   }
 
-  tokens(): Promise<{ host: string; createdAt: number; usedAt: number | null }[]> {
+  tokens(): Promise<JoinTokenView[]> {
     return this.client.get("/v1/agents/tokens");
+  }
+
+  identities(): Promise<IdentityView[]> {
+    return this.client.get("/v1/agents/identities");
+  }
+
+  revokeIdentity(host: string, command: Command): Promise<Record<string, never>> {
+    return this.client.post(path`/v1/agents/identities/${host}/revoke`, command);
+  }
+
+  authorities(): Promise<AuthorityView[]> {
+    return this.client.get("/v1/authorities");
+  }
+
+  rotateAuthority(): Promise<AuthorityView[]> {
+    return this.client.post("/v1/authorities/rotate", {});
+  }
+
+  activateAuthority(command: PhaseCommand): Promise<{ authorities: AuthorityView[]; tokensEnded: string[] }> {
+    return this.client.post("/v1/authorities/activate", command);
+  }
+
+  retireAuthority(command: PhaseCommand): Promise<AuthorityView[]> {
+    return this.client.post("/v1/authorities/retire", command);
   }
 
   beginLogin(): Promise<DeviceLogin> {

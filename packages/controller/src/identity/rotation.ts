@@ -50,9 +50,12 @@ export class Rotation {
     this.#announce = parts.announce;
   }
 
+  /** The active one first. */
   show(): AuthorityStanding[] {
     const hosts = this.#concerned();
-    return this.#authorities.standing.map(({ authority, phase, since }) => {
+    const active = this.#authorities.standing.filter(({ phase }) => phase === "active");
+    const others = this.#authorities.standing.filter(({ phase }) => phase !== "active");
+    return [...active, ...others].map(({ authority, phase, since }) => {
       const { pin, validUntil, certificate } = authority;
       const without = hosts.filter((host) => !trusts(host, pin)).map(({ host }) => host);
       return {

@@ -1,10 +1,13 @@
 import type { CommandSpec, GroupSpec } from "../command.js";
+import { agentList } from "./agent-list.js";
+import { agentRevoke } from "./agent-revoke.js";
 import { agentUpgrade } from "./agent-upgrade.js";
 import { apiTokenCreate, apiTokenList, apiTokenRevoke } from "./api-token.js";
 import { backupList } from "./backup-list.js";
 import { backupRestore } from "./backup-restore.js";
 import { backupShow } from "./backup-show.js";
 import { backupVerify } from "./backup-verify.js";
+import { caActivate, caRetire, caRotate, caShow } from "./ca.js";
 import { fleetCheck } from "./fleet-check.js";
 import { fleetShow } from "./fleet-show.js";
 import { gateApprove, gateReject } from "./gate-decide.js";
@@ -65,9 +68,14 @@ export const GROUPS: readonly GroupSpec[] = [
   { name: "fleet", summary: "the fleet as declared", commands: [fleetShow, fleetCheck] },
   {
     name: "agent",
-    summary: "what agents need to join; their own upgrade",
-    commands: [agentUpgrade],
+    summary: "who agents are, how they join; their own upgrade",
+    commands: [agentList, agentRevoke, agentUpgrade],
     groups: [{ name: "token", summary: "tokens for joining", commands: [tokenCreate, tokenList, tokenRevoke] }],
+  },
+  {
+    name: "ca",
+    summary: "the authority that agents believe, and its rotation",
+    commands: [caShow, caRotate, caActivate, caRetire],
   },
   {
     name: "user",

@@ -3,7 +3,7 @@ import { EXIT } from "../exit.js";
 
 export const tokenRevoke: CommandSpec = {
   name: "revoke <host>",
-  summary: "end a host's token: its agent is cut off and can't come back with it",
+  summary: "take back a host's token that was not used yet",
   examples: ["belay agent token revoke db-7"],
   async run(session, _options, [host = ""]) {
     const { api } = await session.connect();
