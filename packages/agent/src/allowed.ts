@@ -53,7 +53,7 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     async program(file, versionsDir) {
       if (config.approve.by === "controller" || config.approve.programs.includes(resolve(file))) return;
       const [root, real] = [await realPathOf(resolve(versionsDir)), await realPathOf(resolve(file))];
-      await check(file, real);
+      await check(file, real, false);
       const [version = "", ...rest] = real.startsWith(`${root}/`) ? real.slice(root.length + 1).split("/") : [];
       if (rest.length > 0 && parseVersion(version) === version) return;
       throw new BelayError("program-refused", `${file} is no program of a version, and agent.yaml doesn't name it`, {
