@@ -10,6 +10,8 @@ export const SIGNERS = [maria, tom, mariasOther].map(({ line }) => line);
 
 const STAGES = ["hop-1.main.fetch", "hop-1.main.backup", "hop-1.main.node"];
 
+export const HARMLESS_STEPS = 50;
+
 /** One plan that was approved, or nearly, and what is there to show for it. */
 export interface Spoils {
   readonly plan: ApprovedPlan;
@@ -22,6 +24,8 @@ export interface Loot {
   /** Carried out already, approved by enough people. */
   readonly done: Spoils;
   readonly all: readonly Spoils[];
+  /** Approved by enough people, not carried out yet, and without any effect: what it is turned into would have one. */
+  readonly harmless: Spoils;
   readonly ops: readonly Op[];
 }
 
@@ -142,8 +146,14 @@ export function lootOf(dir: string): Loot {
   const twice = planned("run-10");
   const soon = planned("run-11");
   const other = new ApprovedPlan("run-1", [{ host: "host-1", op: { kind: "noop" } }]);
+  const stage = STAGES[0] ?? "";
+  const harmless = planned(
+    "run-20",
+    Array.from({ length: HARMLESS_STEPS }, () => ({ host: "host-1", op: { kind: "noop" as const }, stage })),
+  );
   return {
     ops,
+    harmless: { plan: harmless, approvals: [maria, tom].map((approver) => harmless.sign(approver)) },
     done: { plan: done, approvals: [maria, tom].map((approver) => done.sign(approver)) },
     all: [
       // One of two people, for every gate.

@@ -1,7 +1,7 @@
 import { canonicalJson, type Op, type SignedStatement, type Step } from "@belay/shared";
 import fc from "fast-check";
 import { welcome } from "./line.js";
-import { type Loot, probeOf, type Spoils } from "./loot.js";
+import { HARMLESS_STEPS, type Loot, probeOf, type Spoils } from "./loot.js";
 
 /** One frame as a stolen belayd sends it, and what kind of attack it is. */
 export interface Attack {
@@ -106,6 +106,10 @@ export function attacks(loot: Loot, dir: string): fc.Arbitrary<Attack> {
     fc
       .tuple(value, fc.nat(), trick, fc.constantFrom(...numbers))
       .map(([json, at, text, number]) => altered(json, at, text, number));
+  const { plan: noops, approvals: enough } = loot.harmless;
+  const approved = fc
+    .tuple(fc.nat(HARMLESS_STEPS - 1), fc.integer({ min: 1, max: 9 }))
+    .map(([at, attempt]) => noops.step(at, enough, { attempt }));
   const sameId = (step: Step, more: Partial<Step>): Step => ({ ...step, ...more });
   const bare = fc
     .tuple(anyOp, fc.uuid(), fc.boolean(), fc.nat(20))
@@ -140,6 +144,11 @@ export function attacks(loot: Loot, dir: string): fc.Arbitrary<Attack> {
       "another op than was approved",
       fc.tuple(stolen, anyOp).map(([step, op]) => sameId(step, { op })),
     ),
+    named(
+      "an approved one, turned into another",
+      fc.tuple(approved, anyOp, fc.boolean()).map(([step, op, check]) => sameId(step, { op, check })),
+    ),
+    named("an approved one, altered in one place", changed(approved)),
     named(
       "another host's, for this one",
       fc.tuple(stolen, fc.constantFrom("host-1", "host-2")).map(([step, host]) => forHost(step, host)),
