@@ -71,6 +71,7 @@ t.test("red team: a stolen belayd, without an approver's key, has no effect on a
     }
   }
   t.same(host.harm(), [], "the host is as it was");
+  t.same(host.defects, [], "nothing surprised it");
   t.ok(count >= COUNT, `${count} messages on ${line.connections} connections`);
   for (const [name, times] of sent) t.ok(times > COUNT / 200, `${times} times: ${name}`);
   const told = (counts: ReadonlyMap<string, number>) => [...counts].map(([code, n]) => `${code} ${n}`).join(", ");

@@ -115,6 +115,7 @@ function isIn(path: string, folder: string): boolean {
 
 /** A path with its links followed as far as it exists; the rest, which can't be links yet, is appended. */
 async function realPathOf(path: string): Promise<string> {
+  if (path.includes("\0")) throw new BelayError("path-refused", `${JSON.stringify(path)} has a NUL in it`);
   const real = await orMissing(realpath(path));
   if (real !== null || path === "/") return real ?? path;
   return join(await realPathOf(dirname(path)), basename(path));

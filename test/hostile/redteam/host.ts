@@ -60,7 +60,11 @@ export class RedHost {
       dial: host.line.dial,
       http: host.#http(),
       exec: host.#exec(),
-      log: { ...silentLogger, warn: (fields) => host.#refused(fields) },
+      log: {
+        ...silentLogger,
+        warn: (fields) => host.#refused(fields),
+        error: (fields) => host.#failed(fields),
+      },
       machine: { os: "linux", arch: "x64" },
       journalDisk: new MemoryDisk(),
       env: {},
@@ -88,6 +92,13 @@ export class RedHost {
     await this.#agent?.stop();
     diagnostics.unsubscribe("net.client.socket", this.#connecting);
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** What it ran into and hadn't been made for. */
+  readonly defects: string[] = [];
+
+  #failed(fields: object): void {
+    if ("stack" in fields && this.defects.length < 20) this.defects.push(String(fields.stack));
   }
 
   /** Steps that it refused, by why. */
