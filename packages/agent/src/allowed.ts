@@ -24,17 +24,14 @@ export interface Allowed {
 
 export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Service>): Allowed {
   const roots = [...config.directories, config.stateDir];
-  const check = async (path: string, real: string) => {
-    // Whoever asks for this host's key, or would put another in its place, is not to have it: nor is any backup.
-    const identity = await realPathOf(identityDir(resolve(config.stateDir)));
-    if (real === identity || real.startsWith(`${identity}/`)) {
-      throw new BelayError("path-refused", `${path} is this host's identity, which no step may touch`, {
-        context: { path, real },
-      });
+  const check = async (path: string, real: string, replaced: boolean) => {
+    for (const { file, what } of ownFiles(config)) {
+      const own = await realPathOf(resolve(file));
+      if (!isIn(real, own) && !(replaced && isIn(own, real))) continue;
+      throw new BelayError("path-refused", `${path} is ${what}, which no step may touch`, { context: { path, real } });
     }
     for (const root of roots) {
-      const realRoot = await realPathOf(resolve(root));
-      if (real === realRoot || real.startsWith(realRoot === "/" ? "/" : `${realRoot}/`)) return;
+      if (isIn(real, await realPathOf(resolve(root)))) return;
     }
     throw new BelayError("path-refused", `${path} is not in a directory that this host allows`, {
       hint: "add its directory to `directories` in agent.yaml, if Belay may write there",
@@ -42,10 +39,10 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     });
   };
   return {
-    path: async (path) => check(path, await realPathOf(resolve(path))),
+    path: async (path) => check(path, await realPathOf(resolve(path)), false),
     link: async (path) => {
       const full = resolve(path);
-      await check(path, join(await realPathOf(dirname(full)), basename(full)));
+      await check(path, join(await realPathOf(dirname(full)), basename(full)), true);
     },
     service(name) {
       const service = services.get(name);
@@ -73,6 +70,30 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
       });
     },
   };
+}
+
+/**
+ * What says whom this host believes, and what it remembers: inside of an allowed directory or not. Whoever could back them up
+ * would know its secrets, and whoever could put others in their place would be its owner.
+ */
+function ownFiles({ file, stateDir, tokenFile, identityFile, hooksDir, approve, limits }: AgentConfig) {
+  const owners = [
+    { file, what: "this host's agent.yaml" },
+    { file: tokenFile, what: "this host's token" },
+    { file: hooksDir, what: "where this host's hooks are" },
+    ...(identityFile === null ? [] : [{ file: identityFile, what: "this host's age identity" }]),
+    ...(approve.by === "controller" ? [] : [{ file: approve.signers, what: "the list of its approvers" }]),
+    ...(limits.artifacts === null ? [] : [{ file: limits.artifacts, what: "the list of its artifacts" }]),
+  ];
+  return [
+    ...owners,
+    { file: identityDir(resolve(stateDir)), what: "this host's identity" },
+    { file: join(stateDir, "journal"), what: "this agent's journal" },
+  ];
+}
+
+function isIn(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 }
 
 /** A path with its links followed as far as it exists; the rest, which can't be links yet, is appended. */

@@ -1,9 +1,10 @@
-import { BelayError } from "@belay/shared";
+import { BelayError, errorInfo, readVerifier, type Verifier } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
 import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
 import { Field } from "./field.js";
 import { isLoopback } from "./http.js";
+import { type LimitsConfig, limits } from "./limits/config-limits.js";
 import { SELF_SERVICE } from "./self/self-service.js";
 
 /** The host owner's word on what this agent may do: /etc/belay/agent.yaml. */
@@ -30,8 +31,12 @@ export interface AgentConfig {
   hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
+  /** Who signs belayd's audit log; null: whoever signed the first checkpoint that this host saw. */
+  auditKey: Verifier | null;
   /** Whose word counts when something is to be changed here. */
   approve: ApproveConfig;
+  /** What nobody may do here, whoever asks. */
+  limits: LimitsConfig;
 }
 
 export type SelfConfig =
@@ -79,7 +84,9 @@ const FIELDS = [
   "identityFile",
   "hooksDir",
   "self",
+  "audit",
   "approve",
+  "limits",
 ];
 const RELOAD_SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -127,8 +134,21 @@ export function parseConfig(text: string, file: string): AgentConfig {
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
-    approve: approve(root.member("approve"), [...directories, stateDir]),
+    auditKey: auditKey(root.member("audit")),
+    approve: approve(root.member("approve"), stateDir),
+    limits: limits(root.member("limits"), stateDir),
   };
+}
+
+function auditKey(field: Field): Verifier | null {
+  field.members(["key"]);
+  const key = field.member("key");
+  if (key.absent) return null;
+  try {
+    return readVerifier(key.text());
+  } catch (error) {
+    throw key.bad("is no key of an audit log", errorInfo(error).hint);
+  }
 }
 
 const SELF_FIELDS = { systemd: ["manager", "unit", "rescue"], process: ["manager", "program"] } as const;

@@ -1,3 +1,4 @@
+import { normalize } from "node:path";
 import { BelayError } from "@belay/shared";
 import { type Document, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair } from "yaml";
 
@@ -77,6 +78,13 @@ export class Field {
     if (!path.startsWith("/") || path.includes("\0"))
       throw this.bad(`must be an absolute path, not ${JSON.stringify(path)}`);
     return path;
+  }
+
+  /** A path that does not lie in this folder. */
+  pathOutside(folder: string, fallback?: string): string {
+    const path = normalize(this.path(fallback));
+    if (!`${path}/`.startsWith(`${normalize(folder).replace(/\/+$/, "")}/`)) return path;
+    throw this.bad(`lies in ${folder}, where the agent itself writes`, "keep it in /etc/belay");
   }
 
   /** A program, by its absolute path, and its arguments. */

@@ -15,6 +15,7 @@ export { findAuthority } from "./identity/introduction.js";
 export { believing, namesIn } from "./identity/peer.js";
 export { type JournalDisk, openJournalDisk } from "./journal/disk.js";
 export { Journal, type JournalEntry } from "./journal/journal.js";
+export { Limits } from "./limits/limits.js";
 export { backoffMs } from "./link/backoff.js";
 export { byToken, type Controller, type Dial, type Socket, type SocketEvents, webSocketDial } from "./link/socket.js";
 export type { RedialPolicy } from "./link/supervisor.js";

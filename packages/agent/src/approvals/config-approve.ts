@@ -23,22 +23,15 @@ const HOUR_MS = 3_600_000;
 const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS };
 const MAX_AGE_MS = 90 * 24 * HOUR_MS;
 
-/**
- * Reads `approve`. `writable`: folders in which Belay itself may write; signers that lay there would be anybody's. Throws
- * `config-invalid`.
- */
-export function approve(field: Field, writable: readonly string[]): ApproveConfig {
+/** Reads `approve`. The signers are not the agent's own to keep. Throws `config-invalid`. */
+export function approve(field: Field, stateDir: string): ApproveConfig {
   const by = field.member("by").oneOf(["controller", "approvers"] as const, "controller");
   field.members(FIELDS[by]);
   if (by === "controller") return { by };
-  const signers = field.member("signers");
-  const file = signers.path(DEFAULT_SIGNERS);
-  const folder = writable.find((each) => file === each || file.startsWith(each === "/" ? "/" : `${each}/`));
-  if (folder !== undefined) throw signers.bad(`lies in ${folder}, where Belay may write`, "keep it in /etc/belay");
   return {
     by,
     fleet: field.member("fleet").text(),
-    signers: file,
+    signers: field.member("signers").pathOutside(stateDir, DEFAULT_SIGNERS),
     threshold: field.member("threshold").integer({ min: 1, max: 16, fallback: 1 }),
     maxAgeMs: age(field.member("maxAge")),
   };
