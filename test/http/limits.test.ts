@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
 import { originOf } from "@belay/controller/http/doors/address";
 import { Attempts } from "@belay/controller/http/doors/attempts";
 import { EventStream } from "@belay/controller/http/stream";
@@ -17,15 +19,20 @@ async function dial(t: Test, scene: Pick<HttpScene, "daemon">): Promise<Socket> 
   return socket;
 }
 
+/** Not `once`, for which a reset on the way would be a failure. */
+function closed(socket: Duplex): Promise<void> {
+  return new Promise((resolve) => socket.once("close", () => resolve()));
+}
+
 /** All that comes until the other side is done. */
-async function readToEnd(socket: Socket): Promise<string> {
+async function readToEnd(socket: Duplex): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await once(socket, "close");
+  await closed(socket);
   return Buffer.concat(chunks).toString();
 }
 
-async function ask(socket: Socket, token: string): Promise<string> {
+async function ask(socket: Duplex, token: string): Promise<string> {
   socket.write(`GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`);
   const [answer] = (await once(socket, "data")) as [Buffer];
   return answer.toString().split("\r\n")[0] ?? "";
@@ -39,7 +46,7 @@ t.test("connections: so many from one address, as long as nobody knows whose the
   t.equal(await ask(idle[0] as Socket, token), "HTTP/1.1 200 OK");
   const more = [await dial(t, scene), await dial(t, scene)];
   const over = await dial(t, scene);
-  await once(over, "close");
+  await closed(over);
   t.pass("one too many is let go of at once");
   for (const socket of more) t.equal(await ask(socket, token), "HTTP/1.1 200 OK", "those before are served");
   t.equal(await ask(await dial(t, scene), token), "HTTP/1.1 200 OK", "whose they are is known: places are free again");
@@ -52,11 +59,51 @@ t.test("connections: so many of one person, and of one host", async (t) => {
   for (let open = 0; open < 3; open++) t.equal(await ask(await dial(t, scene), ann), "HTTP/1.1 200 OK");
   const fourth = await dial(t, scene);
   t.equal(await ask(fourth, ann), "HTTP/1.1 429 Too Many Requests");
-  await once(fourth, "close");
+  await closed(fourth);
   t.equal(await ask(await dial(t, scene), await scene.personOf("bob", ["viewer"])), "HTTP/1.1 200 OK");
   const host = await scene.tokenOf("node-1");
   for (let open = 0; open < 2; open++) t.equal(await ask(await dial(t, scene), host), "HTTP/1.1 403 Forbidden");
   t.equal(await ask(await dial(t, scene), host), "HTTP/1.1 429 Too Many Requests");
+});
+
+t.test("the door for other hosts has the same limits, and cookies that belong to it alone", async (t) => {
+  const scene = await HttpScene.open(t, 'tls: { listen: "127.0.0.1:0" }\nlimits: { connectionsPerAddress: 3 }\n', {
+    limits: { headersMs: 300 },
+  });
+  const port = Number(new URL(scene.daemon.tlsAddress ?? "").port);
+  const dialTls = async () => {
+    const socket = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    socket.on("error", () => {});
+    t.teardown(() => socket.destroy());
+    await Promise.race([once(socket, "secureConnect"), closed(socket)]);
+    return socket;
+  };
+  for (let open = 0; open < 5; open++) {
+    t.equal(await ask(await dialTls(), scene.token), "HTTP/1.1 200 OK", "whose they are is known: they take no place");
+  }
+  const callback = await dialTls();
+  callback.write("GET /v1/login/callback HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  t.match(
+    await readToEnd(callback),
+    /set-cookie: __Host-belay-login=; Path=\/; HttpOnly; SameSite=Lax; Max-Age=0; Secure/i,
+  );
+  const slow = await dialTls();
+  slow.write("GET /v1/whoami HTTP/1.1\r\nHost: x\r\n");
+  t.match(await readToEnd(slow), /^HTTP\/1\.1 408 |^$/);
+  // These have not even shaken hands.
+  const strangers = await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const socket = connect(port, "127.0.0.1");
+      socket.on("error", () => {});
+      t.teardown(() => socket.destroy());
+      await once(socket, "connect");
+      return socket;
+    }),
+  );
+  const over = connect(port, "127.0.0.1");
+  over.on("error", () => {});
+  await closed(over);
+  t.ok(strangers.every(({ destroyed }) => !destroyed));
 });
 
 t.test("slow and oversized headers: the connection ends", async (t) => {
@@ -91,7 +138,7 @@ t.test("bodies that trickle: the connection ends, of commands and of streams; wh
     command.write(" ");
     stream.write("x");
   }, 20);
-  await Promise.all([once(command, "close"), once(stream, "close")]);
+  await Promise.all([closed(command), closed(stream)]);
   clearInterval(trickle);
   t.pass("both were let go of");
 

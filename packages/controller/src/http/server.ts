@@ -81,7 +81,9 @@ export function makeServer(parts: { log: Logger; gateway: Gateway; identities: I
     const { status, body } = answerOf(thrown);
     const { code, context = {} } = body.error;
     // The route, not the address that was asked: a sign-in's has a code in its query.
-    if (status >= 500) request.log.error({ err: thrown, route: request.routeOptions.url }, "request failed");
+    // Whoever went away in the middle is no failure of ours.
+    const isHere = !request.raw.socket.destroyed;
+    if (status >= 500 && isHere) request.log.error({ err: thrown, route: request.routeOptions.url }, "request failed");
     if (code === "sign-in-refused") doors.failed(request.raw);
     if (code === "too-many-connections") reply.header("connection", "close");
     if (typeof context.retryAfterMs === "number") reply.header("retry-after", Math.ceil(context.retryAfterMs / 1000));
