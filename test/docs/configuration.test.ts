@@ -26,10 +26,15 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
   const shown = parseBelayd(yaml, "/etc/belay/belayd.yaml");
   const byDefault = parseBelayd("", "/etc/belay/belayd.yaml");
   // These are off unless they are named.
-  t.same({ ...shown, releases: null, tls: null, groups: {}, oidc: null, identity: byDefault.identity }, byDefault);
+  t.same(
+    { ...shown, releases: null, approversFile: null, tls: null, groups: {}, oidc: null, identity: byDefault.identity },
+    byDefault,
+  );
   t.same(Object.keys(parse(yaml) as object).sort(), [
     "agents",
     "apiTokenFile",
+    "approvers",
+    "audit",
     "backupStore",
     "dataDir",
     "fleet",
