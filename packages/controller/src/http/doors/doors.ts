@@ -23,17 +23,24 @@ export class Doors {
   readonly connections: Connections;
   readonly attempts = new Attempts();
   readonly #parts: DoorParts;
+  readonly #sweep: NodeJS.Timeout;
   readonly #rates: Readonly<Record<"person" | "host" | "stranger", Rates>>;
 
   constructor(parts: DoorParts) {
     const { connections, requests } = parts.limits;
     this.#parts = parts;
     this.connections = new Connections(connections);
+    this.#sweep = setInterval(() => this.connections.sweep(), parts.limits.unreadMs).unref();
     this.#rates = {
       person: new Rates(requests.person, MOST_CALLERS),
       host: new Rates(requests.host, MOST_CALLERS),
       stranger: new Rates(requests.stranger, MOST_CALLERS),
     };
+  }
+
+  /** Idempotent. */
+  close(): void {
+    clearInterval(this.#sweep);
   }
 
   get limits(): DoorLimits {
