@@ -47,8 +47,12 @@ export class Doors {
     return this.#parts.limits;
   }
 
-  /** Before anybody looks up who asks. Throws `locked-out`. */
-  checkLock(request: IncomingMessage): void {
+  /**
+   * Before anybody looks up who asks. Only where there is something to guess: a token, or what a route takes that is open
+   * to anyone (`isOpen`); a host that shows its certificate is not locked out by its neighbours. Throws `locked-out`.
+   */
+  checkLock(request: IncomingMessage, isOpen = false): void {
+    if (!isOpen && shown(request) === null) return;
     const wait = this.attempts.lockedFor(originOf(request.socket.remoteAddress), shown(request), this.#parts.now());
     if (wait > 0) throw tooMany("locked-out", "too many failed sign-ins from here", wait);
   }
