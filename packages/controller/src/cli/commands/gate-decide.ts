@@ -71,6 +71,9 @@ function decide(
         const what = word === "reject" ? "a gate is rejected" : "glass is broken";
         throw new BelayError("reason-missing", `${what} for a reason`, { hint: "Say it: --reason TEXT" });
       }
+      if (options.sign !== undefined && word !== "approve") {
+        throw new BelayError("usage", "only an approval is signed", { hint: "Leave --sign or --break-glass out." });
+      }
       const { api } = await session.connect();
       const { run, gate } = await findGate(api, args, options.run);
       const signed = options.sign === undefined ? {} : await sign(session, api, { run, gate }, options);
