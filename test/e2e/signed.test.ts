@@ -144,4 +144,10 @@ t.test("a gate that belayd passed with less than a host asks for is passed in va
     30_000,
   );
   t.same(await scene.started("node-1"), ["5.4.2"]);
+
+  // What is missing is signed afterwards, and the run goes on.
+  const { code, text } = await sign("tom", run, first);
+  t.equal(code, 0, text);
+  await api.command(run, "retry");
+  await scene.see(run, "the next gate", ({ gate }) => gate?.gate === "hop-1.main.auth");
 });

@@ -60,7 +60,7 @@ function decide(
     notes:
       "belayd records whose token decided, when and why." +
       (verb === "approve"
-        ? "\n--sign fetches the plan, finds its digest and the root of its steps itself, shows what will happen, and signs that." +
+        ? "\n--sign fetches the plan, finds its digest and the root of its steps itself, shows what will happen, and signs that;\nof a gate that is passed, what was signed is renewed." +
           "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
         : ""),
     examples,
