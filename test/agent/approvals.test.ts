@@ -174,6 +174,24 @@ t.test("steps come in their order, each once, the next only when the one before 
   await carryOut(step(3));
 });
 
+t.test(
+  "what was begun under an approval is finished after it expired, by a later life too; nothing new is begun",
+  async (t) => {
+    const disk = new MemoryDisk();
+    const before = await scene(disk);
+    await before.begin(plan.step(own(0), both));
+    await before.journal.close();
+    const after = await scene(new MemoryDisk(disk.bytes));
+    after.world.now += 2 * HOUR_MS;
+    t.equal(await after.codeOf(plan.step(own(1), both)), "approval-expired");
+    await after.end(plan.step(own(0), both));
+    t.match(after.journal.approvedRun("run-1"), { done: 0, last: plan.step(own(0), both).step });
+    const { now } = after.world;
+    const again = [plan.sign(maria, { at: now }), plan.sign(tom, { at: now })];
+    t.equal(await after.codeOf(plan.step(own(1), again)), "due", "signed anew, it goes on");
+  },
+);
+
 t.test("a run that another one followed is over", async (t) => {
   const { codeOf, carryOut } = await scene();
   const back = new ApprovedPlan("run-2", [{ host: "host-1", op: stop(7) }]);
