@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { parse, stringify } from "yaml";
 import { PortClaim } from "../support/fleet-on-disk/ports.js";
-import { APPROVER, Api, OPERATOR, Program, until } from "../support/real-fleet/index.js";
+import { APPROVER, OPERATOR } from "../support/real-fleet/api.js";
+import { Api, Program, until } from "../support/real-fleet/index.js";
 import { PATIENCE_MS, refusalOf, Scene } from "./scene.js";
 
 t.setTimeout(PATIENCE_MS);
