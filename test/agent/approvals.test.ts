@@ -29,7 +29,14 @@ async function scene(disk = new MemoryDisk(), threshold = 2) {
   const world = { now: Date.now() };
   const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: 1, keepAcked: 2 });
   const approvals = new Approvals({
-    config: { by: "approvers", fleet: "acme", signers: "/etc/belay/approvers", threshold, maxAgeMs: 24 * HOUR_MS },
+    config: {
+      by: "approvers",
+      fleet: "acme",
+      signers: "/etc/belay/approvers",
+      threshold,
+      maxAgeMs: 24 * HOUR_MS,
+      programs: [],
+    },
     host: "host-1",
     clock: { now: () => world.now },
     journal,
@@ -238,6 +245,7 @@ ${approve}
     signers: "/etc/belay/approvers",
     threshold: 1,
     maxAgeMs: 7 * 24 * HOUR_MS,
+    programs: [],
   });
   t.match(read("approve: { by: approvers, fleet: acme, threshold: 2, maxAge: 90m }"), {
     threshold: 2,

@@ -31,7 +31,8 @@ async function install(t: Test, words: string): Promise<{ probe: FactProbe; aske
   return { probe, asked };
 }
 
-const host = { exec: systemExec, log: silentLogger } as Parameters<Banner["buildOf"]>[2];
+const allowed = { program: async () => {} };
+const host = { exec: systemExec, log: silentLogger, allowed } as unknown as Parameters<Banner["buildOf"]>[2];
 
 t.test("the installed binary says which build it is, so that an upgrade brings the same one", async (t) => {
   for (const [words, build] of [

@@ -4,7 +4,7 @@ import { type AgentMessage, errorInfo } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { allowedBy } from "./allowed.js";
 import { Approvals } from "./approvals/approvals.js";
-import { withoutCommands } from "./approvals/reading.js";
+import { looksOnly } from "./approvals/reading.js";
 import type { Clock } from "./clock.js";
 import type { AgentConfig, SelfConfig } from "./config.js";
 import type { Exec } from "./exec.js";
@@ -135,7 +135,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         steps.redeliver();
         const { probe } = welcome;
         const isBelieved = config.approve.by === "controller" || probe === null;
-        reporter.begin(isBelieved ? probe : withoutCommands(probe), welcome.factsEveryMs);
+        reporter.begin(isBelieved ? probe : looksOnly(probe), welcome.factsEveryMs);
       },
       step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
       ack: (step) => journal.ack(step),

@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { BelayError } from "@belay/shared";
+import { BelayError, parseVersion } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
 import type { BackendConfig } from "./config-backend.js";
 import { orMissing } from "./durable.js";
@@ -14,6 +14,12 @@ export interface Allowed {
   path(path: string): Promise<void>;
   /** The same for a path that is itself a link to be switched: only its folder is followed. */
   link(path: string): Promise<void>;
+  /**
+   * Throws `program-refused` for what may not be run just to hear what version it is, where that is asked for with nobody's
+   * approval: on a host that believes approvers alone, only programs of the versions in `versionsDir`, and those that its
+   * owner names.
+   */
+  program(file: string, versionsDir: string): Promise<void>;
   /** Throws `service-refused` for what agent.yaml doesn't list. */
   service(name: string): Service;
   /** The argument list of a command that agent.yaml lists. Throws `command-refused`. */
@@ -43,6 +49,17 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     link: async (path) => {
       const full = resolve(path);
       await check(path, join(await realPathOf(dirname(full)), basename(full)), true);
+    },
+    async program(file, versionsDir) {
+      if (config.approve.by === "controller" || config.approve.programs.includes(resolve(file))) return;
+      const [root, real] = [await realPathOf(resolve(versionsDir)), await realPathOf(resolve(file))];
+      await check(file, real, false);
+      const [version = "", ...rest] = real.startsWith(`${root}/`) ? real.slice(root.length + 1).split("/") : [];
+      if (rest.length > 0 && parseVersion(version) === version) return;
+      throw new BelayError("program-refused", `${file} is no program of a version, and agent.yaml doesn't name it`, {
+        hint: "add it to `approve.programs` in agent.yaml, if anybody may have it run to hear its version",
+        context: { file, real },
+      });
     },
     service(name) {
       const service = services.get(name);
@@ -98,6 +115,7 @@ function isIn(path: string, folder: string): boolean {
 
 /** A path with its links followed as far as it exists; the rest, which can't be links yet, is appended. */
 async function realPathOf(path: string): Promise<string> {
+  if (path.includes("\0")) throw new BelayError("path-refused", `${JSON.stringify(path)} has a NUL in it`);
   const real = await orMissing(realpath(path));
   if (real !== null || path === "/") return real ?? path;
   return join(await realPathOf(dirname(path)), basename(path));

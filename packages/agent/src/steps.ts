@@ -1,5 +1,6 @@
 import { type AgentMessage, BelayError, done, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
 import type { Approvals, Verdict } from "./approvals/approvals.js";
+import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Limits } from "./limits/limits.js";
@@ -97,14 +98,18 @@ export class Steps {
       }
       const verdict = await this.#judge(step);
       if (verdict === null) return null;
-      if (step.fence > this.#fence) this.#line = null;
-      this.#fence = step.fence;
-      this.#line = step.line ?? this.#line;
-      const { op, fence, check } = step;
+      // What only looks is fenced, and fences nobody: else one look, with a number beyond all others, would lock every belayd out.
+      if (!isReading(step)) {
+        if (step.fence > this.#fence) this.#line = null;
+        this.#fence = step.fence;
+        this.#line = step.line ?? this.#line;
+      }
+      const fence = this.#fence;
+      const { op, check } = step;
       const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
       const { deadlineMs, approved } = within;
       await this.#needRoom();
-      const line = step.line === undefined ? {} : { line: step.line };
+      const line = this.#line === null ? {} : { line: this.#line };
       const intent = { step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() };
       await journal.accept(approved === undefined ? intent : { ...intent, approved });
       return journal.entry(step.step) ?? null;

@@ -186,6 +186,11 @@ export class Api {
     return this.#call("GET", "/v1/hosts");
   }
 
+  /** For joining over TLS. */
+  joinToken(host: string): Promise<{ host: string; token: string }> {
+    return this.#call("POST", "/v1/agents/tokens", { host });
+  }
+
   /** For an agent of this machine, in the clear. */
   token(host: string): Promise<{ host: string; token: string }> {
     return this.#call("POST", "/v1/agents/tokens", { host, plaintext: true });

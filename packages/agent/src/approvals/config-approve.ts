@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Field } from "../field.js";
 
 /** Whom this host's owner believes when somebody asks for a change. */
@@ -15,9 +16,17 @@ export type ApproveConfig =
       threshold: number;
       /** No approval counts for longer than this, whatever it says itself. */
       maxAgeMs: number;
+      /**
+       * Programs that may be run with the one word `version` for anybody who asks: those of a host that Belay hasn't adopted
+       * yet. The programs of versions may be, anyhow.
+       */
+      programs: readonly string[];
     };
 
-const FIELDS = { controller: ["by"], approvers: ["by", "fleet", "signers", "threshold", "maxAge"] } as const;
+const FIELDS = {
+  controller: ["by"],
+  approvers: ["by", "fleet", "signers", "threshold", "maxAge", "programs"],
+} as const;
 const DEFAULT_SIGNERS = "/etc/belay/approvers";
 const HOUR_MS = 3_600_000;
 const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS };
@@ -34,6 +43,10 @@ export function approve(field: Field, stateDir: string): ApproveConfig {
     signers: field.member("signers").pathOutside(stateDir, DEFAULT_SIGNERS),
     threshold: field.member("threshold").integer({ min: 1, max: 16, fallback: 1 }),
     maxAgeMs: age(field.member("maxAge")),
+    programs: field
+      .member("programs")
+      .list()
+      .map((each) => resolve(each.path())),
   };
 }
 
