@@ -48,6 +48,15 @@ export class RawSocket {
     this.frame(text);
   }
 
+  /** Settles when all that was written is with the other side, or the other side is gone; then hangs up. */
+  async flushed(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      if (this.socket.destroyed) resolve();
+      this.socket.once("close", () => resolve());
+      this.socket.end();
+    });
+  }
+
   breakOff(): void {
     this.frame("half", { length: 1000 });
     this.end();
