@@ -111,6 +111,8 @@ t.test("hostile agents: belayd goes on, and so does every agent beside them", as
     "no step ended otherwise than its own host said",
   );
   await see(t, siege);
+  const refused = (await scene.fleet.belayd.log()).split("agent refused").length - 1;
+  t.ok(refused > COUNT / 4, `${refused} messages were heard, and refused by name`);
   t.equal(scene.fleet.belayd.pid, siege.pid);
   t.ok(scene.fleet.belayd.running, "it is the same process");
   t.ok(siege.growth <= MAX_GROWTH_BYTES, `its memory grew by ${(siege.growth / 2 ** 20).toFixed(1)} MiB at most`);
