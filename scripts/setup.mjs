@@ -39,6 +39,7 @@ const SYSTEM = [
   { program: "systemd-nspawn", pkg: "systemd-container", why: "booting the lab's hosts", for: ["tests", "lab"] },
   { program: "debootstrap", pkg: "debootstrap", why: "the system of the lab's hosts", for: ["tests", "lab"] },
   { program: "setcap", pkg: "libcap2-bin", why: "capabilities of adopted programs, in tests", for: ["tests"] },
+  { program: "faketime", pkg: "faketime", why: "hosts of the lab whose clock is moved", for: ["tests", "lab"] },
   { program: "nft", pkg: "nftables", why: "cutting the lab's network", for: ["tests", "lab"] },
   { program: "etcd", pkg: "etcd-server", why: "backends in etcd", for: ["tests"], service: "etcd" },
   { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },

@@ -65,6 +65,7 @@ const fleet = await RealFleet.start({
     },
     rollout: rollout(settle),
   },
+  certificates: true,
   belayd: { approvers },
   // No host does anything that they have not signed, whatever belayd says.
   agent: { approve: { by: "approvers", fleet: "acme", signers: approvers, threshold: people.length } },

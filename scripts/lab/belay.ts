@@ -1,7 +1,6 @@
 import { copyFile, mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { stringify } from "yaml";
-import { makeCertificate } from "../../test/support/certificates.js";
 import { BACKEND, CONTROL, fleetYaml, type LabHost, type LabPolicy } from "./fleet.js";
 import type { Ran, RunOptions } from "./host/command.js";
 import type { Hosts } from "./host/hosts.js";
@@ -20,7 +19,7 @@ export interface Packages {
   readonly agentRelease: string;
 }
 
-/** Installs belayd from its package, tells it the fleet, gives it a certificate, and starts it. */
+/** Installs belayd from its package, tells it the fleet, opens its door for agents, and starts it. */
 export async function installController(
   hosts: Hosts,
   fleet: readonly LabHost[],
@@ -28,14 +27,8 @@ export async function installController(
   policy: LabPolicy,
 ) {
   const control = hosts.machine(CONTROL);
-  const made = join(hosts.dir, "certificates");
-  await mkdir(made, { recursive: true });
-  const certificate = await makeCertificate(made, [`IP:${control.address}`, `DNS:${CONTROL}`]);
   await installPackage(control, packages.controller);
-  await copyInto(control, certificate.certificate, "/etc/belay/tls/cert.pem");
-  await copyInto(control, certificate.key, "/etc/belay/tls/key.pem");
-  await control.shell("chown -R belay /etc/belay/tls && chmod 600 /etc/belay/tls/key.pem");
-  const tls = { listen: `0.0.0.0:${PORT}`, certificate: "/etc/belay/tls/cert.pem", key: "/etc/belay/tls/key.pem" };
+  const tls = { listen: `0.0.0.0:${PORT}`, names: [control.address, CONTROL] };
   const agents = { pingEverySeconds: 2, factsEverySeconds: 5 };
   await control.writeFile("/etc/belay/belayd.yaml", stringify({ tls, agents }));
   await control.writeFile("/etc/belay/fleet.yaml", fleetYaml(fleet, policy));
@@ -48,7 +41,6 @@ export async function installAgent(hosts: Hosts, host: LabHost, packages: Packag
   const control = hosts.machine(CONTROL);
   const token = await belay(control, ["agent", "token", "create", "--host", host.name]);
   await machine.writeFile("/etc/belay/token", token.stdout, 0o600);
-  await copyInto(machine, join(hosts.dir, "certificates", "ca.pem"), "/etc/belay/ca.pem");
   await installPackage(machine, packages.agent);
   await machine.writeFile("/etc/belay/agent.yaml", agentYaml(hosts, host));
   await machine.must(["systemctl", "restart", "belay-agent"]);
@@ -87,7 +79,6 @@ async function installPackage(machine: Machine, file: string): Promise<void> {
 function agentYaml(hosts: Hosts, host: LabHost): string {
   return stringify({
     controller: `https://${hosts.machine(CONTROL).address}:${PORT}`,
-    ca: "/etc/belay/ca.pem",
     host: host.name,
     tokenFile: "/etc/belay/token",
     services: { teleport: { manager: "systemd", unit: "teleport.service" } },

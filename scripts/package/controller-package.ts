@@ -43,6 +43,8 @@ export async function buildControllerDeb(options: {
   const bundled = [
     await program(tree, "main.js", `${LIB}/lib/belayd.js`, "usr/bin/belayd"),
     await program(tree, "cli/main.js", `${LIB}/lib/cli/belay.js`, "usr/bin/belay"),
+    // Whoever is handed a copy of the audit log needs nothing else of Belay.
+    await program(tree, "audit/verify-main.js", `${LIB}/lib/audit/belay-audit-verify.js`, "usr/bin/belay-audit-verify"),
   ];
   for (const [name, parts] of Object.entries(UNBUNDLED)) {
     for (const part of parts) await copyPart(tree, name, part);

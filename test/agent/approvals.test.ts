@@ -101,7 +101,7 @@ t.test("looking needs nobody's approval; what could change the host, or run its 
   t.equal(await codeOf(unproven(start, true)), "approval-missing");
 });
 
-t.test("an approval counts for what was approved, and for nothing else", async (t) => {
+t.test("an approval counts for what was approved, and for nothing else (I6)", async (t) => {
   const { codeOf, world } = await scene();
   const now = world.now;
   const other = new ApprovedPlan("run-1", [{ host: "host-1", op: stop(9) }]);

@@ -31,7 +31,8 @@ t.test("every command has help with examples, and every example is a command lin
 
 t.test("the commands that belayd tells people to type can be typed", async (t) => {
   const told = [
-    unblock.approve(RUN, "hop-1.main.auth"),
+    unblock.approve(RUN, "hop-1.main.auth", false),
+    unblock.approve(RUN, "hop-1.main.auth", true),
     unblock.answerFailure(RUN),
     unblock.resume(RUN),
     unblock.watch(RUN),

@@ -14,7 +14,7 @@ const examples = [...text.matchAll(/```yaml (belayd|agent)\n(.*?)```/gs)].map(([
 t.test("every example is a configuration", async (t) => {
   t.same(
     examples.map(({ kind }) => kind),
-    ["belayd", "belayd", "agent", "agent"],
+    ["belayd", "belayd", "belayd", "agent", "agent"],
   );
   for (const { kind, yaml } of examples) {
     t.doesNotThrow(() => (kind === "agent" ? parseAgent(yaml, "agent.yaml") : parseBelayd(yaml, "belayd.yaml")), yaml);
@@ -26,18 +26,25 @@ t.test("the example of belayd.yaml names every field and shows its default", asy
   const shown = parseBelayd(yaml, "/etc/belay/belayd.yaml");
   const byDefault = parseBelayd("", "/etc/belay/belayd.yaml");
   // These are off unless they are named.
-  t.same({ ...shown, releases: null, tls: null, groups: {}, identity: byDefault.identity }, byDefault);
+  t.same(
+    { ...shown, releases: null, approversFile: null, tls: null, groups: {}, oidc: null, identity: byDefault.identity },
+    byDefault,
+  );
   t.same(Object.keys(parse(yaml) as object).sort(), [
     "agents",
     "apiTokenFile",
+    "approvers",
+    "audit",
     "backupStore",
     "dataDir",
     "fleet",
     "groups",
     "identity",
+    "limits",
     "listen",
     "logLevel",
     "managedScheme",
+    "oidc",
     "releases",
     "tls",
   ]);

@@ -56,7 +56,7 @@ t.test("the controller has one native addon", async (t) => {
 t.test("no package runs scripts of its own on whoever installs Belay, but for the one native addon", async (t) => {
   t.match(readFileSync(`${ROOT}.npmrc`, "utf8"), /^ignore-scripts=true$/m);
   const { allowScripts } = manifest("package.json");
-  t.same(allowScripts, { "better-sqlite3": true });
+  t.same(allowScripts, { "better-sqlite3": true, esbuild: false });
   const setup = readFileSync(`${ROOT}scripts/setup.mjs`, "utf8");
   t.same(setup.match(/"npm", \[.*?\]/g), [
     '"npm", ["ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"]',

@@ -18,6 +18,7 @@ const FORBIDDEN: readonly [room: string, never: RegExp, why: string][] = [
   ["controller/src/run", /^node:|^pino|^fastify|^controller\/src\/(store|http|execute|fleet|cli)\//, "a run is pure"],
   ["controller/src/fleet", /^controller\/src\/(execute|http|cli)\//, "the fleet never reaches up"],
   ["controller/src/store", /^controller\/src\/(execute|http|cli)\//, "the store never reaches up"],
+  ["controller/src/audit", /^controller\/src\/(execute|http|cli)\//, "the audit log never reaches up"],
   ["controller/src/cli", /^controller\/src\/(store|http|execute|fleet)\//, "the command line speaks HTTP only"],
 ];
 

@@ -58,10 +58,16 @@ export class HttpScene {
   }
 
   static async open(t: Test, more = "", options: SceneOptions = {}): Promise<HttpScene> {
-    const { log = pino({ level: "silent" }), now = Date.now } = options;
     const dir = await mkdtemp(join(tmpdir(), "belay-http-"));
+    t.teardown(() => rm(dir, { recursive: true }));
     await options.prepare?.(dir);
     await writeFile(join(dir, "fleet.yaml"), FLEET);
+    return HttpScene.startIn(t, dir, more, options);
+  }
+
+  /** On a folder that is there already: its fleet, its data. */
+  static async startIn(t: Test, dir: string, more = "", options: SceneOptions = {}): Promise<HttpScene> {
+    const { log = pino({ level: "silent" }), now = Date.now } = options;
     const config = parseConfig(
       `listen: 127.0.0.1:0\ndataDir: data\nfleet: fleet.yaml\nagents: { plaintextTokens: true }\n${more}`,
       join(dir, "belayd.yaml"),
@@ -70,10 +76,7 @@ export class HttpScene {
     const daemon = await start();
     const token = (await readFile(join(dir, "data", "api-token"), "utf8")).trim();
     const scene = new HttpScene(dir, daemon, token, start);
-    t.teardown(async () => {
-      await scene.daemon.stop();
-      await rm(dir, { recursive: true });
-    });
+    t.teardown(() => scene.daemon.stop());
     return scene;
   }
 

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AuthorityView } from "@belay/controller/api/contract";
@@ -176,6 +176,21 @@ t.test("an authority that is brought along is the first, or the next", async (t)
   await chmod(key, 0o600);
   await writeFile(key, (await Authority.make(Date.now())).key);
   await t.rejects(Authorities.open({ dir: join(dir, "x"), fleet: "acme", given, now: 1 }), { code: "ca-invalid" });
+});
+
+t.test("certificates call the fleet what it was called when the first token was made", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const rename = async (fleet: string) => {
+    const file = join(scene.http.dir, "fleet.yaml");
+    await writeFile(file, (await readFile(file, "utf8")).replace(/^fleet: .*$/m, `fleet: ${fleet}`));
+    await scene.http.restart();
+  };
+  await rename("real");
+  const host = await scene.joined("node-1");
+  t.equal(host.identity.held?.fleet, "real");
+  await rename("other");
+  t.equal(await (await scene.again(host)).knock(), "welcome");
+  t.equal((await scene.joined("auth-1")).identity.held?.fleet, "real");
 });
 
 t.test("belayd does not start with an authority that others can read, or that is damaged", async (t) => {

@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { RunView } from "@belay/controller/api/contract";
 import type { Test } from "tap";
@@ -42,7 +40,7 @@ export class LabScene {
     const say = (line: string) => t.comment(line);
     const lab = await Lab.start({ ...options, name: labName(story), packages: await labPackages(), say });
     t.teardown(() => lab.close());
-    const ca = await readFile(join(lab.hosts.dir, "certificates", "ca.pem"), "utf8");
+    const ca = (await lab.belay(["ca", "show", "--pem"])).stdout;
     const door = await Door.open(lab.control.address, BELAYD_PORT, ca);
     t.teardown(() => door.close());
     const token = await lab.control.must(["cat", "/var/lib/belay/api-token"]);

@@ -44,6 +44,7 @@ t.test("what the controller's package puts where", async (t) => {
     "/etc/belay/belayd.yaml": "-rw-r--r--",
     "/etc/belay/fleet.yaml": "-rw-r--r--",
     "/usr/bin/belay": "lrwxrwxrwx",
+    "/usr/bin/belay-audit-verify": "lrwxrwxrwx",
     "/usr/bin/belayd": "lrwxrwxrwx",
     "/usr/lib/belay/node": "-rwxr-xr-x",
     "/usr/lib/systemd/system/belayd.service": "-rw-r--r--",

@@ -44,7 +44,8 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
   });
 
   await t.test("join: the agent is ready, sandboxed, and connected", async (t) => {
-    await host.shell("sed -i s/auth-1/pkg-1/ /etc/belay/fleet.yaml && systemctl restart belayd");
+    await host.shell("sed -i s/auth-1/pkg-1/ /etc/belay/fleet.yaml");
+    await host.shell("echo 'tls: { listen: 127.0.0.1:7443 }' >>/etc/belay/belayd.yaml && systemctl restart belayd");
     await host.shell(
       "umask 077; belay agent token create --host pkg-1 --token-file /var/lib/belay/api-token >/etc/belay/token",
     );
@@ -183,7 +184,7 @@ t.test("a chroot without systemd takes the packages too", { skip }, async (t) =>
 });
 
 const AGENT_YAML = `
-controller: http://127.0.0.1:7440
+controller: https://127.0.0.1:7443
 host: pkg-1
 tokenFile: /etc/belay/token
 services: { teleport: { manager: systemd, unit: probe.service } }

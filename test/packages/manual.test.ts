@@ -19,6 +19,7 @@ t.test("every page renders without a warning", { skip }, async (t) => {
   t.same(pages.map((page) => page.slice(5, -3)).sort(), [
     "agent.yaml.5",
     "belay-agent.8",
+    "belay-audit-verify.1",
     "belay.1",
     "belayd.8",
     "belayd.yaml.5",

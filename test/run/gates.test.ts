@@ -182,3 +182,32 @@ t.test("break-glass: one person passes a gate, for a reason that stays on record
   run.settle();
   t.match(run.state.openFailure?.evidence.brokenGlass, [{ gate: GATE, by: STARTER }], "whoever decides next sees it");
 });
+
+t.test(
+  "where approvals are signed, a word alone, one key twice and a broken glass let nothing pass (I6)",
+  async (t) => {
+    const plan = nodesPlan([["node-1"]], { gate: gate(GATE, { approvals: 2 }) });
+    const run = new RunDriver({ ...plan, approvals: { root: "ab".repeat(32), leaves: 1 } });
+    run.settle();
+    t.throws(() => approve(run.state, GATE, ann, run.now), { code: "signature-missing" });
+    t.throws(() => breakGlass(run.state, GATE, { by: "root", reason: "hurry" }, run.now), {
+      code: "signature-missing",
+    });
+    const signed = { statement: "{}", signature: "s", key: "SHA256:a" };
+    run.command(approve(run.state, GATE, { ...ann, signed }, run.now));
+    t.throws(() => approve(run.state, GATE, { ...bob, signed }, run.now), { code: "already-decided" });
+    t.match(gateViewOf(run.state, GATE), { status: "open", mustSign: true, decisions: [{ by: "ann", signed }] });
+    run.command(approve(run.state, GATE, { ...bob, signed: { ...signed, key: "SHA256:b" } }, run.now));
+    run.settle();
+    t.equal(gateViewOf(run.state, GATE)?.status, "passed");
+  },
+);
+
+t.test("a rejection needs no signature: nothing goes to any host behind it", async (t) => {
+  const plan = nodesPlan([["node-1"]], { gate: gate(GATE) });
+  const run = new RunDriver({ ...plan, approvals: { root: "ab".repeat(32), leaves: 1 } });
+  run.settle();
+  run.command(reject(run.state, GATE, ann, run.now));
+  run.settle();
+  t.equal(run.state.ended?.result, "denied");
+});

@@ -77,6 +77,18 @@ t.test("every leaf of every small tree is proven, and by nothing but its own pat
   }
 });
 
+t.test("a tree made in pieces is the same tree", async (t) => {
+  for (const size of [0, 1, 4095, 4096, 4097, 10_001]) {
+    const leaves = Array.from({ length: size }, (_, index) => leafHash(`leaf ${index}`));
+    const pieces = MerkleTree.inPieces(leaves);
+    let step = pieces.next();
+    while (step.done !== true) step = pieces.next();
+    const whole = new MerkleTree(leaves);
+    t.equal(hex(step.value.root), hex(whole.root), `${size}`);
+    if (size > 0) t.same(step.value.inclusionProof(size - 1).map(hex), whole.inclusionProof(size - 1).map(hex));
+  }
+});
+
 t.test("a path with one bit changed leads elsewhere", async () => {
   const leaves = Array.from({ length: 1000 }, (_, index) => leafHash(`leaf ${index}`));
   const tree = new MerkleTree(leaves);

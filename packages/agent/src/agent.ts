@@ -25,6 +25,8 @@ import { SELF_SERVICE, SelfService } from "./self/self-service.js";
 import { UpgradeFiles } from "./self/upgrade-files.js";
 import { openServices } from "./service/services.js";
 import { Steps } from "./steps.js";
+import { WitnessMemory } from "./witness/memory.js";
+import { Witness } from "./witness/witness.js";
 
 /** Everything an agent needs from the world. main.ts hands in the real one; tests and benchmarks their own. */
 export interface AgentOptions {
@@ -68,6 +70,7 @@ const DOWNLOAD_IDLE_MS = 30_000;
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, clock, log, exec, http, identity } = options;
   const journal = await Journal.open(options.journalDisk, { id: randomUUID, now: clock.now() });
+  const witness = await Witness.open(new WitnessMemory(config.stateDir), config.auditKey, log);
   // A service may change by itself before there is anybody to tell it to.
   let serviceChanged = () => {};
   const open = options.openServices ?? openServices;
@@ -123,6 +126,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         .open()
         .map((entry) => entry.step)
         .slice(0, 1024),
+      ...(journal.fence === 0 ? {} : { lease: { fence: journal.fence, line: journal.line } }),
+      ...(witness.newest === null ? {} : { witnessed: witness.newest }),
     }),
     served: {
       welcomed(welcome) {
@@ -134,6 +139,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       },
       step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
       ack: (step) => journal.ack(step),
+      checkpoint: (checkpoint) =>
+        void witness.hear(checkpoint).then((answer) => {
+          if (answer !== null) send(answer);
+        }),
       authorities(message) {
         identity?.trust(message).then(
           (authorities) => send({ type: "trusts", authorities }),
@@ -153,6 +162,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       await identity?.halt();
       await steps.halt();
       await reporter.end();
+      await witness.settled();
       for (const service of services.values()) await service.close();
       await journal.close();
     },

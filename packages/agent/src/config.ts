@@ -1,4 +1,4 @@
-import { BelayError } from "@belay/shared";
+import { BelayError, errorInfo, readVerifier, type Verifier } from "@belay/shared";
 import { LineCounter, parseDocument } from "yaml";
 import { type ApproveConfig, approve } from "./approvals/config-approve.js";
 import { type BackendConfig, backend } from "./config-backend.js";
@@ -31,6 +31,8 @@ export interface AgentConfig {
   hooksDir: string;
   /** Who starts this agent again when it ends; null: nobody that it knows of, so it can't be upgraded through belayd. */
   self: SelfConfig | null;
+  /** Who signs belayd's audit log; null: whoever signed the first checkpoint that this host saw. */
+  auditKey: Verifier | null;
   /** Whose word counts when something is to be changed here. */
   approve: ApproveConfig;
   /** What nobody may do here, whoever asks. */
@@ -82,6 +84,7 @@ const FIELDS = [
   "identityFile",
   "hooksDir",
   "self",
+  "audit",
   "approve",
   "limits",
 ];
@@ -131,9 +134,21 @@ export function parseConfig(text: string, file: string): AgentConfig {
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
     self: root.member("self").absent ? null : self(root.member("self")),
+    auditKey: auditKey(root.member("audit")),
     approve: approve(root.member("approve"), stateDir),
     limits: limits(root.member("limits"), stateDir),
   };
+}
+
+function auditKey(field: Field): Verifier | null {
+  field.members(["key"]);
+  const key = field.member("key");
+  if (key.absent) return null;
+  try {
+    return readVerifier(key.text());
+  } catch (error) {
+    throw key.bad("is no key of an audit log", errorInfo(error).hint);
+  }
 }
 
 const SELF_FIELDS = { systemd: ["manager", "unit", "rescue"], process: ["manager", "program"] } as const;

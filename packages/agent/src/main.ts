@@ -18,6 +18,7 @@ import { systemdRestart } from "./self/rescue.js";
 import { supervise } from "./self/supervise.js";
 import { UpgradeFiles } from "./self/upgrade-files.js";
 import { watchUpgrade } from "./self/watch.js";
+import { WitnessMemory } from "./witness/memory.js";
 
 const HELP = `belay-agent: looks, fetches, backs up, swaps, checks and reverts on one host.
 
@@ -29,6 +30,7 @@ Usage:
   belay-agent rescue [--config FILE]                watch an upgrade of the agent, and go back if it does not hold
   belay-agent unmanage SERVICE [--config FILE]      make plain files of the links that Belay made for a service's programs, of
                                                     the version that is installed now; to be done with the agent stopped
+  belay-agent checkpoint [--config FILE]            print the newest checkpoint of belayd's audit log that this host has seen
   belay-agent --version | --help
 
 Options:
@@ -37,7 +39,14 @@ Options:
   --log-level LEVEL   ${LOG_LEVELS.join(", ")}; default info. Log lines are JSON, on stderr.
 `;
 
-const COMMANDS: ReadonlySet<string> = new Set(["check-config", "join", "supervise", "rescue", "unmanage"]);
+const COMMANDS: ReadonlySet<string> = new Set([
+  "check-config",
+  "join",
+  "supervise",
+  "rescue",
+  "unmanage",
+  "checkpoint",
+]);
 /** Not zero: a unit that restarts on failure alone restarts this too. */
 const EXIT_TO_BE_STARTED_AGAIN = 75;
 const LEAVE_TIMEOUT_MS = 5_000;
@@ -63,6 +72,7 @@ async function main(argv: string[]): Promise<number | null> {
   if (command === "check-config") {
     return say(`${describe(config)}identity    ${await describeIdentity(config)}\n`);
   }
+  if (command === "checkpoint") return say(await newestCheckpoint(config));
   if (command === "join") return say(await joinNow(config, values["token-file"]));
   if (service !== undefined) {
     const { stateDir } = config;
@@ -227,6 +237,16 @@ async function describeIdentity(config: AgentConfig): Promise<string> {
   if (held !== null) return `joined ${held.fleet} at ${new Date(held.obtainedAt).toISOString()}`;
   const { fleet } = readJoinToken(await readToken(config.tokenFile));
   return `to join ${fleet} at the first start`;
+}
+
+async function newestCheckpoint({ stateDir }: AgentConfig): Promise<string> {
+  const memory = new WitnessMemory(stateDir);
+  const trusted = await memory.trusted();
+  const newest = trusted === null ? null : await memory.newest(trusted.log);
+  if (newest !== null) return newest.note;
+  throw new BelayError("checkpoint-unknown", "this host has seen no checkpoint of belayd's audit log yet", {
+    hint: "belayd shows one to every agent that connects",
+  });
 }
 
 function describe(config: AgentConfig): string {

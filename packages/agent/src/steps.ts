@@ -45,11 +45,13 @@ export class Steps {
   /** Settles when the step before has been judged and written down, or refused. */
   #judged: Promise<void> = Promise.resolve();
   #fence: number;
+  #line: string | null;
   #working: Promise<void> | null = null;
 
   constructor(options: StepsOptions) {
     this.#options = options;
     this.#fence = options.journal.fence;
+    this.#line = options.journal.line;
   }
 
   /** Takes up what an earlier life of this agent left open. Needs no controller. */
@@ -89,7 +91,7 @@ export class Steps {
   async #accept(step: Step): Promise<JournalEntry | null> {
     const { journal, host } = this.#options;
     try {
-      if (step.fence < this.#fence) {
+      if (step.fence < this.#fence || this.#isAnothers(step)) {
         // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
         this.#refuse(step, fenced(step.fence, this.#fence), false);
         return null;
@@ -97,13 +99,18 @@ export class Steps {
       const verdict = await this.#judge(step);
       if (verdict === null) return null;
       // What only looks is fenced, and fences nobody: else one look, with a number beyond all others, would lock every belayd out.
-      const fence = isReading(step) ? this.#fence : Math.max(this.#fence, step.fence);
-      this.#fence = fence;
+      if (!isReading(step)) {
+        if (step.fence > this.#fence) this.#line = null;
+        this.#fence = step.fence;
+        this.#line = step.line ?? this.#line;
+      }
+      const fence = this.#fence;
       const { op, check } = step;
       const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
       const { deadlineMs, approved } = within;
       await this.#needRoom();
-      const intent = { step: step.step, op, fence, check, deadlineMs, at: host.clock.now() };
+      const line = this.#line === null ? {} : { line: this.#line };
+      const intent = { step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() };
       await journal.accept(approved === undefined ? intent : { ...intent, approved });
       return journal.entry(step.step) ?? null;
     } catch (error) {
@@ -133,6 +140,11 @@ export class Steps {
       this.#refuse(step, error, errorInfo(error).code === "step-in-progress");
     }
     return null;
+  }
+
+  /** Two databases that grew apart give out the same numbers: the first of them to be seen here holds this one. */
+  #isAnothers({ fence, line }: Step): boolean {
+    return fence === this.#fence && line !== undefined && this.#line !== null && line !== this.#line;
   }
 
   /** Sends every outcome that nobody has confirmed: after each new connection. */
@@ -254,7 +266,7 @@ export class Steps {
 
 function fenced(fence: number, seen: number): BelayError {
   return new BelayError("fenced", `step sent under lease ${fence}, but lease ${seen} holds now`, {
-    hint: "another belayd leads this run: this one must stop",
+    hint: "another belayd leads here, or this one's database is an old copy: belayd's log says which",
     context: { fence, seen },
   });
 }

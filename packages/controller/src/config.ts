@@ -72,6 +72,10 @@ const ConfigFile = Type.Object(
     oidc: Type.Optional(OidcFile),
     /** Where copies of backups go, where fleet.yaml wants any. */
     backupStore: Type.Optional(BackupStoreFile),
+    /** belayd's audit log. */
+    audit: Type.Optional(
+      Type.Object({ checkpointEverySeconds: Type.Optional(Seconds) }, { additionalProperties: false }),
+    ),
     /** An allowed_signers file: whose signed approvals are recorded. Left out: anybody's, and the hosts alone judge. */
     approvers: Type.Optional(Type.String({ minLength: 1 })),
     /** How managed clusters are asked; `http` is for tests. */
@@ -100,6 +104,8 @@ export interface IdentityConfig {
 }
 
 export interface Config {
+  /** Where it was read from. */
+  readonly file: string;
   readonly listen: ListenAddress;
   /** Null: loopback only. */
   readonly tls: TlsConfig | null;
@@ -118,6 +124,8 @@ export interface Config {
   /** Null: people have tokens alone. */
   readonly oidc: OidcConfig | null;
   readonly backupStore: BackupStoreConfig;
+  /** Entries of the audit log are under a signed checkpoint after this long, at most. */
+  readonly checkpointEveryMs: number;
   readonly approversFile: string | null;
   readonly managedScheme: "https" | "http";
 }
@@ -153,6 +161,7 @@ export function parseConfig(text: string, path: string): Config {
   const at = (name: string) => (isAbsolute(name) ? name : join(folder, name));
   const dataDir = at(file.dataDir ?? "/var/lib/belay");
   return {
+    file: path,
     listen: readLoopback(file.listen ?? "127.0.0.1:7440", path),
     tls:
       file.tls === undefined
@@ -178,6 +187,7 @@ export function parseConfig(text: string, path: string): Config {
     connectionsPerAddress: file.limits?.connectionsPerAddress ?? DOOR_LIMITS.connections.strangers,
     oidc: readOidc(file.oidc, path, at),
     backupStore: readBackupStore(file.backupStore, dataDir, path, at),
+    checkpointEveryMs: (file.audit?.checkpointEverySeconds ?? 10) * 1000,
     approversFile: file.approvers === undefined ? null : at(file.approvers),
     managedScheme: file.managedScheme ?? "https",
   };

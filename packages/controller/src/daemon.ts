@@ -4,6 +4,12 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { BelayError, type FactProbe } from "@belay/shared";
 import type { Logger } from "pino";
+import { identityRecorder } from "./audit/identity-entry.js";
+import { openAudit } from "./audit/room.js";
+import { AuditedRuns } from "./audit/runs.js";
+import { startedEntry } from "./audit/started.js";
+import { RefusalTally } from "./audit/tally.js";
+import { Witnesses } from "./audit/witnesses.js";
 import type { Config } from "./config.js";
 import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
@@ -12,6 +18,7 @@ import { DeclaredFile } from "./declared.js";
 import { readApprovers } from "./declared-approvers.js";
 import { Controller } from "./execute/controller.js";
 import { Errands } from "./execute/errand.js";
+import { Leadership } from "./execute/leadership.js";
 import { neededBackups } from "./execute/needed-backups.js";
 import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
@@ -20,6 +27,8 @@ import { Rollbacks } from "./execute/rollback.js";
 import { Gateway, hashToken } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
+import { auditRequests } from "./http/audited.js";
+import { beforeCommand } from "./http/before-command.js";
 import { hostCallers } from "./http/callers.js";
 import { Doors } from "./http/doors/doors.js";
 import { DOOR_LIMITS, type DoorLimits } from "./http/doors/limits.js";
@@ -43,7 +52,6 @@ import { CopyRecords } from "./store/copies.js";
 import { LeaseStore } from "./store/leases.js";
 import { PlanStore } from "./store/plans.js";
 import { RecordStore } from "./store/records.js";
-import { RunStore } from "./store/runs.js";
 import { openSqlite } from "./store/sqlite.js";
 
 /** A running belayd. */
@@ -72,17 +80,24 @@ export async function startDaemon(
   const owners = config.tls === null ? null : await readOwnersCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true, mode: 0o750 });
   const store = openSqlite(config.dataDir);
+  const audit = await openAudit({ dataDir: config.dataDir, now, log, checkpointEveryMs: config.checkpointEveryMs });
+  const refusals = new RefusalTally(audit, log);
   const agents = new AgentStore(store);
   const records = new RecordStore(store);
-  const runs = new RunStore(store);
+  const runs = new AuditedRuns(store, audit);
   const plans = new PlanStore(store);
   const leases = new LeaseStore(store);
+  const leadership = await Leadership.begin(leases, audit, log);
 
   const fleetFile = new DeclaredFile(config.fleet, parseFleet);
   const releasesFile = config.releases === null ? null : new DeclaredFile(config.releases, parseCatalogue);
   const { fleet: fleetName } = await fleetFile.read();
 
-  const tellIdentity = (event: IdentityEvent) => log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+  const recordIdentity = identityRecorder(audit, refusals, log);
+  const tellIdentity = (event: IdentityEvent) => {
+    log[isAlarming(event) ? "warn" : "info"]({ event }, "identity");
+    recordIdentity(event);
+  };
   const identity = await Identity.open({
     dataDir: config.dataDir,
     fleet: fleetName,
@@ -132,7 +147,7 @@ export async function startDaemon(
     absentSince: (host) => presence.absentSince(host),
     factsOf: (host) => presence.factsOf(host),
     clockOffsetOf: (host) => presence.sightOf(host)?.clockOffsetMs ?? null,
-    send: (host, step) => gateway.send(host, step),
+    send: (host, step) => leadership.leads(host) && gateway.send(host, { ...step, line: leadership.line }),
     acknowledge: (host, step) => {
       gateway.send(host, { type: "ack", step });
     },
@@ -141,10 +156,10 @@ export async function startDaemon(
     const profile = profileOf(product);
     return { ...hosts, factsOf: (host) => factsSeenBy(profile, presence.factsOf(host)) };
   };
-  const errands = new Errands(
-    hosts,
-    async (host) => controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence()),
-  );
+  const errands = new Errands(hosts, async (host) => {
+    leadership.mustLead({ [host]: true });
+    return controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence());
+  });
   const controller = new Controller({
     plans,
     runs,
@@ -152,6 +167,8 @@ export async function startDaemon(
     hosts,
     hostsSeenBy,
     errands,
+    leadership,
+    vouch: (run) => runs.vouch(run),
     now,
     log,
     soleController: true,
@@ -162,7 +179,15 @@ export async function startDaemon(
       await keeping.tidy();
     },
   });
+  const witnesses = new Witnesses(
+    audit,
+    { send: (host, message) => gateway.send(host, message), broadcast: (message) => gateway.broadcast(message) },
+    (host, size) => leadership.outdone(host, size),
+    log,
+  );
   const gateway = new Gateway({
+    witnesses,
+    turnedAway: (address) => refusals.count(address),
     registry: agents,
     presence,
     events: controller,
@@ -234,8 +259,10 @@ export async function startDaemon(
       hostOf,
     },
   });
+  auditRequests(server, { audit, refusals, before: beforeCommand({ records, controller }) });
   addRoutes(server, {
     version,
+    audit,
     log,
     controller,
     planning,
@@ -264,6 +291,13 @@ export async function startDaemon(
     newToken,
   });
 
+  await audit.append(
+    await startedEntry(
+      audit,
+      { version, line: leadership.line, fence: leases.knownFence },
+      { config: config.file, fleet: config.fleet, ...(config.releases === null ? {} : { releases: config.releases }) },
+    ),
+  );
   await server.listen({ host: config.listen.host, port: config.listen.port });
   const door =
     config.tls === null
@@ -284,11 +318,16 @@ export async function startDaemon(
     logins?.stop();
     await controller.stop();
     await keeping.stop();
+    // Hosts see the log's end before they lose sight of belayd.
+    await audit.publish();
+    await witnesses.settled();
     identity.stop();
     await gateway.close();
     await door?.close();
     await server.close();
     await saveSights(presence, agents, log);
+    await refusals.stop();
+    await audit.close();
     await store.close();
   };
   return {

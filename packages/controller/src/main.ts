@@ -1,10 +1,12 @@
 import { readFileSync, writeSync } from "node:fs";
+import { userInfo } from "node:os";
 import { errorInfo, openNotices } from "@belay/shared";
 import { Command } from "commander";
 import { pino } from "pino";
 import { readConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 import { openLog } from "./log.js";
+import { raiseFence } from "./raise-fence.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -55,6 +57,20 @@ program
   .action(async () => {
     const config = await readConfig(program.opts<{ config: string }>().config);
     process.stdout.write(`${JSON.stringify(config, null, 2)}\n`);
+  });
+
+program
+  .command("raise-fence")
+  .description(
+    "let this belayd lead again after hosts have met another; only where no other is left. See docs/audit.md.",
+  )
+  .requiredOption("--above <number>", "the number that hosts know, as belayd's log says it")
+  .requiredOption("--reason <text>", "why, for the audit log")
+  .action(async ({ above, reason }: { above: string; reason: string }) => {
+    const config = await readConfig(program.opts<{ config: string }>().config);
+    const log = openLog(config.logLevel, pino.destination({ dest: 2, sync: true }));
+    const newest = await raiseFence(config, { above: Number(above), reason, by: userInfo().username }, log);
+    process.stdout.write(`leases above ${newest} from now on; start belayd\n`);
   });
 
 program.parseAsync().catch((thrown: unknown) => {

@@ -33,13 +33,23 @@ export function nodeHash(left: Hash, right: Hash): Hash {
 export class MerkleTree {
   readonly #levels: readonly (readonly Hash[])[];
 
-  constructor(leaves: readonly Hash[]) {
-    const levels = [leaves];
+  constructor(leaves: readonly Hash[], levels: readonly (readonly Hash[])[] = levelsAbove(leaves)) {
+    this.#levels = [leaves, ...levels];
+  }
+
+  /** The same tree, made in pieces of a few milliseconds each, with time for others in between. */
+  static *inPieces(leaves: readonly Hash[]): Generator<void, MerkleTree, void> {
+    const levels: Hash[][] = [];
     for (let level = leaves; level.length > 1; ) {
-      level = levelAbove(level);
-      levels.push(level);
+      const above: Hash[] = [];
+      for (let at = 0; at < level.length; at += PIECE) {
+        above.push(...levelAbove(level.slice(at, at + PIECE)));
+        yield;
+      }
+      levels.push(above);
+      level = above;
     }
-    this.#levels = levels;
+    return new MerkleTree(leaves, levels);
   }
 
   get size(): number {
@@ -64,6 +74,19 @@ export class MerkleTree {
     }
     return path;
   }
+}
+
+/** Even, so that no pair is torn. */
+const PIECE = 4096;
+
+function levelsAbove(leaves: readonly Hash[]): Hash[][] {
+  const levels: Hash[][] = [];
+  for (let level = leaves; level.length > 1; ) {
+    const above = levelAbove(level);
+    levels.push(above);
+    level = above;
+  }
+  return levels;
 }
 
 function levelAbove(level: readonly Hash[]): Hash[] {

@@ -17,6 +17,13 @@ const closed = { additionalProperties: false } as const;
 /** Larger frames close the connection (1009). A step or an outcome is a few KiB; facts stay below 64 KiB. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
+/** A lease a millisecond for thirty years; whatever a host claims, a belayd can be raised above it. */
+export const MAX_FENCE = 2 ** 40;
+/** One start of one belayd: what tells two of them apart that give out the same fencing numbers (I13). */
+const Line = Type.String({ pattern: "^[0-9a-f]{16}$" });
+/** An audit log's own name. */
+const LogName = Type.String({ pattern: "^[A-Za-z0-9._-]{1,64}$" });
+
 /**
  * First word of an agent. `journal` is made once with the journal: a new one tells the controller that what it had sent
  * is forgotten, so that those outcomes are unknown, never assumed (I7). `open` lists accepted steps with no outcome yet.
@@ -30,6 +37,17 @@ export const Hello = Type.Object(
     agentVersion: Type.String({ maxLength: 64 }),
     journal: Type.String({ pattern: "^[0-9a-f-]{8,64}$" }),
     open: Type.Array(StepId, { maxItems: 1024 }),
+    /** The highest fencing number that it ever took a step under, and whose that was (I13). */
+    lease: Type.Optional(
+      Type.Object(
+        { fence: Type.Integer({ minimum: 0, maximum: MAX_FENCE }), line: Type.Union([Line, Type.Null()]) },
+        { ...closed, since: 2, spare: true },
+      ),
+    ),
+    /** The newest checkpoint of belayd's audit log that it has seen; absent: none yet. */
+    witnessed: Type.Optional(
+      Type.Object({ log: LogName, size: Type.Integer({ minimum: 0 }) }, { ...closed, since: 2, spare: true }),
+    ),
   },
   closed,
 );
@@ -86,6 +104,8 @@ export const Step = Type.Object(
     fence: Type.Integer({ minimum: 0 }),
     check: Type.Boolean(),
     deadlineMs: Type.Integer({ minimum: 1 }),
+    /** Whose fencing number it is: an agent refuses the same number of another. */
+    line: Type.Optional(marked(Line, { since: 2, spare: true })),
     op: Op,
     /** That people approved it; absent: the plan asks for no signatures. An older agent believes belayd. */
     proof: Type.Optional(marked(StepProof, { since: 2, spare: true })),
@@ -96,6 +116,36 @@ export type Step = Static<typeof Step>;
 
 /** The outcome is on the controller's disk; the agent may forget it. */
 export const Ack = Type.Object({ type: Type.Literal("ack"), step: StepId }, closed);
+
+/**
+ * A checkpoint of belayd's audit log, for agents to remember as witnesses: whoever rewrites the log later contradicts them.
+ * `proof` (base64) shows that it continues the checkpoint of `from` entries. `key` is for whoever knows none yet.
+ */
+export const LogCheckpoint = Type.Object(
+  {
+    type: Type.Literal("checkpoint"),
+    note: Type.String({ maxLength: 4096 }),
+    key: Type.String({ maxLength: 256 }),
+    from: Type.Integer({ minimum: 0 }),
+    proof: Type.Array(Type.String({ pattern: "^[A-Za-z0-9+/]{43}=$" }), { maxItems: 128 }),
+  },
+  { ...closed, since: 2 },
+);
+
+/**
+ * An agent's answer to a checkpoint that it did not take: `refused` says why, with the note that it contradicts; null: it
+ * lacks what leads there from the `size` that it knows. One that it took is not answered.
+ */
+export const Witnessed = Type.Object(
+  {
+    type: Type.Literal("witnessed"),
+    log: LogName,
+    size: Type.Integer({ minimum: 0 }),
+    refused: Type.Union([ErrorInfo, Type.Null()]),
+    known: Type.Union([Type.String({ maxLength: 4096 }), Type.Null()]),
+  },
+  { ...closed, since: 2, spare: true },
+);
 
 /**
  * Who may vouch for belayd from now on, and which of them issues. Said after the welcome to a host that came with a
@@ -116,14 +166,16 @@ export const Trusts = Type.Object(
   { ...closed, since: 2, spare: true },
 );
 
-export const AgentMessage = Type.Union([Hello, Facts, Accepted, Progress, StepOutcome, Trusts]);
+export const AgentMessage = Type.Union([Hello, Facts, Accepted, Progress, StepOutcome, Trusts, Witnessed]);
 export type AgentMessage = Static<typeof AgentMessage>;
-export const ControllerMessage = Type.Union([Welcome, Refused, Step, Ack, Authorities]);
+export const ControllerMessage = Type.Union([Welcome, Refused, Step, Ack, Authorities, LogCheckpoint]);
 export type ControllerMessage = Static<typeof ControllerMessage>;
 export type StepOutcome = Static<typeof StepOutcome>;
 export type Authorities = Static<typeof Authorities>;
 export type Hello = Static<typeof Hello>;
 export type Progress = Static<typeof Progress>;
+export type LogCheckpoint = Static<typeof LogCheckpoint>;
+export type Witnessed = Static<typeof Witnessed>;
 
 /** Close codes of the 4000 range, said by either side. */
 export const CloseCode = {

@@ -65,6 +65,8 @@ export class Belayd {
       dataDir,
       fleet: "fleet.yaml",
       agents: { factsEverySeconds: 3_600, plaintextTokens: true },
+      // All of them dial at once, from this machine.
+      limits: { connectionsPerAddress: 50_000 },
     };
     await writeFile(join(dir, "belayd.yaml"), JSON.stringify(config));
     await fill(dataDir, options);

@@ -66,6 +66,7 @@ async function startOne(controller: string, dir: string, host: string, token: st
     config: {
       file: join(stateDir, "agent.yaml"),
       self: null,
+      auditKey: null,
       approve: { by: "controller" },
       limits: { versions: null, agentVersions: null, hours: null, ops: null, artifacts: null },
       controller,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { must } from "../../lab/host/command.js";
 import { DIAG } from "../../lab/teleport.js";
-import { BIG_FILE, DATABASE, INSTALL, type LabScene, SETTLE_SECONDS, TO } from "./scene.js";
+import { BIG_FILE, DATABASE, INSTALL, type LabScene, SETTLE_SECONDS, SHOWN, TO } from "./scene.js";
 import { cutOverOf, type StageTimes } from "./times.js";
 
 export const FORKS = 20;
@@ -21,15 +21,15 @@ function playbook({ url, sha256 }: LabScene["artifact"]): string {
   const versions = `${INSTALL}/versions`;
   const ask = (path: string, more: object) => ({ "ansible.builtin.uri": { url: `${DIAG}${path}`, ...more } });
   const tasks = [
-    { "ansible.builtin.slurp": { src: "/etc/belay/token" }, register: "token" },
     {
       "ansible.builtin.get_url": {
         url,
         dest: `${versions}/.stage.tgz`,
         checksum: `sha256:${sha256}`,
-        headers: { Authorization: "Bearer {{ token.content | b64decode | trim }}" },
+        client_cert: `${SHOWN}/certificate`,
+        client_key: `${SHOWN}/key`,
       },
-      environment: { SSL_CERT_FILE: "/etc/belay/ca.pem" },
+      environment: { SSL_CERT_FILE: `${SHOWN}/ca` },
     },
     { "ansible.builtin.file": { path: `${versions}/${TO}`, state: "directory" } },
     {

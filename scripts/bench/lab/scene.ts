@@ -26,6 +26,8 @@ const RESET_PATIENCE_MS = 120_000;
 
 export const INSTALL = "/opt/belay/teleport";
 export const BIG_FILE = "/var/lib/teleport/fullchain.pem";
+/** Key, certificate and authority of a node, as files. */
+export const SHOWN = "/root/identity";
 export const DATABASE = "/var/lib/teleport/proc/sqlite.db";
 
 /** Eight booted nodes, a belayd that holds a release, and ways to reach them: by API, and by SSH. */
@@ -71,7 +73,7 @@ export class LabScene {
       say,
     });
     try {
-      const ca = await readFile(join(lab.hosts.dir, "certificates", "ca.pem"), "utf8");
+      const ca = (await lab.belay(["ca", "show", "--pem"])).stdout;
       const door = await Door.open(lab.control.address, BELAYD_PORT, ca);
       const api = new Api(door.address, (await lab.control.must(["cat", "/var/lib/belay/api-token"])).trim());
       const release = (await api.releases()).find(({ version }) => version === TO);
@@ -134,8 +136,18 @@ export class LabScene {
       await node.writeFile("/root/.ssh/authorized_keys", open, 0o600);
       await writeFile(join(node.root, BIG_FILE), big);
       await this.#wholePython(node);
+      await this.#showIdentity(node);
       await node.must(["systemctl", "start", "ssh"]);
     }
+  }
+
+  /** The others fetch the artifact at the same door, so they show what the host's agent shows. */
+  async #showIdentity(node: Machine): Promise<void> {
+    const held = await node.must(["cat", "/var/lib/belay-agent/identity/current.json"]);
+    const { key, certificate, authorities } = JSON.parse(held) as Record<string, string> & { authorities: string[] };
+    await node.writeFile(`${SHOWN}/key`, key ?? "", 0o600);
+    await node.writeFile(`${SHOWN}/certificate`, certificate ?? "");
+    await node.writeFile(`${SHOWN}/ca`, authorities.join("\n"));
   }
 
   /** Debian's minimal Python is not enough for Ansible's modules: the rest comes from this machine, which is a Debian, too. */

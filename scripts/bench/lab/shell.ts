@@ -1,7 +1,7 @@
 import { run } from "../../lab/host/command.js";
 import type { Machine } from "../../lab/host/machine.js";
 import { DIAG } from "../../lab/teleport.js";
-import { BIG_FILE, DATABASE, INSTALL, type LabScene, SETTLE_SECONDS, TO } from "./scene.js";
+import { BIG_FILE, DATABASE, INSTALL, type LabScene, SETTLE_SECONDS, SHOWN, TO } from "./scene.js";
 import { cutOverOf, type StageTimes } from "./times.js";
 
 /** Looks that a watching script makes in a second. */
@@ -17,7 +17,7 @@ function stageScript({ url, sha256 }: LabScene["artifact"]): string {
   return `set -euo pipefail
 ${READY}
 cd ${INSTALL}/versions
-curl -fsS --cacert /etc/belay/ca.pem -H "Authorization: Bearer $(cat /etc/belay/token)" -o .stage.tgz ${url}
+curl -fsS --cacert ${SHOWN}/ca --cert ${SHOWN}/certificate --key ${SHOWN}/key -o .stage.tgz ${url}
 echo "${sha256}  .stage.tgz" | sha256sum --check --quiet
 rm -rf .stage && mkdir .stage
 tar -xzf .stage.tgz -C .stage --strip-components=1

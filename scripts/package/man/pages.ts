@@ -35,6 +35,13 @@ const PAGES: Readonly<Record<PackageName, readonly Page[]>> = {
       body: () => written("packaging/belay/belayd.md", "packages/controller/bin/belayd.js"),
     },
     {
+      name: "belay-audit-verify",
+      section: 1,
+      about: "say whether a copy of belayd's audit log is whole",
+      seeAlso: ["belay(1)", "belayd(8)", "belay-agent(8)"],
+      body: () => written("packaging/belay/belay-audit-verify.md", "packages/controller/bin/belay-audit-verify.js"),
+    },
+    {
       name: "belayd.yaml",
       section: 5,
       about: "configuration of belayd",

@@ -1,4 +1,5 @@
 import type {
+  AuditPage,
   BackupView,
   FailureCommand,
   GateView,
@@ -16,6 +17,7 @@ import type {
   UserChange,
   UserView,
 } from "@belay/controller/api/contract";
+import type { AuditEntry } from "@belay/controller/audit/entry";
 import type { Role } from "@belay/controller/people/roles";
 import type { Wait } from "@belay/controller/run/wait";
 import { BelayError, type ErrorInfo } from "@belay/shared";
@@ -166,6 +168,11 @@ export class Api {
     return (await this.as(OPERATOR)).#call("POST", path, { reason: "test", ...more });
   }
 
+  /** Entries of the audit log that fit, the newest first. */
+  async audit(filter: string): Promise<readonly AuditEntry[]> {
+    return (await this.#call<AuditPage>("GET", `/v1/audit?limit=1000&${filter}`)).entries;
+  }
+
   releases(): Promise<ReleaseView[]> {
     return this.#call("GET", "/v1/releases");
   }
@@ -177,6 +184,11 @@ export class Api {
 
   hosts(): Promise<HostView[]> {
     return this.#call("GET", "/v1/hosts");
+  }
+
+  /** For joining over TLS. */
+  joinToken(host: string): Promise<{ host: string; token: string }> {
+    return this.#call("POST", "/v1/agents/tokens", { host });
   }
 
   /** For an agent of this machine, in the clear. */

@@ -15,7 +15,7 @@ import { Api } from "./api.js";
 import { Program } from "./process.js";
 import { until } from "./until.js";
 
-export { APPROVER, Api, OPERATOR } from "./api.js";
+export { Api, APPROVER, OPERATOR } from "./api.js";
 export * from "./lead.js";
 export { Program } from "./process.js";
 export { until } from "./until.js";
@@ -30,6 +30,8 @@ export interface RealFleetOptions {
   readonly fleet?: Readonly<Record<string, unknown>>;
   /** Further fields of every agent.yaml. */
   readonly agent?: Readonly<Record<string, unknown>>;
+  /** Agents join over TLS and are known by certificates, as on hosts of their own; else they show tokens in the clear. */
+  readonly certificates?: boolean;
   /** Further fields of belayd.yaml. */
   readonly belayd?: Readonly<Record<string, unknown>>;
 }
@@ -68,11 +70,12 @@ export class RealFleet {
     const ports = new PortClaim();
     const port = await ports.next();
     const address = `http://127.0.0.1:${port}`;
+    const door = options.certificates ? `127.0.0.1:${await ports.next()}` : null;
     const layout = await layOutFleet({
       dir: options.dir,
       clusters: options.clusters,
       version: options.version,
-      controllerUrl: address,
+      controllerUrl: door === null ? address : `https://${door}`,
       ...(options.fleet === undefined ? {} : { fleet: options.fleet }),
       ...(options.agent === undefined ? {} : { agent: options.agent }),
     });
@@ -83,7 +86,8 @@ export class RealFleet {
         listen: `127.0.0.1:${port}`,
         dataDir: "data",
         fleet: layout.fleetFile,
-        agents: { pingEverySeconds: 2, factsEverySeconds: 5, plaintextTokens: true },
+        agents: { pingEverySeconds: 2, factsEverySeconds: 5, plaintextTokens: door === null },
+        ...(door === null ? {} : { tls: { listen: door } }),
         ...options.belayd,
       }),
     );
@@ -111,7 +115,7 @@ export class RealFleet {
     const fleet = new RealFleet(options.dir, layout, belayd, agents, api, token);
     for (const release of options.releases) await fleet.publish(release);
     for (const host of layout.hosts) {
-      const { token: join_ } = await api.token(host.name);
+      const { token: join_ } = await (door === null ? api.token(host.name) : api.joinToken(host.name));
       await writeFile(host.agent.tokenFile, `${join_}\n`, { mode: 0o600 });
     }
     await startServices(layout);

@@ -29,7 +29,7 @@ export interface ApprovalsOptions {
 
 /**
  * Whether people approved what is asked for, and whether it is its turn: each step of a host in its plan's order, each once, the
- * next only when the one before is done by this host's own journal. Decides only; what it refuses has touched nothing.
+ * next only when the one before is done by this host's own journal (I6). Decides only; what it refuses has touched nothing.
  */
 export class Approvals {
   readonly #options: ApprovalsOptions;

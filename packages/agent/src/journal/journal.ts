@@ -40,6 +40,7 @@ export class Journal {
   readonly #runs = new Map<string, ApprovedRunRecord>();
   #madeAt = 0;
   #fence = 0;
+  #line: string | null = null;
   #acked = 0;
 
   private constructor(id: string, writer: JournalWriter, keepAcked: number) {
@@ -67,6 +68,11 @@ export class Journal {
   /** The highest fencing number ever accepted (I13). */
   get fence(): number {
     return this.#fence;
+  }
+
+  /** Which belayd gave that number out; null: one that doesn't say. */
+  get line(): string | null {
+    return this.#line;
   }
 
   entry(step: string): JournalEntry | undefined {
@@ -142,7 +148,7 @@ export class Journal {
         this.#madeAt = record.madeAt;
         return;
       case "fence":
-        this.#fence = Math.max(this.#fence, record.fence);
+        this.#raise(record);
         return;
       case "approved-run":
         this.#runs.delete(record.run);
@@ -150,7 +156,7 @@ export class Journal {
         return;
       case "accepted": {
         const { step, op, check, deadlineMs, approved } = record;
-        this.#fence = Math.max(this.#fence, record.fence);
+        this.#raise(record);
         const entry: JournalEntry = { step, op, check, deadlineMs, phases: [], ended: null, acked: false };
         this.#entries.set(step, approved === undefined ? entry : { ...entry, approved });
         if (approved !== undefined) this.#begin(approved);
@@ -176,6 +182,13 @@ export class Journal {
         return;
       }
     }
+  }
+
+  #raise({ fence, line }: { fence: number; line?: string }): void {
+    if (fence < this.#fence) return;
+    // One that doesn't say takes nothing back of what another has said.
+    if (fence > this.#fence || line !== undefined) this.#line = line ?? null;
+    this.#fence = fence;
   }
 
   #begin({ run, root, until }: ApprovedStep): void {
@@ -206,9 +219,10 @@ export class Journal {
 
   *#snapshot(): Generator<JournalRecord> {
     yield { kind: "journal", id: this.id, madeAt: this.#madeAt };
-    yield { kind: "fence", fence: this.#fence };
+    const fencing = { fence: this.#fence, ...(this.#line === null ? {} : { line: this.#line }) };
+    yield { kind: "fence", ...fencing };
     for (const { step, op, check, deadlineMs, phases, ended, acked, approved } of this.#entries.values()) {
-      const accepted = { kind: "accepted", step, op, check, deadlineMs, fence: this.#fence, at: 0 } as const;
+      const accepted = { kind: "accepted", step, op, check, deadlineMs, ...fencing, at: 0 } as const;
       yield approved === undefined ? accepted : { ...accepted, approved };
       for (const phase of phases) yield { kind: "phase", step, ...phase };
       if (ended !== null) yield { kind: "outcome", step, ...ended };

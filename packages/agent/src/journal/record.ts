@@ -11,7 +11,7 @@ import { BelayError, type Op, type Outcome } from "@belay/shared";
  */
 export type JournalRecord =
   | { kind: "journal"; id: string; madeAt: number }
-  | { kind: "fence"; fence: number }
+  | { kind: "fence"; fence: number; line?: string }
   | ApprovedRunRecord
   | AcceptedRecord
   | { kind: "phase"; step: string; phase: string; data: PhaseData; at: number }
@@ -23,6 +23,8 @@ export interface AcceptedRecord {
   step: string;
   op: Op;
   fence: number;
+  /** Whose fencing number it is; absent: a belayd that doesn't say. */
+  line?: string;
   check: boolean;
   deadlineMs: number;
   at: number;

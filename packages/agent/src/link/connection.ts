@@ -9,6 +9,7 @@ import {
   encode,
   errorInfo,
   type Hello,
+  type LogCheckpoint,
   protocolNamed,
 } from "@belay/shared";
 import type { Clock } from "../clock.js";
@@ -28,6 +29,7 @@ export interface Served {
   welcomed(welcome: Welcome): void;
   step(step: Extract<ControllerMessage, { type: "step" }>): void;
   ack(step: string): void;
+  checkpoint(checkpoint: LogCheckpoint): void;
   authorities(message: Authorities): void;
 }
 
@@ -149,6 +151,9 @@ export class Connection {
         return;
       case "ack":
         this.#served.ack(message.step);
+        return;
+      case "checkpoint":
+        this.#served.checkpoint(message);
         return;
       case "authorities":
         this.#served.authorities(message);

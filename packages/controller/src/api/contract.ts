@@ -26,6 +26,9 @@
  *   GET  /v1/hosts                                   HostView[]
  *   GET  /v1/hosts/:host                             HostView
  *   POST /v1/hosts/:host/quarantine|release Command  HostView
+ *   GET  /v1/audit?since=&until=&who=&action=&run=&host=&before=&limit=   AuditPage   newest first
+ *   GET  /v1/audit/entries/:seq                      AuditEntry
+ *   GET  /v1/audit/files/*                           application/octet-stream   as c2sp.org/tlog-tiles: checkpoint, key, tile/...
  *   GET  /v1/backups?host=&run=                      BackupView[]
  *   GET  /v1/backups/:host/:backup                   BackupView
  *   POST /v1/backups/:host/:backup/verify?copy=1     BackupView             asks the host to read it back; copy=1: the copy instead
@@ -62,6 +65,7 @@
  *   DELETE /v1/tokens/:token                         {}
  */
 import type { ErrorInfo, HostFacts, SignedStatement } from "@belay/shared";
+import type { AuditEntry } from "../audit/entry.js";
 import type { Role } from "../people/roles.js";
 import type { Plan, PlanKind, Risk } from "../plan/plan.js";
 import type { AgentRollout } from "../products/viewpoint.js";
@@ -337,6 +341,17 @@ export interface ReleaseView {
   readonly blocked: string | null;
   readonly suspect: string | null;
   readonly artifacts: readonly (Artifact & { readonly stored: boolean })[];
+}
+
+/** Entries of the audit log, the newest first. */
+export interface AuditPage {
+  /** Its name. */
+  readonly log: string;
+  /** How many entries it has. */
+  readonly size: number;
+  readonly entries: readonly AuditEntry[];
+  /** As `before` of the next page; null: that was all. */
+  readonly next: number | null;
 }
 
 export interface JoinTokenRequest {

@@ -1,4 +1,4 @@
-import { BelayError, canonicalJson, decoder, ErrorInfo } from "@belay/shared";
+import { BelayError, canonicalJson, decoder } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { ACTIONS, type Action } from "./action.js";
 
@@ -42,7 +42,8 @@ export const AuditEntry = Type.Object(
     about: Detail,
     before: Type.Optional(Detail),
     after: Type.Optional(Detail),
-    error: Type.Optional(Type.Pick(ErrorInfo, ["code", "message"])),
+    /** The code of the error that it was refused with. */
+    error: Type.Optional(Word),
   },
   closed,
 );

@@ -1,4 +1,4 @@
-import { type KeyObject, randomBytes } from "node:crypto";
+import { createPublicKey, type KeyObject, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   BelayError,
@@ -137,6 +137,11 @@ export class AuditLog implements AuditSink {
   get newest(): SignedCheckpoint {
     if (this.#newest === null) throw new BelayError("internal", "the audit log has no checkpoint yet");
     return this.#newest;
+  }
+
+  /** What signs its checkpoints, the open half. */
+  get key(): KeyObject {
+    return createPublicKey(this.#keys.key);
   }
 
   /** Told of every new checkpoint, once it is on disk. Must not throw. */

@@ -1,5 +1,6 @@
 import type {
   ApproveCommand,
+  AuditPage,
   AuthorityView,
   BackupView,
   Command,
@@ -36,6 +37,7 @@ import type {
   UserView,
   Whoami,
 } from "../api/contract.js";
+import type { AuditEntry } from "../audit/entry.js";
 import type { Plan } from "../plan/plan.js";
 import type { Wait } from "../run/wait.js";
 import type { Client } from "./client.js";
@@ -52,6 +54,19 @@ export class Api {
 
   constructor(client: Client) {
     this.client = client;
+  }
+
+  audit(filter: Readonly<Record<string, string | number>>): Promise<AuditPage> {
+    return this.client.get(`/v1/audit${query(filter)}`);
+  }
+
+  auditEntry(entry: string): Promise<AuditEntry> {
+    return this.client.get(path`/v1/audit/entries/${entry}`);
+  }
+
+  /** Null: the log has no such file. */
+  auditFile(name: string): Promise<Buffer | null> {
+    return this.client.bytes(`/v1/audit/files/${name}`);
   }
 
   status(): Promise<Status> {

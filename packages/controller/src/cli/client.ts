@@ -35,6 +35,19 @@ export class Client {
     return this.#json<T>("DELETE", path, {});
   }
 
+  /** The bytes of a file; null: there is none. */
+  async bytes(path: string): Promise<Buffer | null> {
+    let response: Response;
+    try {
+      response = await this.#request("GET", path, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+      if (response.ok) return Buffer.from(await response.arrayBuffer());
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+    if (response.status === 404) return null;
+    throw await this.#refusal(response);
+  }
+
   /** Sends bytes as they come; how long that takes depends on their number, so there is no limit. */
   upload<T>(path: string, body: ReadableStream<Uint8Array>): Promise<T> {
     const request = { headers: { "content-type": "application/octet-stream" }, body, duplex: "half" as const };

@@ -10,6 +10,7 @@ import type { LeaseStore } from "../store/leases.js";
 import type { PlanStore } from "../store/plans.js";
 import type { RunRow, RunStore } from "../store/runs.js";
 import type { Errands } from "./errand.js";
+import type { Leadership } from "./leadership.js";
 import { holdLease } from "./lease.js";
 import type { ByPerson, HeldLease, Hosts } from "./ports.js";
 import { Runner } from "./runner.js";
@@ -22,6 +23,9 @@ export interface ControllerParts {
   /** The hosts as a plan for one product sees them. */
   readonly hostsSeenBy: (product: string) => Hosts;
   readonly errands: Errands;
+  readonly leadership: Pick<Leadership, "leadsAll" | "mustLead" | "meet">;
+  /** Throws where a run's record is not what it was (see audit/runs.ts). */
+  readonly vouch: (run: string) => Promise<unknown>;
   readonly now: () => number;
   readonly log: Logger;
   /** True when the store is this process's alone, so that every other owner of a lease is dead. */
@@ -56,6 +60,7 @@ export class Controller implements AgentEvents {
   async recover(): Promise<void> {
     for (const row of await this.#parts.runs.unfinished()) {
       try {
+        await this.#parts.vouch(row.id);
         await this.#takeUp(row.id, await this.#parts.plans.get(row.plan), null);
         this.#parts.log.info({ run: row.id }, "run taken up again");
       } catch (error) {
@@ -68,6 +73,7 @@ export class Controller implements AgentEvents {
   /** Starts a run. Throws `plan-unknown`, `cluster-busy` (I13), `plan-empty`, `artifact-not-stored`. */
   async start(request: ByPerson<RunRequest>): Promise<Runner> {
     const plan = await this.#parts.plans.get(request.plan);
+    this.#parts.leadership.mustLead(plan.hosts);
     if (plan.hops.length === 0) throw new BelayError("plan-empty", "this plan has nothing to do");
     await this.#needArtifacts(plan);
     await this.#needGoodReleases(plan);
@@ -102,7 +108,9 @@ export class Controller implements AgentEvents {
     });
   }
 
-  async connected(host: string, _hello: Hello, forgot: boolean): Promise<void> {
+  async connected(host: string, hello: Hello, forgot: boolean): Promise<void> {
+    // Before anything of ours reaches it (I13).
+    this.#parts.leadership.meet(host, hello);
     // A run that couldn't be taken up may have sent it something too: its journal stays unknown until that is settled.
     if (forgot && this.#stranded.size > 0)
       throw new BelayError("run-not-here", "a run that is not here may be concerned");
@@ -185,6 +193,7 @@ export class Controller implements AgentEvents {
       now,
       ownersAreDead: this.#parts.soleController,
       log,
+      leads: () => this.#parts.leadership.leadsAll(plan.hosts),
       onRetaken: async () => runner?.begin(this.#owner),
     });
     this.#leases.add(lease);

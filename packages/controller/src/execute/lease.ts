@@ -20,6 +20,8 @@ export async function holdLease(parts: {
   now: () => number;
   ownersAreDead: boolean;
   log: Logger;
+  /** False: another belayd leads, whatever this one's database says. */
+  leads: () => boolean;
   /** It was lost and is held again: what was decided before is to be looked at anew. */
   onRetaken: () => Promise<void>;
 }): Promise<HeldLease> {
@@ -60,7 +62,7 @@ export async function holdLease(parts: {
     },
     get held() {
       if (!lost && newest.expiresAt <= now()) lose();
-      return !lost;
+      return !lost && parts.leads();
     },
     rest() {
       clearInterval(timer);

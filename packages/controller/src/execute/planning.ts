@@ -4,12 +4,13 @@ import type { PlanAnswer, PlanRequest } from "../api/contract.js";
 import type { Sight } from "../fleet/presence.js";
 import type { Fleet } from "../inventory/fleet.js";
 import type { FleetFacts, HostFact, PlanInput } from "../plan/input.js";
-import { lintPlan } from "../plan/lint.js";
+import { findings as findingsOf } from "../plan/lint.js";
 import type { Plan, PlanResult } from "../plan/plan.js";
-import { planUpgrade } from "../plan/planner.js";
+import { upgradePlan } from "../plan/planner.js";
 import type { Profile } from "../products/profile.js";
 import { type AgentRollout, factsSeenBy, fleetSeenBy } from "../products/viewpoint.js";
 import type { Catalogue } from "../releases/catalogue.js";
+import { byPieces } from "./by-pieces.js";
 import type { ByPerson } from "./ports.js";
 
 /** What planning needs of the world, each read anew for every plan. */
@@ -43,13 +44,13 @@ export class Planning {
 
   async plan(request: ByPerson<PlanRequest>): Promise<PlanAnswer> {
     const input = await this.#gather(request);
-    return this.keep(planUpgrade(input), input.fleet, input.facts, request.by);
+    return this.keep(await byPieces(upgradePlan(input)), input.fleet, input.facts, request.by);
   }
 
   /** Lints and saves what a planner answered. Throws `plan-broken`. */
   async keep(result: PlanResult, fleet: Fleet, facts: FleetFacts, by: string): Promise<PlanAnswer> {
     if (!result.ok) return { ok: false, to: result.to, blocked: result.blocked, risks: result.risks };
-    const findings = lintPlan(result.plan, fleet, facts);
+    const findings = await byPieces(findingsOf(result.plan, fleet, facts));
     if (findings.length > 0) {
       this.#sources.log.error({ plan: result.plan.id, findings: findings.slice(0, 20) }, "a plan breaks invariants");
       throw new BelayError("plan-broken", `the linter refuses this plan: ${findings[0]?.message}`, {

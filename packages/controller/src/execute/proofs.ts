@@ -1,9 +1,9 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { StepProof } from "@belay/shared";
 import { PlanTree } from "../plan/approvals/tree.js";
 import type { Plan } from "../plan/plan.js";
 import type { Flight, RunState } from "../run/state.js";
 import { STOP_BATCH } from "../run/steps.js";
+import { byPieces } from "./by-pieces.js";
 
 /** Makes the proofs that steps of one run carry: their leaf, the path to the root, and what was signed at their gate. */
 export class Proofs {
@@ -15,7 +15,7 @@ export class Proofs {
 
   /** Null for a plan whose approvals are not signed. Others have their turn while a large tree is made. */
   static async make(plan: Plan): Promise<Proofs | null> {
-    return plan.approvals === undefined ? null : new Proofs(await PlanTree.of(plan, () => nextTurn()));
+    return plan.approvals === undefined ? null : new Proofs(await byPieces(PlanTree.of(plan)));
   }
 
   /** What is not in the plan gets none, and no host that asks for one does it. */

@@ -1,13 +1,14 @@
 import { BelayError, errorInfo } from "@belay/shared";
 import type { Logger } from "pino";
 import type { PlanAnswer, RollbackAnswer, RollbackRequest } from "../api/contract.js";
-import { planRollback } from "../plan/rollback.js";
+import { rollbackPlan } from "../plan/rollback.js";
 import type { ReleaseName } from "../releases/name.js";
 import { rollback } from "../run/commands.js";
 import type { RunResult } from "../run/event.js";
 import type { PlanStore } from "../store/plans.js";
 import type { RecordStore } from "../store/records.js";
 import type { RunRow, RunStore } from "../store/runs.js";
+import { byPieces } from "./by-pieces.js";
 import type { Controller } from "./controller.js";
 import type { Planning } from "./planning.js";
 import type { ByPerson, Hosts } from "./ports.js";
@@ -215,7 +216,7 @@ export class Rollbacks {
       if (fact !== undefined) known[host] = { ...fact, version };
     }
     const current = { ...facts, hosts: known };
-    const result = planRollback({
+    const pieces = rollbackPlan({
       ...standing,
       plan,
       run: row.id,
@@ -233,7 +234,7 @@ export class Rollbacks {
       quarantine: aside.filter(({ host }) => plan.hosts[host] !== undefined),
       acceptRisks: [],
     });
-    return planning.keep(result, fleet, current, wanted.by);
+    return planning.keep(await byPieces(pieces), fleet, current, wanted.by);
   }
 }
 

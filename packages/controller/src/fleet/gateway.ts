@@ -13,8 +13,10 @@ import {
   type FactProbe,
   type Hello,
   MAX_FRAME_BYTES,
+  PROTOCOL,
   type Progress,
   type StepOutcome,
+  type Witnessed,
 } from "@belay/shared";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
@@ -54,6 +56,13 @@ export interface AgentEvents {
   progress(host: string, message: Progress): void;
 }
 
+/** Hosts as witnesses of the audit log. Must not throw. */
+export interface WitnessDesk {
+  /** Welcomed, and able to take checkpoints. */
+  met(host: string, hello: Hello): void;
+  said(host: string, message: Witnessed): void;
+}
+
 export interface GatewayOptions {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
@@ -75,6 +84,8 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
   messages: { burst: 2_000, perSecond: 200 },
 };
 
+/** The version of the protocol that has words for checkpoints. */
+const WITNESSES_SINCE = 2;
 /** More than a fleet has agents. */
 const MOST_PACED = 100_000;
 const CLOSE_PATIENCE_MS = 1_000;
@@ -88,6 +99,8 @@ export class Gateway {
   readonly #presence: Presence;
   readonly #events: AgentEvents;
   readonly #probeOf: (host: string) => FactProbe | null;
+  readonly #witnesses: WitnessDesk | null;
+  readonly #turnedAway: (address: string) => void;
   readonly #hostOf: (request: IncomingMessage) => Promise<string | null>;
   readonly #trust: Trust | null;
   readonly #flapping = new Flapping();
@@ -107,6 +120,10 @@ export class Gateway {
     presence: Presence;
     events: AgentEvents;
     probeOf: (host: string) => FactProbe | null;
+    /** Absent: nobody is told of an audit log. */
+    witnesses?: WitnessDesk;
+    /** Somebody at this address could not say who they are. */
+    turnedAway?: (address: string) => void;
     /** Whose request this is, by its certificate or its token; null: nobody's. */
     hostOf: (request: IncomingMessage) => Promise<string | null>;
     /** Null: nobody comes with a certificate. */
@@ -119,6 +136,8 @@ export class Gateway {
     this.#presence = parts.presence;
     this.#events = parts.events;
     this.#probeOf = parts.probeOf;
+    this.#witnesses = parts.witnesses ?? null;
+    this.#turnedAway = parts.turnedAway ?? (() => {});
     this.#hostOf = parts.hostOf;
     this.#trust = parts.trust;
     this.#now = parts.now;
@@ -157,6 +176,7 @@ export class Gateway {
     if (host === null || this.#greetings.pending >= this.#options.maxPending) {
       const status = host === null ? "401 Unauthorized" : "503 Service Unavailable";
       this.#count(host === null ? "unauthorized" : "too-many-pending");
+      if (host === null) this.#turnedAway(request.socket.remoteAddress ?? "");
       refuseUpgrade(socket, status);
       return;
     }
@@ -180,6 +200,12 @@ export class Gateway {
       session.terminate();
     }
     return false;
+  }
+
+  /** Says the same to everybody who has words for it, encoded once. Lossy: who doesn't read, misses it. */
+  broadcast(message: ControllerMessage): void {
+    const frame = encode(message);
+    for (const session of this.#sessions.values()) if (session.protocol === PROTOCOL.newest) session.sendFrame(frame);
   }
 
   /** Ends a host's connection at once, for instance because its token was revoked. */
@@ -244,6 +270,7 @@ export class Gateway {
     if (this.#trust !== null) this.#sayTrust(session, this.#trust.message());
     this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
+    if (protocol >= WITNESSES_SINCE) this.#witnesses?.met(host, hello);
     this.#events
       .connected(host, hello, forgot)
       .then(() => (journal === hello.journal ? undefined : this.#registry.saveJournal(host, hello.journal, now)))
@@ -332,6 +359,9 @@ export class Gateway {
         return;
       case "outcome":
         this.#events.outcome(host, message);
+        return;
+      case "witnessed":
+        this.#witnesses?.said(host, message);
         return;
       case "trusts":
         if (this.#sessions.get(host)?.certified) this.#trust?.hostTrusts(host, message.authorities);

@@ -50,6 +50,11 @@ export class Session {
     return true;
   }
 
+  /** As `send`, of what was encoded once for everybody who speaks this protocol. */
+  sendFrame(frame: string): void {
+    if (this.#socket.readyState === this.#socket.OPEN && !this.backedUp) this.#socket.send(frame);
+  }
+
   #frame(message: ControllerMessage): string {
     try {
       return encode(message, this.protocol);

@@ -1,4 +1,5 @@
 import { agentRoutes } from "./routes/agents.js";
+import { auditRoutes } from "./routes/audit.js";
 import { backupRoutes } from "./routes/backups.js";
 import { copyRoutes } from "./routes/copies.js";
 import { followRoutes } from "./routes/follow.js";
@@ -24,6 +25,7 @@ export function addRoutes(server: Server, services: Services): void {
   copyRoutes(server, services);
   releaseRoutes(server, services);
   agentRoutes(server, services);
+  auditRoutes(server, services);
   identityRoutes(server, services);
   authorityRoutes(server, services);
   peopleRoutes(server, services);

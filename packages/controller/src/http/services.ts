@@ -1,5 +1,6 @@
 import type { AllowedSigner } from "@belay/shared";
 import type { Logger } from "pino";
+import type { AuditLog } from "../audit/log.js";
 import type { OidcConfig } from "../config-oidc.js";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
@@ -24,6 +25,7 @@ import type { RunStore } from "../store/runs.js";
 /** What the routes are made of. Each takes what it needs. */
 export interface Services {
   readonly version: string;
+  readonly audit: AuditLog;
   readonly log: Logger;
   readonly controller: Controller;
   readonly planning: Planning;

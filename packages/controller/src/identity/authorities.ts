@@ -14,7 +14,7 @@ export type Phase = Static<typeof Phase>;
 
 const KeptFile = Type.Object(
   {
-    /** The fleet's name when this began: part of every certificate's name, so it stays, whatever fleet.yaml says later. */
+    /** The fleet's name when the first token was made: part of certificates' names, so it stays, whatever fleet.yaml says. */
     fleet: Type.String({ minLength: 1 }),
     authorities: Type.Array(
       Type.Object(
@@ -49,13 +49,13 @@ export interface StandingAuthority {
  * phase, replaced as one step. A crash leaves one phase or the next, and at worst a key that nobody knows.
  */
 export class Authorities {
-  readonly fleet: string;
   readonly #dir: string;
+  #fleet: string;
   #standing: readonly StandingAuthority[];
 
   private constructor(dir: string, fleet: string, standing: readonly StandingAuthority[]) {
     this.#dir = dir;
-    this.fleet = fleet;
+    this.#fleet = fleet;
     this.#standing = standing;
   }
 
@@ -82,6 +82,18 @@ export class Authorities {
       await authorities.#add({ authority: brought, given: true }, now);
     } else if (standing.length === 0) await authorities.#make(now);
     return authorities;
+  }
+
+  /** What certificates call the fleet. */
+  get fleet(): string {
+    return this.#fleet;
+  }
+
+  /** For as long as no certificate and no token has carried the name out: a package's first start knows but an example. */
+  async rename(fleet: string): Promise<void> {
+    if (fleet === this.#fleet) return;
+    this.#fleet = fleet;
+    await this.#save(this.#standing);
   }
 
   get standing(): readonly StandingAuthority[] {

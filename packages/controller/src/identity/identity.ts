@@ -64,7 +64,10 @@ export class Identity {
     const authorities = await Authorities.open({ dir: join(dataDir, "ca"), fleet, given, now: now() });
     const identities = new Identities(new IdentityStore(store), failed);
     await identities.load();
-    return new Identity(options, authorities, identities);
+    const identity = new Identity(options, authorities, identities);
+    const isOut = identities.all().length > 0 || (await identity.tokens.list()).length > 0;
+    if (!isOut) await authorities.rename(fleet);
+    return identity;
   }
 
   /** Whom a host must trust, in the words of the wire. */
@@ -139,7 +142,7 @@ export class Identity {
 
 export interface IdentityOptions {
   readonly dataDir: string;
-  /** The fleet's name, for the first start. */
+  /** The fleet's name, until the first token is made. */
   readonly fleet: string;
   readonly given: GivenAuthority | null;
   readonly store: Store;

@@ -19,6 +19,8 @@ export interface NewToken {
   /** What it is good for; null: whatever its user may do at the time. */
   readonly roles: readonly Role[] | null;
   readonly ttlMs: number;
+  /** It ends by then, whatever its `ttlMs`; null or absent: by that alone. */
+  readonly notAfter?: number | null;
 }
 
 export interface PeopleParts {
@@ -162,7 +164,7 @@ export class People {
       roles: wanted.roles,
       createdAt: now(),
       createdBy: by,
-      expiresAt: now() + wanted.ttlMs,
+      expiresAt: Math.min(now() + wanted.ttlMs, wanted.notAfter ?? Number.POSITIVE_INFINITY),
       usedAt: null,
       revokedAt: null,
     };

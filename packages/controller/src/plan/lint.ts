@@ -6,6 +6,7 @@ import { type Finding, Findings } from "./lint/finding.js";
 import { Model } from "./lint/model.js";
 import { replay } from "./lint/replay.js";
 import { checkShape } from "./lint/shape.js";
+import { atOnce, type Pieces } from "./pieces.js";
 import type { Plan } from "./plan.js";
 
 export type { Finding } from "./lint/finding.js";
@@ -16,15 +17,20 @@ export type { Finding } from "./lint/finding.js";
  * finding, nor is a host that a person agreed to leave behind. Pure; an empty list is a clean plan.
  */
 export function lintPlan(plan: Plan, fleet: Fleet, facts: FleetFacts): readonly Finding[] {
-  const findings = new Findings();
-  checkShape(plan, fleet, facts, findings);
+  return atOnce(findings(plan, fleet, facts));
+}
+
+/** As `lintPlan`, piece by piece. */
+export function* findings(plan: Plan, fleet: Fleet, facts: FleetFacts): Pieces<readonly Finding[]> {
+  const found = new Findings();
+  checkShape(plan, fleet, facts, found);
   // A version that is none can't be replayed; it has been found already.
   if (versionsOf(plan).every((version) => parseVersion(version) !== null)) {
-    replay(plan, new Model(plan, fleet, facts), findings);
+    replay(plan, new Model(plan, fleet, facts), found);
   }
   // One that contradicts itself can't be filled in.
-  if (findings.all.length === 0) checkApprovals(plan, fleet, findings);
-  return findings.all;
+  if (found.all.length === 0) yield* checkApprovals(plan, fleet, found);
+  return found.all;
 }
 
 function versionsOf({ hops }: Plan): string[] {

@@ -10,6 +10,7 @@ import { finish } from "./finish.js";
 import type { PlanInput } from "./input.js";
 import { inTrustOrder, withRoots } from "./order.js";
 import { type Leg, layPath, type Move } from "./path.js";
+import { atOnce, type Pieces } from "./pieces.js";
 import type { Hop, Plan, PlanCluster, PlanHost, PlanResult } from "./plan.js";
 import { Reasons } from "./reasons.js";
 import { gatedStart } from "./seal.js";
@@ -22,6 +23,11 @@ import { chooseStops, chooseTarget } from "./target.js";
  * the same plan, to the byte. Answers a plan (with no hops when there is nothing to do), or every reason why not.
  */
 export function planUpgrade(input: PlanInput): PlanResult {
+  return atOnce(upgradePlan(input));
+}
+
+/** As `planUpgrade`, piece by piece. */
+export function* upgradePlan(input: PlanInput): Pieces<PlanResult> {
   const reasons = new Reasons(input.acceptRisks);
   const target = chooseTarget(input, reasons);
   if (target === null) return refuse(input, reasons);
@@ -41,7 +47,7 @@ export function planUpgrade(input: PlanInput): PlanResult {
   if (reasons.blocked.length > 0) return refuse(input, reasons);
 
   const draft = assemble(input, survey, target, legs, servers, releases, reasons);
-  const plan = finish(draft, input, reasons);
+  const plan = yield* finish(draft, input, reasons);
   return plan === null ? refuse(input, reasons) : { ok: true, plan };
 }
 

@@ -3,6 +3,7 @@ import type { Cluster, Host } from "../inventory/fleet.js";
 import { chooseArtifacts } from "./artifacts.js";
 import { planBackups } from "./backups.js";
 import { finish } from "./finish.js";
+import { atOnce } from "./pieces.js";
 import type { Plan, PlanHost, PlanResult, Stage } from "./plan.js";
 import { planClusters, programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
@@ -55,7 +56,7 @@ export function planRestore(input: RestoreInput): PlanResult {
       : restoreServing(input, place, restored);
   reasons.blockUnusedAcceptances();
   if (reasons.blocked.length > 0) return refuse();
-  const plan = finish(assemble(input, found.cluster, restored, work, reasons), input, reasons);
+  const plan = atOnce(finish(assemble(input, found.cluster, restored, work, reasons), input, reasons));
   return plan === null ? refuse() : { ok: true, plan };
 }
 

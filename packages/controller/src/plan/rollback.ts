@@ -3,6 +3,7 @@ import type { Cluster } from "../inventory/fleet.js";
 import { planBackups } from "./backups.js";
 import { finish } from "./finish.js";
 import { inTrustOrder } from "./order.js";
+import { atOnce, type Pieces } from "./pieces.js";
 import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
 import { programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
@@ -18,6 +19,11 @@ export type { RollbackInput, RunBackup } from "./rollback/input.js";
  * its backend restored where it crossed a major. Its own gates, the same executor. Pure, as `planUpgrade` is.
  */
 export function planRollback(input: RollbackInput): PlanResult {
+  return atOnce(rollbackPlan(input));
+}
+
+/** As `planRollback`, piece by piece. */
+export function* rollbackPlan(input: RollbackInput): Pieces<PlanResult> {
   const reasons = new Reasons(input.acceptRisks);
   const undos = undoHops(input);
   if (undos.length === 0) {
@@ -38,7 +44,7 @@ export function planRollback(input: RollbackInput): PlanResult {
   const to = hops.at(-1)?.to ?? input.plan.hops[0]?.from ?? input.plan.to;
   if (reasons.blocked.length > 0) return { ok: false, to, blocked: reasons.blocked, risks: reasons.risks };
 
-  const plan = finish(assemble(input, hops, to, reasons), input, reasons);
+  const plan = yield* finish(assemble(input, hops, to, reasons), input, reasons);
   return plan === null ? { ok: false, to, blocked: reasons.blocked, risks: reasons.risks } : { ok: true, plan };
 }
 

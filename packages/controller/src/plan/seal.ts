@@ -1,6 +1,7 @@
 import { digestOf } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
-import { rootOf } from "./approvals/tree.js";
+import { findRoot } from "./approvals/tree.js";
+import type { Pieces } from "./pieces.js";
 import type { Hop, Plan } from "./plan.js";
 import { gateOf } from "./stages.js";
 
@@ -13,9 +14,9 @@ export function sealPlan(plan: Draft): Plan {
 }
 
 /** Where approvals are signed, the root of all that hosts will be asked for goes into the plan before it is sealed. */
-export function sealFor(fleet: Fleet, { id: _, ...draft }: Plan): Plan {
+export function* sealFor(fleet: Fleet, { id: _, ...draft }: Plan): Pieces<Plan> {
   const signed = fleet.approvals === "signed" && draft.hops.length > 0;
-  return sealPlan(signed ? { ...draft, approvals: rootOf({ id: "", ...draft }) } : draft);
+  return sealPlan(signed ? { ...draft, approvals: yield* findRoot({ id: "", ...draft }) } : draft);
 }
 
 /** Where approvals are signed, not even a look is asked for before somebody has signed: the first stage has a gate too. */

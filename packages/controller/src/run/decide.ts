@@ -100,7 +100,7 @@ function attendGate(state: RunState, record: GateRecord, now: number): Decision 
     code: "gate-open",
     message: `gate ${gate} has ${people}; ${deadline} ${new Date(record.expiresAt).toISOString()}`,
     since: record.openedAt,
-    unblock: unblock.approve(state.run, gate),
+    unblock: unblock.approve(state.run, gate, state.plan.approvals !== undefined),
     gate,
     until: record.expiresAt,
   };

@@ -1,6 +1,7 @@
 /** The commands that end a wait, as a person types them: one place, so that they can be held against the real CLI. */
 
-export const approve = (run: string, gate: string) => `belay gate approve ${run} ${gate} --reason "..."`;
+export const approve = (run: string, gate: string, mustSign: boolean) =>
+  `belay gate approve ${run} ${gate} --reason "..."${mustSign ? " --sign" : ""}`;
 
 export const answerFailure = (run: string) =>
   `belay run retry ${run}, or skip, rollback or abort in its place (belay gate show ${run} tells what happened)`;

@@ -86,6 +86,8 @@ export class JoinTokenStore {
    * ask again as long as the token lasts, because an answer can be lost; another key is refused, and that is on record.
    */
   async redeem(asked: Redemption): Promise<Redeemed> {
+    // Anybody may ask: guesses are read, and cost no write.
+    if (!(await this.#isKnown(asked.secretHash))) return { ok: false, why: "token-unknown", owner: null };
     return this.#store.commits.write(async (tx) => {
       const token = await tx
         .selectFrom("join_tokens")
@@ -107,6 +109,15 @@ export class JoinTokenStore {
       if (again === undefined) return refuse(tx, token, asked, "identity-revoked");
       return { ok: true, first: false, identity: rowOf(again) };
     });
+  }
+
+  async #isKnown(secretHash: string): Promise<boolean> {
+    const found = await this.#store.db
+      .selectFrom("join_tokens")
+      .select("id")
+      .where("secret_hash", "=", secretHash)
+      .executeTakeFirst();
+    return found !== undefined;
   }
 
   /** Ends a host's unused tokens. How many those were. */

@@ -10,11 +10,64 @@ export interface Lease {
   readonly expiresAt: number;
 }
 
+/** What is known of fencing numbers here: the newest, and whose they may be. */
+export interface Fencing {
+  readonly newest: number;
+  /** Up to here they are answered for, whoever gave them out: see `LeaseStore.raise`. */
+  readonly raisedTo: number;
+  /** Every start of a belayd on this database. */
+  readonly lines: ReadonlySet<string>;
+}
+
+const LINE = "line ";
+
 export class LeaseStore {
   readonly #store: Store;
+  #newest = 0;
 
   constructor(store: Store) {
     this.#store = store;
+  }
+
+  /** Puts on record that a belayd of this name gives out numbers from here on, before it gives out any (I13). */
+  async begin(line: string): Promise<Fencing> {
+    return this.#store.commits.write(async (tx) => {
+      const rows = await tx.selectFrom("meta").selectAll().execute();
+      const values = new Map(rows.map(({ key, value }) => [key, value]));
+      await tx
+        .insertInto("meta")
+        .values({ key: `${LINE}${line}`, value: values.get("fence") ?? "0" })
+        .execute();
+      const lines = rows.filter(({ key }) => key.startsWith(LINE)).map(({ key }) => key.slice(LINE.length));
+      this.#newest = Number(values.get("fence") ?? 0);
+      const raisedTo = Number(values.get("fence-raised-to") ?? 0);
+      return { newest: this.#newest, raisedTo, lines: new Set([...lines, line]) };
+    });
+  }
+
+  /**
+   * The next number given out is higher than `above`, and what hosts know up to there is no sign of another belayd any more.
+   * For a person who knows that there is none. Idempotent.
+   */
+  async raise(above: number): Promise<Fencing> {
+    return this.#store.commits.write(async (tx) => {
+      const row = await tx.selectFrom("meta").select("value").where("key", "=", "fence").executeTakeFirst();
+      const newest = Math.max(above, Number(row?.value ?? 0));
+      for (const key of ["fence", "fence-raised-to"]) {
+        await tx
+          .insertInto("meta")
+          .values({ key, value: String(newest) })
+          .onConflict((conflict) => conflict.column("key").doUpdateSet({ value: String(newest) }))
+          .execute();
+      }
+      this.#newest = newest;
+      return { newest, raisedTo: newest, lines: new Set() };
+    });
+  }
+
+  /** The newest number that this process knows of. */
+  get knownFence(): number {
+    return this.#newest;
   }
 
   /**
@@ -31,7 +84,7 @@ export class LeaseStore {
     ownersAreDead: boolean;
   }): Promise<Lease> {
     const expiresAt = request.now + request.ttlMs;
-    return this.#store.commits.write(async (tx) => {
+    const lease = await this.#store.commits.write(async (tx) => {
       const held = await tx
         .selectFrom("leases")
         .selectAll()
@@ -74,6 +127,8 @@ export class LeaseStore {
         .execute();
       return { run: request.run, clusters: request.clusters, owner: request.owner, fence, expiresAt };
     });
+    this.#newest = Math.max(this.#newest, lease.fence);
+    return lease;
   }
 
   /** Prolongs a lease. Null when it is no longer ours: then this controller must not act any more (I13). */

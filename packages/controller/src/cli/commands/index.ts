@@ -3,6 +3,10 @@ import { agentList } from "./agent-list.js";
 import { agentRevoke } from "./agent-revoke.js";
 import { agentUpgrade } from "./agent-upgrade.js";
 import { apiTokenCreate, apiTokenList, apiTokenRevoke } from "./api-token.js";
+import { auditExport } from "./audit-export.js";
+import { auditList } from "./audit-list.js";
+import { auditShow } from "./audit-show.js";
+import { auditVerify } from "./audit-verify.js";
 import { backupList } from "./backup-list.js";
 import { backupRestore } from "./backup-restore.js";
 import { backupShow } from "./backup-show.js";
@@ -64,6 +68,11 @@ export const GROUPS: readonly GroupSpec[] = [
     name: "release",
     summary: "the releases that plans may use",
     commands: [releaseAdd, releaseList, releaseShow, releaseBlock, releaseUnblock, releaseClear],
+  },
+  {
+    name: "audit",
+    summary: "who did what, when and from where; whether that record is whole",
+    commands: [auditList, auditShow, auditExport, auditVerify],
   },
   { name: "fleet", summary: "the fleet as declared", commands: [fleetShow, fleetCheck] },
   {

@@ -1,5 +1,6 @@
 import type { GateView } from "../../api/contract.js";
 import type { BrokenGlass, Evidence } from "../../run/evidence.js";
+import { approve } from "../../run/unblock.js";
 import { labelled, labelledText } from "./label.js";
 import { bytes, moment, span } from "./measure.js";
 import type { Style } from "./style.js";
@@ -35,9 +36,7 @@ export function answerLines(gate: GateView): string[] {
   if (gate.status !== "open") return [];
   if (gate.kind !== "failure") {
     return [
-      ...labelled("approve", [
-        `belay gate approve ${gate.run} ${gate.gate}${gate.mustSign ? " --sign" : ""} --reason "..."`,
-      ]),
+      ...labelled("approve", [approve(gate.run, gate.gate, gate.mustSign === true)]),
       ...labelled("reject", [`belay gate reject ${gate.run} ${gate.gate} --reason "..."`]),
     ];
   }

@@ -1,7 +1,9 @@
 import { BelayError } from "@belay/shared";
+import type { FastifyRequest } from "fastify";
 import Type from "typebox";
 import type { DeviceAnswer, DeviceLogin } from "../../api/contract.js";
 import type { Logins } from "../../people/logins.js";
+import { whereFrom } from "../audited.js";
 import { readCookie, setCookie } from "../cookies.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
@@ -14,8 +16,20 @@ const Secret = Type.String({ pattern: "^[A-Za-z0-9_-]{43}$" });
 /** Signing in through the identity provider, for browsers (by redirect) and for the command line (by a code). */
 export function loginRoutes(
   server: Server,
-  { logins, sessions, people, oidc, now }: Pick<Services, "logins" | "sessions" | "people" | "oidc" | "now">,
+  {
+    audit,
+    logins,
+    sessions,
+    people,
+    oidc,
+    now,
+  }: Pick<Services, "audit" | "logins" | "sessions" | "people" | "oidc" | "now">,
 ): void {
+  /** On record before whoever signed in has anything to show for it. */
+  function signedIn(request: FastifyRequest, name: string, how: string): Promise<void> {
+    return audit.append({ who: { name, how }, from: whereFrom(request), action: "sign-in", phase: "done", about: {} });
+  }
+
   server.get(
     "/v1/login",
     { ...anyone, schema: { querystring: Type.Object({ return: Type.Optional(OwnPath) }) } },
@@ -32,6 +46,7 @@ export function loginRoutes(
     setCookie(request, reply, "login", "", 0);
     const { user, goTo } = await configured(logins).finishBrowser(begun, search);
     const { secret, expiresAt } = await sessions.begin(user.name, readCookie(request, "session"));
+    await signedIn(request, user.name, "identity provider, in a browser");
     setCookie(request, reply, "session", secret, expiresAt - now());
     return reply.redirect(goTo, 303);
   });
@@ -53,6 +68,7 @@ export function loginRoutes(
       if (user === null || oidc === null) return { token: null };
       const wanted = { user: user.name, name: "belay login", roles: null, ttlMs: oidc.sessionMs };
       const { token } = await people.createToken(wanted, user.name);
+      await signedIn(request, user.name, "identity provider, by a code");
       return { token };
     },
   );

@@ -42,10 +42,7 @@ const TokenBody = Type.Object(
 );
 
 /** Users for admins; everybody's own tokens for themselves. */
-export function peopleRoutes(
-  server: Server,
-  { people, controller, now }: Pick<Services, "people" | "controller" | "now">,
-): void {
+export function peopleRoutes(server: Server, { people, controller }: Pick<Services, "people" | "controller">): void {
   /** Open gates see at once who may not approve any more; whatever is missed here is seen with the next approval. */
   async function letLapse(): Promise<void> {
     for (const run of controller.activeRuns) {
@@ -112,11 +109,8 @@ export function peopleRoutes(
     // Through a narrow token nobody gets at a wide one, nor at one that outlives it.
     const scope = user === caller.name ? (roles ?? (narrower(caller, own) ? caller.roles : null)) : roles;
     if (user === caller.name) checkScope("this token", scope, caller.roles);
-    const left = user === caller.name && caller.expiresAt !== null ? caller.expiresAt - now() : ttlMs;
-    const { token, row } = await people.createToken(
-      { user, name, roles: scope, ttlMs: Math.min(ttlMs, left) },
-      caller.name,
-    );
+    const notAfter = user === caller.name ? caller.expiresAt : null;
+    const { token, row } = await people.createToken({ user, name, roles: scope, ttlMs, notAfter }, caller.name);
     return { ...row, token };
   });
 

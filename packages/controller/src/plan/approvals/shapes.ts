@@ -30,13 +30,16 @@ export class Shapes {
 
   /** Throws `program-invalid` for ops that hang on the run, which nobody knows when a plan is approved. */
   digestsOf(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
-    const key = `${stage.id} ${list} ${stage.restores?.[host] === undefined ? this.#kindOf(host) : host}`;
-    let digests = this.#known.get(key);
-    if (digests === undefined) {
-      digests = this.#digests(hop, stage, list, host);
-      this.#known.set(key, digests);
-    }
+    const known = this.#known.get(this.#keyOf(stage, list, host));
+    if (known !== undefined) return known;
+    const digests = this.#digests(hop, stage, list, host);
+    // Only now it is certain whether others are asked for the same.
+    this.#known.set(this.#keyOf(stage, list, host), digests);
     return digests;
+  }
+
+  #keyOf(stage: Stage, list: List, host: HostName): string {
+    return `${stage.id} ${list} ${stage.restores?.[host] === undefined ? this.#kindOf(host) : `host ${host}`}`;
   }
 
   #digests(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {

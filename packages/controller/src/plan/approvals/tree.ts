@@ -1,12 +1,23 @@
 import { type Hash, leafHash, MerkleRoot, MerkleTree, type StepLeaf } from "@belay/shared";
+import { atOnce, type Pieces } from "../pieces.js";
 import type { Plan, SignedApprovals } from "../plan.js";
 import { leafOf, leafTexts, type Share, sharesOf } from "./leaves.js";
 
 /** What approvers of this plan put their name to, made from its content alone. Throws `program-invalid`. */
-export function rootOf(plan: Plan): SignedApprovals {
+export function* findRoot(plan: Plan): Pieces<SignedApprovals> {
   const tree = new MerkleRoot();
-  for (const share of sharesOf(plan)) for (const hash of hashesOf(share)) tree.add(hash);
+  let shares = 0;
+  for (const share of sharesOf(plan)) {
+    for (const hash of hashesOf(share)) tree.add(hash);
+    shares += 1;
+    if (shares % SHARES_A_PIECE === 0) yield;
+  }
   return { root: tree.root.toString("hex"), leaves: tree.size };
+}
+
+/** As `findRoot`, at once. */
+export function rootOf(plan: Plan): SignedApprovals {
+  return atOnce(findRoot(plan));
 }
 
 /** A leaf, and the way from it to the root. */
@@ -26,16 +37,15 @@ export class PlanTree {
     this.#shares = shares;
   }
 
-  /** Made piece by piece: `breathe` is waited for now and then, so that others have their turn. */
-  static async of(plan: Plan, breathe: () => Promise<void>): Promise<PlanTree> {
+  static *of(plan: Plan): Pieces<PlanTree> {
     const leaves: Hash[] = [];
     const shares = new Map<string, Share>();
     for (const share of sharesOf(plan)) {
       leaves.push(...hashesOf(share));
       shares.set(keyOf(share.stage.id, share.list, share.host), share);
-      if (shares.size % SHARES_A_PIECE === 0) await breathe();
+      if (shares.size % SHARES_A_PIECE === 0) yield;
     }
-    return new PlanTree(new MerkleTree(leaves), shares);
+    return new PlanTree(yield* MerkleTree.inPieces(leaves), shares);
   }
 
   get root(): string {

@@ -1,17 +1,20 @@
 import { digestOfOp, generalOp, type Hash, type HostName, leafHash, MerkleTree } from "@belay/shared";
 import type { Fleet } from "../../inventory/fleet.js";
+import type { Pieces } from "../pieces.js";
 import type { Hop, Plan, Stage } from "../plan.js";
 import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../program.js";
 import type { Findings } from "./finding.js";
 
 const SAMPLE_RUN = "run-0";
+/** A few milliseconds' worth. */
+const HOSTS_A_PIECE = 500;
 
 /**
  * I6, where approvals are signed: everything stands behind a gate, and the root that approvers put their name to is that of
  * what hosts will really be sent. Ops are filled in as the runner does and made general as an agent does, for the first and
  * the last host of every kind, and for all of a kind whose two differ.
  */
-export function checkApprovals(plan: Plan, fleet: Fleet, findings: Findings): void {
+export function* checkApprovals(plan: Plan, fleet: Fleet, findings: Findings): Pieces<void> {
   const { approvals } = plan;
   if (approvals === undefined) {
     if (fleet.approvals === "signed" && plan.hops.length > 0) {
@@ -29,14 +32,14 @@ export function checkApprovals(plan: Plan, fleet: Fleet, findings: Findings): vo
     findings.add("I6", first?.id ?? "plan", "start", "approvals are signed, and the first stage stands behind no gate");
     return;
   }
-  const tree = new MerkleTree(hashesOf(plan));
+  const tree = yield* MerkleTree.inPieces(yield* hashesOf(plan));
   if (tree.root.toString("hex") !== approvals.root || tree.size !== approvals.leaves) {
     findings.add("I6", "plan", approvals.root, "what approvers would sign is not what hosts will be asked for");
   }
 }
 
 /** All leaves, in the plan's order. */
-function hashesOf(plan: Plan): Hash[] {
+function* hashesOf(plan: Plan): Pieces<Hash[]> {
   const programs = indexPlan(plan);
   const kinds = kindsOf(plan);
   const asked = new Map<HostName, number>();
@@ -51,7 +54,8 @@ function hashesOf(plan: Plan): Hash[] {
       ];
       for (const { hosts, mark, fill } of turns) {
         const digests = digestsOf(hosts, kinds, (host) => filled(programs, hop, stage, host, fill));
-        for (const host of hosts) {
+        for (const [at, host] of hosts.entries()) {
+          if (at % HOSTS_A_PIECE === 0) yield;
           for (const [op, digest] of (digests.get(host) ?? []).entries()) {
             const seq = asked.get(host) ?? 0;
             asked.set(host, seq + 1);

@@ -1,0 +1,80 @@
+import type { Op, Outcome, Step } from "@belay/shared";
+import t, { type Test } from "tap";
+import { World } from "./support/world.js";
+
+const NOOP: Op = { kind: "noop" };
+const [ONE, OTHER] = ["1111111111111111", "2222222222222222"];
+let steps = 0;
+
+async function agent(t: Test): Promise<World> {
+  const world = await World.make(t);
+  await world.start();
+  return world;
+}
+
+async function ask(world: World, fence: number, line?: string): Promise<Outcome> {
+  steps += 1;
+  const step: Step = {
+    type: "step",
+    step: `run/stage/host-1/${steps}`,
+    fence,
+    check: false,
+    deadlineMs: 10_000,
+    op: NOOP,
+    ...(line === undefined ? {} : { line }),
+  };
+  (await world.controller.connected()).send(JSON.stringify(step));
+  return (await world.controller.outcome(step.step)).outcome;
+}
+
+function codeOf(outcome: Outcome): string {
+  return outcome.status === "done" ? "done" : outcome.error.code;
+}
+
+t.test("I13: an agent takes nothing under a lower number, nor under the same number of another belayd", async (t) => {
+  const world = await agent(t);
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 6, ONE)), "fenced");
+  t.equal(codeOf(await ask(world, 7, OTHER)), "fenced", "two databases that grew apart");
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 7)), "done", "a belayd that does not say whose it is");
+  t.equal(codeOf(await ask(world, 7, OTHER)), "fenced", "which takes nothing back");
+  t.equal(codeOf(await ask(world, 8, OTHER)), "done");
+  t.equal(codeOf(await ask(world, 8, ONE)), "fenced");
+});
+
+t.test(
+  "I13: an agent knows the number and whose it was after a restart, and says so with its first word",
+  async (t) => {
+    const world = await agent(t);
+    t.notOk(world.controller.all("hello")[0]?.lease, "nothing yet");
+    await ask(world, 9, ONE);
+    await world.stop();
+    await world.start();
+    const hello = await world.controller.until(() => world.controller.all("hello")[1]);
+    t.same(hello.lease, { fence: 9, line: ONE });
+    t.equal(codeOf(await ask(world, 8, ONE)), "fenced");
+    t.equal(codeOf(await ask(world, 9, OTHER)), "fenced");
+  },
+);
+
+t.test(
+  "I13: nor does it forget when its journal is compacted, whatever was refused meanwhile",
+  { timeout: 120_000 },
+  async (t) => {
+    const world = await agent(t);
+    await ask(world, 40, ONE);
+    await ask(world, 41, OTHER);
+    // More acknowledged steps than a journal keeps.
+    for (let round = 0; round < 16; round += 1) {
+      await Promise.all(Array.from({ length: 60 }, () => ask(world, 41, OTHER)));
+      await Promise.all(Array.from({ length: 40 }, () => ask(world, 41, OTHER)));
+      await ask(world, 12, ONE);
+    }
+    await world.stop();
+    await world.start();
+    t.equal(codeOf(await ask(world, 40, ONE)), "fenced");
+    t.equal(codeOf(await ask(world, 41, ONE)), "fenced");
+    t.equal(codeOf(await ask(world, 41, OTHER)), "done");
+  },
+);
