@@ -47,6 +47,15 @@ t.test("I13: an agent takes nothing under a lower number, nor under the same num
   t.equal(codeOf(await ask(world, 8, ONE)), "fenced");
 });
 
+t.test("I13: a look is fenced, and fences nobody", async (t) => {
+  const world = await agent(t);
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 9, OTHER, { kind: "noop" })), "done");
+  t.equal(codeOf(await ask(world, 6, ONE, { kind: "noop" })), "fenced");
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 7, OTHER)), "fenced");
+});
+
 t.test(
   "I13: an agent knows the number and whose it was after a restart, and says so with its first word",
   async (t) => {
