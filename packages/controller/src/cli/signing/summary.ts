@@ -21,17 +21,33 @@ export function signingLines(plan: Plan, statement: GateStatement, now: number, 
     ...labelled("fleet", [`${plan.fleet} (${plan.environment}), ${plan.product}, ${plan.kind}`]),
     ...labelled(
       "hops",
-      plan.hops.map(({ id, from, to }) => `${id}: ${from} -> ${to}`),
+      plan.hops.map(({ id, from, to, targets }) => `${id}: ${from} -> ${to}${otherTargets(targets)}`),
     ),
     ...labelled("hosts", hostLines(plan)),
     ...labelled("artifacts", artifactLines(plan)),
     ...labelled("lets happen", behind(plan, gate)),
+    ...labelled("backups", [backupLine(plan)]),
     ...labelled("settings", settingLines(plan, style)),
     ...labelled("plan", [plan.id]),
     ...labelled("root", [`${root} over ${plural(leaves, "step")}, found here from the plan's content`]),
     ...labelled("gates", [gatesLine(plan)]),
     ...labelled("counts for", [`${span(expires - now)}, for this run alone`]),
   ];
+}
+
+function otherTargets(targets: Readonly<Record<string, string>> = {}): string {
+  const others = Object.entries(targets).map(([host, version]) => `${host} to ${version}`);
+  return others.length === 0 ? "" : `; ${listed(others)}`;
+}
+
+/** Whoever can read a copy has all that the backup holds. */
+function backupLine({ backups }: Plan): string {
+  if (backups === undefined) return "stay on their hosts";
+  const { keep, copy } = backups;
+  const kept = `${keep} of each host are kept`;
+  if (copy === null) return `${kept}, on their hosts`;
+  const whom = copy.recipients.length === 0 ? "NOT encrypted" : `encrypted to ${copy.recipients.join(", ")}`;
+  return `${kept}, with a copy at ${copy.to}, ${whom}`;
 }
 
 function hostLines({ hosts }: Plan): string[] {
