@@ -25,9 +25,9 @@ const plan = new ApprovedPlan(
 const own = (seq: number) => 2 * seq;
 
 /** A host that believes two of its approvers, with a journal in memory and a clock of its own. */
-async function scene(disk = new MemoryDisk(), threshold = 2) {
+async function scene(disk = new MemoryDisk(), threshold = 2, madeAt = 1) {
   const world = { now: Date.now() };
-  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: 1, keepAcked: 2 });
+  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: madeAt, keepAcked: 2 });
   const approvals = new Approvals({
     config: {
       by: "approvers",
@@ -237,6 +237,21 @@ t.test("what was done is remembered over restarts and compaction, until nothing 
   t.equal(await codeOf(plan.step(own(0), both)), "approval-expired");
 });
 
+t.test("a host that lost its journal does nothing again of what was signed before", async (t) => {
+  const disk = new MemoryDisk();
+  const before = await scene(disk);
+  await before.carryOut(plan.step(own(0), both));
+  t.equal(await before.codeOf(plan.step(own(0), both, { attempt: 2 })), "done");
+
+  const begun = Date.now() + 1_000;
+  const { codeOf, world } = await scene(new MemoryDisk(), 2, begun);
+  world.now = begun + 1_000;
+  t.equal(await codeOf(plan.step(own(0), both, { attempt: 2 })), "approval-before-journal");
+  const [maybe, late] = [plan.sign(maria, { at: begun - 1 }), plan.sign(tom, { at: begun })];
+  t.equal(await codeOf(plan.step(own(0), [maybe, late])), "approval-before-journal", "not enough of them after it");
+  t.equal(await codeOf(plan.step(own(0), [plan.sign(maria, { at: begun }), late])), "due", "signed anew, it counts");
+});
+
 t.test("a backup is named after its run and its host, and after no other's", async (t) => {
   const { codeOf, carryOut } = await scene();
   await carryOut(plan.step(own(0), both));
@@ -299,9 +314,9 @@ async function realHost(t: Test, signers: string) {
     "run-1",
     [fetched, swap].map((op) => ({ host: "host-1", op })),
   );
-  const signatures = [approved.sign(maria), approved.sign(tom)];
   world.spawn();
   await world.controller.connected();
+  const signatures = [approved.sign(maria), approved.sign(tom)];
   const ask = async (step: Step) => {
     const from = world.controller.told.length;
     world.controller.socket?.send(JSON.stringify(step));

@@ -325,6 +325,7 @@ export async function startDaemon(
     await gateway.close();
     await door?.close();
     await server.close();
+    doors.close();
     await saveSights(presence, agents, log);
     await refusals.stop();
     await audit.close();

@@ -1,5 +1,6 @@
 import { canonicalJson, type Op, type SignedStatement, type Step } from "@belay/shared";
 import fc from "fast-check";
+import { altered, bent, type Json } from "../support/mutate.js";
 import { welcome } from "./line.js";
 import { HARMLESS_STEPS, type Loot, probeOf, type Spoils } from "./loot.js";
 
@@ -8,9 +9,6 @@ export interface Attack {
   readonly name: string;
   readonly frame: string;
 }
-
-/** JSON that may be changed anywhere. */
-type Json = { [key: string]: unknown };
 
 /** What is tried in place of any text: paths that lead out, names that are more than names. */
 const tricks = (dir: string): readonly string[] => [
@@ -336,34 +334,4 @@ function madeUp(step: Step, at: number, signature: string): unknown {
     return { statement: canonicalJson(needed), signature: at % 2 === 0 ? signature : own };
   });
   return withProof(step, { approvals: [...approvals, ...approvals] });
-}
-
-/** One value somewhere in it, of some depth, is another. */
-function altered(json: unknown, at: number, text: string, number: unknown): unknown {
-  const copy = structuredClone(json) as Json;
-  const places: [Json, string][] = [];
-  const walk = (value: unknown) => {
-    if (typeof value !== "object" || value === null) return;
-    for (const key of Object.keys(value)) {
-      places.push([value as Json, key]);
-      walk((value as Json)[key]);
-    }
-  };
-  walk(copy);
-  const [place, key = ""] = places[at % Math.max(1, places.length)] ?? [];
-  if (place === undefined) return copy;
-  const was = place[key];
-  if (typeof was === "string") place[key] = at % 3 === 0 ? `${was}${text}` : text;
-  else if (typeof was === "number") place[key] = number;
-  else if (typeof was === "boolean") place[key] = !was;
-  else if (at % 2 === 0) delete place[key];
-  else place[key] = number;
-  return copy;
-}
-
-function bent(frame: string, at: number, bit: number): string {
-  const bytes = Buffer.from(frame);
-  const place = at % bytes.length;
-  bytes[place] = (bytes[place] ?? 0) ^ (1 << bit);
-  return bytes.toString("utf8");
 }

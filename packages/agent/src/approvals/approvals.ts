@@ -49,7 +49,15 @@ export class Approvals {
     const { fleet, threshold, maxAgeMs } = config;
     const signers = await (this.#options.signers ?? readSigners)(config.signers);
     const now = clock.now();
-    const proven = checkProof(step, step.proof, { host, fleet, signers, threshold, maxAgeMs, now });
+    const proven = checkProof(step, step.proof, {
+      host,
+      fleet,
+      signers,
+      threshold,
+      maxAgeMs,
+      journalMadeAt: this.#options.journal.madeAt,
+      now,
+    });
     // All that could be signed by now has ended to count when this is over, so nothing of the run can come again.
     return this.#inTurn(proven, Math.round(now + maxAgeMs + CLOCK_SKEW_MS));
   }

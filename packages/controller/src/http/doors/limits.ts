@@ -7,6 +7,8 @@ export interface DoorLimits {
   /** Requests of one person, of one host, and from one origin as long as nobody knows whose they are. */
   readonly requests: { readonly person: Rate; readonly host: Rate; readonly stranger: Rate };
   readonly body: BodyPace;
+  /** Whoever takes nothing of what waits for them for so long (twice that at most) does not read. */
+  readonly unreadMs: number;
   /** Until all of a request's headers are there, counted from the connection's beginning. */
   readonly headersMs: number;
   readonly headersBytes: number;
@@ -21,6 +23,7 @@ export const DOOR_LIMITS: DoorLimits = {
     stranger: { burst: 200, perSecond: 20 },
   },
   body: { commandMs: 30_000, streamBytes: 16 * 1024, streamMs: 60_000 },
+  unreadMs: 60_000,
   headersMs: 15_000,
   headersBytes: 16 * 1024,
 };
