@@ -25,16 +25,18 @@ const plan = new ApprovedPlan(
 const own = (seq: number) => 2 * seq;
 
 /** A host that believes two of its approvers, with a journal in memory and a clock of its own. */
-async function scene(disk = new MemoryDisk(), threshold = 2) {
-  const world = { now: Date.now() };
-  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: 1, keepAcked: 2 });
+async function scene(disk = new MemoryDisk(), threshold = 2, madeAt = 1) {
+  const world = { now: Date.now(), maxAgeMs: 24 * HOUR_MS };
+  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: madeAt, keepAcked: 2 });
   const approvals = new Approvals({
     config: {
       by: "approvers",
       fleet: "acme",
       signers: "/etc/belay/approvers",
       threshold,
-      maxAgeMs: 24 * HOUR_MS,
+      get maxAgeMs() {
+        return world.maxAgeMs;
+      },
       programs: [],
     },
     host: "host-1",
@@ -174,6 +176,24 @@ t.test("steps come in their order, each once, the next only when the one before 
   await carryOut(step(3));
 });
 
+t.test(
+  "what was begun under an approval is finished after it expired, by a later life too; nothing new is begun",
+  async (t) => {
+    const disk = new MemoryDisk();
+    const before = await scene(disk);
+    await before.begin(plan.step(own(0), both));
+    await before.journal.close();
+    const after = await scene(new MemoryDisk(disk.bytes));
+    after.world.now += 2 * HOUR_MS;
+    t.equal(await after.codeOf(plan.step(own(1), both)), "approval-expired");
+    await after.end(plan.step(own(0), both));
+    t.match(after.journal.approvedRun("run-1"), { done: 0, last: plan.step(own(0), both).step });
+    const { now } = after.world;
+    const again = [plan.sign(maria, { at: now }), plan.sign(tom, { at: now })];
+    t.equal(await after.codeOf(plan.step(own(1), again)), "due", "signed anew, it goes on");
+  },
+);
+
 t.test("a run that another one followed is over", async (t) => {
   const { codeOf, carryOut } = await scene();
   const back = new ApprovedPlan("run-2", [{ host: "host-1", op: stop(7) }]);
@@ -212,11 +232,106 @@ t.test("what was done is remembered over restarts and compaction, until nothing 
   t.equal(await codeOf(plan.step(own(0), both, { attempt: 7 })), "replayed");
   t.equal(await codeOf(plan.step(own(1), both, { attempt: 7 })), "done");
   t.equal(await codeOf(plan.step(own(2), both)), "due");
-  world.now += 2 * 24 * HOUR_MS;
+  world.now += 91 * 24 * HOUR_MS;
   const later = new ApprovedPlan("run-3", [{ host: "host-1", op: stop(7) }]);
-  await carryOut(later.step(0, [later.sign(maria, { at: world.now }), later.sign(tom, { at: world.now })]));
-  t.equal(journal.approvedRun("run-1"), undefined);
+  const laterStep = () =>
+    later.step(
+      0,
+      [maria, tom].map((each) => later.sign(each, { at: world.now })),
+    );
+  t.equal(await codeOf(laterStep()), "due");
+  t.ok(journal.approvedRun("run-1"), "a clock that jumped alone makes nothing forgotten");
+  await carryOut(laterStep());
+  const last = new ApprovedPlan("run-4", [{ host: "host-1", op: stop(7) }]);
+  t.equal(
+    await codeOf(
+      last.step(
+        0,
+        [maria, tom].map((each) => last.sign(each, { at: world.now })),
+      ),
+    ),
+    "due",
+  );
+  t.equal(journal.approvedRun("run-1"), undefined, "the next step confirmed it");
   t.equal(await codeOf(plan.step(own(0), both)), "approval-expired");
+});
+
+t.test("a run is remembered for longer than maxAge, which may be raised later", async (t) => {
+  const { codeOf, carryOut, world } = await scene();
+  const signed = [maria, tom].map((each) => plan.sign(each, { at: world.now, expires: world.now + 30 * 24 * HOUR_MS }));
+  await carryOut(plan.step(own(0), signed));
+  for (const [run, days] of [
+    ["run-2", 2],
+    ["run-3", 1],
+  ] as const) {
+    world.now += days * 24 * HOUR_MS;
+    const next = new ApprovedPlan(run, [{ host: "host-1", op: stop(7) }]);
+    await carryOut(
+      next.step(
+        0,
+        [maria, tom].map((each) => next.sign(each, { at: world.now })),
+      ),
+    );
+  }
+  t.equal(await codeOf(plan.step(own(0), signed, { attempt: 2 })), "approval-expired");
+  world.maxAgeMs = 90 * 24 * HOUR_MS;
+  t.equal(await codeOf(plan.step(own(0), signed, { attempt: 2 })), "approval-superseded");
+});
+
+t.test("a step that does not hold is tried so often, over restarts and compaction, and then no more", async (t) => {
+  const disk = new MemoryDisk();
+  const reason = { code: "unhealthy", message: "it did not hold" };
+  const before = await scene(disk);
+  await before.carryOut(plan.step(own(0), both));
+  for (let attempt = 1; attempt <= 19; attempt++) {
+    const step = plan.step(own(1), both, { attempt });
+    await before.begin(step);
+    await before.end(step, reverted(reason));
+    before.journal.ack(step.step);
+  }
+  for (let n = 0; n < 600; n++) {
+    const id = `r/s/h/${n}/1`;
+    await before.journal.accept({ step: id, op: { kind: "noop" }, fence: 1, check: false, deadlineMs: 1, at: 1 });
+    await before.journal.end(id, { outcome: done(false), startedAt: 1, endedAt: 1 });
+    before.journal.ack(id);
+  }
+  await before.journal.close();
+  t.ok(disk.replaced > 0, "it was compacted");
+
+  const { codeOf, begin, end } = await scene(new MemoryDisk(disk.bytes));
+  const last = plan.step(own(1), both, { attempt: 20 });
+  await begin(last);
+  t.equal(await codeOf(plan.step(own(1), both, { attempt: 21 })), "step-in-progress");
+  await end(last, reverted(reason));
+  t.equal(await codeOf(plan.step(own(1), both, { attempt: 21 })), "approval-spent");
+});
+
+t.test("each step of a run has its own tries", async (t) => {
+  const { codeOf, begin, end, carryOut } = await scene();
+  for (let seq = 0; seq < 2; seq++) {
+    for (let attempt = 1; attempt < 20; attempt++) {
+      const step = plan.step(own(seq), both, { attempt });
+      await begin(step);
+      await end(step, reverted({ code: "unhealthy", message: "it did not hold" }));
+    }
+    await carryOut(plan.step(own(seq), both, { attempt: 20 }));
+  }
+  t.equal(await codeOf(plan.step(own(2), both)), "due");
+});
+
+t.test("a host that lost its journal does nothing again of what was signed before", async (t) => {
+  const disk = new MemoryDisk();
+  const before = await scene(disk);
+  await before.carryOut(plan.step(own(0), both));
+  t.equal(await before.codeOf(plan.step(own(0), both, { attempt: 2 })), "done");
+
+  const begun = Date.now() + 1_000;
+  const { codeOf, world } = await scene(new MemoryDisk(), 2, begun);
+  world.now = begun + 1_000;
+  t.equal(await codeOf(plan.step(own(0), both, { attempt: 2 })), "approval-before-journal");
+  const [maybe, late] = [plan.sign(maria, { at: begun - 1 }), plan.sign(tom, { at: begun })];
+  t.equal(await codeOf(plan.step(own(0), [maybe, late])), "approval-before-journal", "not enough of them after it");
+  t.equal(await codeOf(plan.step(own(0), [plan.sign(maria, { at: begun }), late])), "due", "signed anew, it counts");
 });
 
 t.test("a backup is named after its run and its host, and after no other's", async (t) => {
@@ -281,9 +396,9 @@ async function realHost(t: Test, signers: string) {
     "run-1",
     [fetched, swap].map((op) => ({ host: "host-1", op })),
   );
-  const signatures = [approved.sign(maria), approved.sign(tom)];
   world.spawn();
   await world.controller.connected();
+  const signatures = [approved.sign(maria), approved.sign(tom)];
   const ask = async (step: Step) => {
     const from = world.controller.told.length;
     world.controller.socket?.send(JSON.stringify(step));

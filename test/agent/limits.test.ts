@@ -78,6 +78,9 @@ t.test("without limits everything is allowed, and looking always is", async (t) 
     t.equal(await refusalOf("{}", op), "allowed");
   }
   t.equal(await refusalOf("{ ops: [] }", { kind: "noop" }), "allowed");
+  const checks = [{ kind: "http", url: "https://proxy.internal/webapi/ping", status: 200, timeoutMs: 1 } as const];
+  const probe = { service: "svc", versionsDir: "/v", link: "/l", version: [], checks, disks: [] };
+  t.equal(await refusalOf("{ ops: [] }", { kind: "facts", probe }), "allowed", "wherever it looks");
   t.equal(await refusalOf("{ ops: [] }", stop, NOON, true), "allowed", "a check changes nothing");
   t.equal(await refusalOf("{ ops: [] }", stop), "op-refused");
 });

@@ -9,7 +9,6 @@ import {
   type Step,
 } from "@belay/shared";
 import type { Approvals, Verdict } from "./approvals/approvals.js";
-import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Limits } from "./limits/limits.js";
@@ -107,8 +106,9 @@ export class Steps {
       }
       const verdict = await this.#judge(step);
       if (verdict === null) return null;
-      // What only looks is fenced, and fences nobody: else one look, with a number beyond all others, would lock every belayd out.
-      if (!isReading(step)) {
+      // What nobody approved, where that is asked for, is fenced and fences nobody: else one look, with a number beyond all
+      // others, would lock every belayd out.
+      if (verdict.kind === "due" || verdict.leads) {
         if (step.fence > this.#fence) this.#line = null;
         this.#fence = step.fence;
         this.#line = step.line ?? this.#line;
