@@ -9,6 +9,9 @@ import { start } from "../cli/belay.js";
 import { HttpScene } from "../http/scene.js";
 import { folder } from "./scene.js";
 
+/** It only ends what hangs. */
+t.setTimeout(120_000);
+
 const VERIFY = fileURLToPath(new URL("../../packages/controller/bin/belay-audit-verify.js", import.meta.url));
 
 /** belayd with a few entries, and `belay` as root's. */

@@ -74,6 +74,12 @@ t.test(
     }
     t.same(host.harm(), [], "the host is as it was");
     t.same(host.defects, [], "nothing surprised it");
+    const witnessed = host.witnessed();
+    const odd = witnessed.filter(
+      (name) => !/^(trusted\.json|refused|(refused\/)?[A-Za-z0-9._-]+\.checkpoint)$/.test(name),
+    );
+    t.same(odd, [], "what it remembers of audit logs is where that belongs");
+    t.ok(witnessed.length > 0 && witnessed.length < 60, `and little: ${witnessed.length} files`);
     t.ok(count >= COUNT, `${count} messages on ${line.connections} connections`);
     for (const [name, times] of sent) t.ok(times > COUNT / 200, `${times} times: ${name}`);
     const told = (counts: ReadonlyMap<string, number>) => [...counts].map(([code, n]) => `${code} ${n}`).join(", ");

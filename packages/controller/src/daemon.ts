@@ -200,7 +200,7 @@ export async function startDaemon(
     },
     now,
     log,
-    options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs },
+    options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs, ...limits.agents },
   });
   const planning = new Planning({
     fleet: () => fleetFile.read(),

@@ -1,4 +1,5 @@
-import { canonicalJson, type Op, type SignedStatement, type Step } from "@belay/shared";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import { canonicalJson, type Op, type SignedStatement, type Step, signCheckpoint, verifierOf } from "@belay/shared";
 import fc from "fast-check";
 import { altered, bent, type Json } from "../support/mutate.js";
 import { welcome } from "./line.js";
@@ -209,6 +210,12 @@ export function attacks(loot: Loot, dir: string): fc.Arbitrary<Attack> {
       fc.tuple(trick, stolen).map(([text, { step }]) => ({ type: "ack", step: text.length % 2 === 0 ? step : text })),
     ),
     named(
+      "checkpoints of other logs",
+      fc
+        .tuple(trick, fc.nat(100), fc.boolean(), fc.nat())
+        .map(([origin, size, own, at]) => checkpoint(origin, size, own, at)),
+    ),
+    named(
       "words of trust",
       fc
         .array(trick, { maxLength: 3 })
@@ -279,6 +286,18 @@ function lures(dir: string): fc.Arbitrary<Json> {
     },
     { noNullPrototype: true },
   );
+}
+
+const keyOfLog = generateKeyPairSync("ed25519").privateKey;
+
+/** Signed well, by a key that the thief has, for a log that may be called like a file somewhere else. */
+function checkpoint(text: string, size: number, own: boolean, at: number): unknown {
+  const origin = own ? `log-${at % 40}` : text;
+  const root = createHash("sha256").update(String(at)).digest();
+  const note = signCheckpoint({ origin, size, root, nextKey: null }, [keyOfLog]);
+  const { name, hash, key } = verifierOf(origin, keyOfLog);
+  const line = `${name}+${hash.toString("hex")}+${Buffer.concat([Buffer.of(1), key]).toString("base64")}`;
+  return { type: "checkpoint", note, key: line, from: at % 3, proof: at % 2 === 0 ? [] : [root.toString("base64")] };
 }
 
 function lured(step: Step, probe: Json): unknown {

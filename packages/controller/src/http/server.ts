@@ -40,6 +40,8 @@ const GUESSES: ReadonlySet<string> = new Set(["sign-in-refused", "token-unknown"
 const HEADERS = {
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   frameguard: { action: "deny" },
+  // What else lives below this name is not ours to speak for.
+  hsts: { maxAge: 365 * 86_400, includeSubDomains: false },
   referrerPolicy: { policy: "no-referrer" },
 } as const;
 

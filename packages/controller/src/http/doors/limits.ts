@@ -1,3 +1,4 @@
+import { GATEWAY_DEFAULTS, type GatewayOptions } from "../../fleet/gateway.js";
 import type { Rate } from "../../rates.js";
 import type { BodyPace } from "./body-pace.js";
 import type { ConnectionLimits } from "./connections.js";
@@ -12,6 +13,8 @@ export interface DoorLimits {
   /** Until all of a request's headers are there, counted from the connection's beginning. */
   readonly headersMs: number;
   readonly headersBytes: number;
+  /** Of agents' WebSockets; see fleet/gateway.ts. */
+  readonly agents: Pick<GatewayOptions, "maxPending" | "maxPendingPerHost" | "messages">;
 }
 
 /** Well above what `belay`, scripts and agents do, well below what would be felt. */
@@ -26,6 +29,11 @@ export const DOOR_LIMITS: DoorLimits = {
   unreadMs: 60_000,
   headersMs: 15_000,
   headersBytes: 16 * 1024,
+  agents: {
+    maxPending: GATEWAY_DEFAULTS.maxPending,
+    maxPendingPerHost: GATEWAY_DEFAULTS.maxPendingPerHost,
+    messages: GATEWAY_DEFAULTS.messages,
+  },
 };
 
 /** How many strangers, people and hosts the rates know at a time. */
