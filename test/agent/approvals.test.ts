@@ -25,9 +25,9 @@ const plan = new ApprovedPlan(
 const own = (seq: number) => 2 * seq;
 
 /** A host that believes two of its approvers, with a journal in memory and a clock of its own. */
-async function scene(disk = new MemoryDisk(), threshold = 2) {
+async function scene(disk = new MemoryDisk(), threshold = 2, madeAt = 1) {
   const world = { now: Date.now() };
-  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: 1, keepAcked: 2 });
+  const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: madeAt, keepAcked: 2 });
   const approvals = new Approvals({
     config: {
       by: "approvers",
@@ -174,6 +174,24 @@ t.test("steps come in their order, each once, the next only when the one before 
   await carryOut(step(3));
 });
 
+t.test(
+  "what was begun under an approval is finished after it expired, by a later life too; nothing new is begun",
+  async (t) => {
+    const disk = new MemoryDisk();
+    const before = await scene(disk);
+    await before.begin(plan.step(own(0), both));
+    await before.journal.close();
+    const after = await scene(new MemoryDisk(disk.bytes));
+    after.world.now += 2 * HOUR_MS;
+    t.equal(await after.codeOf(plan.step(own(1), both)), "approval-expired");
+    await after.end(plan.step(own(0), both));
+    t.match(after.journal.approvedRun("run-1"), { done: 0, last: plan.step(own(0), both).step });
+    const { now } = after.world;
+    const again = [plan.sign(maria, { at: now }), plan.sign(tom, { at: now })];
+    t.equal(await after.codeOf(plan.step(own(1), again)), "due", "signed anew, it goes on");
+  },
+);
+
 t.test("a run that another one followed is over", async (t) => {
   const { codeOf, carryOut } = await scene();
   const back = new ApprovedPlan("run-2", [{ host: "host-1", op: stop(7) }]);
@@ -217,6 +235,21 @@ t.test("what was done is remembered over restarts and compaction, until nothing 
   await carryOut(later.step(0, [later.sign(maria, { at: world.now }), later.sign(tom, { at: world.now })]));
   t.equal(journal.approvedRun("run-1"), undefined);
   t.equal(await codeOf(plan.step(own(0), both)), "approval-expired");
+});
+
+t.test("a host that lost its journal does nothing again of what was signed before", async (t) => {
+  const disk = new MemoryDisk();
+  const before = await scene(disk);
+  await before.carryOut(plan.step(own(0), both));
+  t.equal(await before.codeOf(plan.step(own(0), both, { attempt: 2 })), "done");
+
+  const begun = Date.now() + 1_000;
+  const { codeOf, world } = await scene(new MemoryDisk(), 2, begun);
+  world.now = begun + 1_000;
+  t.equal(await codeOf(plan.step(own(0), both, { attempt: 2 })), "approval-before-journal");
+  const [maybe, late] = [plan.sign(maria, { at: begun - 1 }), plan.sign(tom, { at: begun })];
+  t.equal(await codeOf(plan.step(own(0), [maybe, late])), "approval-before-journal", "not enough of them after it");
+  t.equal(await codeOf(plan.step(own(0), [plan.sign(maria, { at: begun }), late])), "due", "signed anew, it counts");
 });
 
 t.test("a backup is named after its run and its host, and after no other's", async (t) => {
@@ -281,9 +314,9 @@ async function realHost(t: Test, signers: string) {
     "run-1",
     [fetched, swap].map((op) => ({ host: "host-1", op })),
   );
-  const signatures = [approved.sign(maria), approved.sign(tom)];
   world.spawn();
   await world.controller.connected();
+  const signatures = [approved.sign(maria), approved.sign(tom)];
   const ask = async (step: Step) => {
     const from = world.controller.told.length;
     world.controller.socket?.send(JSON.stringify(step));

@@ -31,7 +31,7 @@ async function install(t: Test, words: string): Promise<{ probe: FactProbe; aske
   return { probe, asked };
 }
 
-const allowed = { program: async () => {} };
+const allowed = { program: async (file: string) => file };
 const host = { exec: systemExec, log: silentLogger, allowed } as unknown as Parameters<Banner["buildOf"]>[2];
 
 t.test("the installed binary says which build it is, so that an upgrade brings the same one", async (t) => {

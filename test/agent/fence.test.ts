@@ -2,7 +2,11 @@ import type { Op, Outcome, Step } from "@belay/shared";
 import t, { type Test } from "tap";
 import { World } from "./support/world.js";
 
-const NOOP: Op = { kind: "noop" };
+/** It only ends what hangs. */
+t.setTimeout(120_000);
+
+/** Of a service that is stopped: nothing comes of it, but it is no mere look. */
+const STOP: Op = { kind: "stop", service: "svc", timeoutMs: 3_000 };
 const [ONE, OTHER] = ["1111111111111111", "2222222222222222"];
 let steps = 0;
 
@@ -12,7 +16,7 @@ async function agent(t: Test): Promise<World> {
   return world;
 }
 
-async function ask(world: World, fence: number, line?: string): Promise<Outcome> {
+async function ask(world: World, fence: number, line?: string, op = STOP): Promise<Outcome> {
   steps += 1;
   const step: Step = {
     type: "step",
@@ -20,7 +24,7 @@ async function ask(world: World, fence: number, line?: string): Promise<Outcome>
     fence,
     check: false,
     deadlineMs: 10_000,
-    op: NOOP,
+    op,
     ...(line === undefined ? {} : { line }),
   };
   (await world.controller.connected()).send(JSON.stringify(step));
@@ -41,6 +45,15 @@ t.test("I13: an agent takes nothing under a lower number, nor under the same num
   t.equal(codeOf(await ask(world, 7, OTHER)), "fenced", "which takes nothing back");
   t.equal(codeOf(await ask(world, 8, OTHER)), "done");
   t.equal(codeOf(await ask(world, 8, ONE)), "fenced");
+});
+
+t.test("I13: a look is fenced, and fences nobody", async (t) => {
+  const world = await agent(t);
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 9, OTHER, { kind: "noop" })), "done");
+  t.equal(codeOf(await ask(world, 6, ONE, { kind: "noop" })), "fenced");
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 7, OTHER)), "fenced");
 });
 
 t.test(
@@ -67,9 +80,9 @@ t.test(
     await ask(world, 41, OTHER);
     // More acknowledged steps than a journal keeps.
     for (let round = 0; round < 16; round += 1) {
-      await Promise.all(Array.from({ length: 60 }, () => ask(world, 41, OTHER)));
-      await Promise.all(Array.from({ length: 40 }, () => ask(world, 41, OTHER)));
-      await ask(world, 12, ONE);
+      await Promise.all(Array.from({ length: 60 }, () => ask(world, 41, OTHER, { kind: "noop" })));
+      await Promise.all(Array.from({ length: 40 }, () => ask(world, 41, OTHER, { kind: "noop" })));
+      await ask(world, 12, ONE, { kind: "noop" });
     }
     await world.stop();
     await world.start();

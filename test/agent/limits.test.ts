@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { allowedBy, Limits, parseConfig } from "@belay/agent";
 import { BelayError, type Op, type Step } from "@belay/shared";
 import t from "tap";
@@ -78,6 +78,9 @@ t.test("without limits everything is allowed, and looking always is", async (t) 
     t.equal(await refusalOf("{}", op), "allowed");
   }
   t.equal(await refusalOf("{ ops: [] }", { kind: "noop" }), "allowed");
+  const checks = [{ kind: "http", url: "https://proxy.internal/webapi/ping", status: 200, timeoutMs: 1 } as const];
+  const probe = { service: "svc", versionsDir: "/v", link: "/l", version: [], checks, disks: [] };
+  t.equal(await refusalOf("{ ops: [] }", { kind: "facts", probe }), "allowed", "wherever it looks");
   t.equal(await refusalOf("{ ops: [] }", stop, NOON, true), "allowed", "a check changes nothing");
   t.equal(await refusalOf("{ ops: [] }", stop), "op-refused");
 });
@@ -144,6 +147,9 @@ t.test("only artifacts that its owner lists", async (t) => {
   chmodSync(file, 0o664);
   t.equal(await refusalOf(limits, fetch("18.0.0")), "artifacts-invalid", "others may write it");
   chmodSync(file, 0o644);
+  chmodSync(dirname(file), 0o777);
+  t.equal(await refusalOf(limits, fetch("18.0.0")), "artifacts-invalid", "others may put another in its place");
+  chmodSync(dirname(file), 0o755);
   writeFileSync(file, "what is this\n");
   t.equal(await refusalOf(limits, fetch("18.0.0")), "artifacts-invalid");
 });
@@ -196,6 +202,16 @@ limits: { artifacts: ${file("artifacts")} }
   await t.rejects(allowed.path(file("elsewhere/approvers")), { code: "path-refused" }, "over a link");
   await t.rejects(allowed.link(file("etc")), { code: "path-refused" }, "nor may a link take their folder's place");
   await t.resolves(allowed.link(file("current")));
+});
+
+t.test("a step that may take longer than a timer can last is not late at once", { timeout: 60_000 }, async (t) => {
+  const world = await World.make(t);
+  world.initially = "running";
+  world.install("5.4.2");
+  world.linkTo("5.4.2");
+  await world.start();
+  const health = { kind: "health", probe: world.probe(), expect: null, settleMs: 1000, timeoutMs: 20_000 } as const;
+  t.match(await world.controller.step(health, { deadlineMs: 2 ** 32 }), { status: "done" });
 });
 
 t.test("an agent process refuses before it accepts, and touches nothing", { timeout: 120_000 }, async (t) => {

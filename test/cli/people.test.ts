@@ -10,6 +10,9 @@ import { belay, type Ran } from "./belay.js";
 import { FakeBelayd } from "./belayd.js";
 import { gate, RUN, START } from "./samples.js";
 
+/** A device asks every five seconds. */
+t.setTimeout(120_000);
+
 /** The command line of somebody with a home of their own, towards a real belayd. */
 async function home(t: Test, scene: HttpScene) {
   const dir = await mkdtemp(join(tmpdir(), "belay-cli-"));

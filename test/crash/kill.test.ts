@@ -67,6 +67,14 @@ async function judge(t: Test, { kills, end, approved, events, fleet }: Upgraded)
     t.same(versions, expected, `${name} started each version once`);
   }
 
+  // What the run decided and passed is in the audit log too, whatever was killed between the two.
+  const sealed = (await fleet.api.audit(`run=${end.id}`)).filter(({ action }) => action.startsWith("gate-"));
+  const told = new Set(sealed.map(({ action, after }) => `${action} ${after?.events}`));
+  for (const [index, { type }] of events.entries()) {
+    if (!type.startsWith("gate-")) continue;
+    t.ok(told.has(`${type} ${index + 1}`), `${type}, event ${index + 1}, is in the audit log`);
+  }
+
   // I14: an approval that was acknowledged is on record.
   const recorded = new Set(events.filter(({ type }) => type === "gate-decided").map(({ gate }) => gate));
   for (const gate of approved) t.ok(recorded.has(gate), `approval of ${gate} is kept`);

@@ -99,6 +99,10 @@ t.test("a whole upgrade, and the way back, by what two people signed", async (t)
     (await belay("tom", "gate", "approve", run, first, "--sign", join(keys, "maria"), "--yes")).text,
     "approval-not-yours",
   );
+  await fleet.belayd.stop();
+  fleet.belayd.start();
+  await fleet.untilUp();
+  await fleet.untilPresent();
   t.same(await scene.opsOn(run, "node-1"), [], "with one signature nothing is asked of any host");
 
   const view = await signAll(run);
@@ -143,4 +147,10 @@ t.test("a gate that belayd passed with less than a host asks for is passed in va
     30_000,
   );
   t.same(await scene.started("node-1"), ["5.4.2"]);
+
+  // What is missing is signed afterwards, and the run goes on.
+  const { code, text } = await sign("tom", run, first);
+  t.equal(code, 0, text);
+  await api.command(run, "retry");
+  await scene.see(run, "the next gate", ({ gate }) => gate?.gate === "hop-1.main.auth");
 });

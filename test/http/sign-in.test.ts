@@ -11,6 +11,9 @@ import { HttpScene } from "./scene.js";
 /** As browsers would reach belayd; here they are led to where it really listens. */
 const REDIRECT = "http://localhost:7440/v1/login/callback";
 const ANN: Account = { sub: "id-of-ann", preferred_username: "Ann", groups: ["ops", "sre"] };
+/** A device asks every five seconds. */
+t.setTimeout(120_000);
+
 const NOBODY = { viewer: [], operator: [], approver: [], admin: [] };
 const MINUTE_MS = 60_000;
 
@@ -256,7 +259,7 @@ t.test("the command line signs in by a code that is typed elsewhere", async (t) 
       return token !== null || "not yet";
     },
     "the sign-in",
-    20_000,
+    60_000,
   );
   const me = await scene.call("GET", "/v1/whoami", { token });
   t.match(me, { body: { name: "ann", roles: ["viewer", "operator", "approver"], via: "token belay login" } });
@@ -275,9 +278,33 @@ t.test("the command line signs in by a code that is typed elsewhere", async (t) 
       return answer.status !== 200 || "not yet";
     },
     "the refusal",
-    20_000,
+    60_000,
   );
   t.match(answer, { status: 403, body: { error: { code: "sign-in-refused", message: /access_denied/ } } });
+});
+
+t.test("a code's token is checked as a browser's; sign-ins that nobody finishes keep nobody else out", async (t) => {
+  const all = await open(t);
+  const begin = () => all.scene.call("POST", "/v1/login/device", { token: null, body: {} });
+  all.idp.forgery = { foreignKey: true };
+  const { id, urlWithCode } = (await begin()).body as unknown as { id: string; urlWithCode: string };
+  await new Browser().follow(urlWithCode);
+  const poll = () => all.scene.call("POST", "/v1/login/device/poll", { token: null, body: { id } });
+  let answer = await poll();
+  await until(
+    async () => {
+      if (answer.status === 200) answer = await poll();
+      return answer.status !== 200 || "not yet";
+    },
+    "the refusal",
+    60_000,
+  );
+  t.match(answer, { status: 403, body: { error: { code: "sign-in-refused", message: /signature/ } } });
+
+  for (let begun = 0; begun < 10; begun++) t.equal((await begin()).status, 200);
+  t.match(await begin(), { status: 503, body: { error: { code: "too-many-sign-ins" } } });
+  all.clock.ms += 11 * MINUTE_MS;
+  t.equal((await begin()).status, 200, "those are forgotten");
 });
 
 t.test("nobody is sent to another site, and a provider that is away is said to be", async (t) => {

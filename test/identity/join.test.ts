@@ -90,6 +90,22 @@ t.test("a token that has expired, was taken back, was replaced, or is another ho
   t.equal(scene.told("join-refused").length, 4);
 });
 
+t.test("whoever guesses at join tokens is locked out, and no host that shows its certificate is", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const here = await scene.joined("auth-1");
+  const token = await scene.token("node-1");
+  const guess = (last: string) => scene.host("node-1", `${token.slice(0, -1)}${last}`);
+  const wrong = [..."ABCDEFGHIJKLM"].filter((letter) => !token.endsWith(letter)).slice(0, 11);
+  for (const letter of wrong) await t.rejects((await guess(letter)).identity.join(), { code: "token-unknown" });
+  await t.rejects((await scene.host("node-1", token)).identity.join(), {
+    code: "controller-unreachable",
+    message: /429/,
+  });
+  t.equal(await here.knock(), "welcome", "its neighbours are not concerned");
+  scene.moveClock(2_000);
+  await (await scene.host("node-1", token)).identity.join();
+});
+
 t.test("nobody joins in the clear, with a false proof, or with another kind of key", async (t) => {
   const scene = await IdentityScene.open(t);
   const token = (await scene.token("node-1")).split(".").at(-1);

@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { labPackages } from "../../scripts/lab/packages.js";
 
+const { agent, controller } = await labPackages();
 /** Built once a run of tests, and kept for the next while the sources stay the same. */
-export const packages = await labPackages();
+export const packages = { agent, controller };
 
 /** What dpkg-deb says of a package. */
 export function ask(deb: string, what: string): string {

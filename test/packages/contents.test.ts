@@ -132,7 +132,7 @@ t.test("the agent is one file that needs no Node, and says its version", async (
 
 t.test("belayd and belay run on the package's own Node, with its own addon", async (t) => {
   const lib = join(dir, "controller/usr/lib/belay");
-  for (const program of ["lib/belayd.js", "lib/cli/belay.js"]) {
+  for (const program of ["lib/belayd.js", "lib/cli/belay.js", "lib/audit/belay-audit-verify.js"]) {
     const said = execFileSync(join(lib, "node"), [join(lib, program), "--version"], { env: {}, encoding: "utf8" });
     t.equal(said.trim(), version);
     t.match(readFileSync(join(lib, program), "utf8"), /^#!\/usr\/lib\/belay\/node\n/);

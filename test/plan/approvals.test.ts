@@ -10,6 +10,8 @@ import { indexPlan, opsFor, stopOpsFor } from "@belay/controller/plan/program";
 import { planRestore } from "@belay/controller/plan/restore";
 import { planRollback } from "@belay/controller/plan/rollback";
 import { sealPlan } from "@belay/controller/plan/seal";
+import { belayAgent } from "@belay/controller/products/belay-agent";
+import { fleetSeenBy } from "@belay/controller/products/viewpoint";
 import { canonicalJson, digestOfOp, generalOp, hashOfLeaf, isIncluded } from "@belay/shared";
 import t from "tap";
 import { factsOf, inputFor } from "../support/fleets.js";
@@ -201,6 +203,39 @@ t.test("the way back and a restore are signed too, each with a first gate of its
     t.same(result.plan.approvals, rootOf(result.plan));
     t.same(lintPlan(result.plan, input.fleet, facts), []);
   }
+});
+
+t.test("the agents' own upgrade is signed too", async (t) => {
+  const fleet = fleetSeenBy(belayAgent, input.fleet);
+  const releases = ["0.1.0", "0.2.0"].map((version) => ({
+    version,
+    artifacts: [
+      {
+        os: "linux",
+        arch: "amd64",
+        edition: "oss" as const,
+        fips: false,
+        file: `belay-agent-${version}`,
+        size: 1,
+        sha256: "ab".repeat(32),
+      },
+    ],
+  }));
+  const of = {
+    ...input,
+    fleet,
+    profile: belayAgent,
+    facts: factsOf(fleet, "0.1.0"),
+    catalogue: { releases },
+    to: "0.2.0",
+  };
+  const upgrade = planned(of);
+  t.same(upgrade.approvals, rootOf(upgrade));
+  t.same(lint(upgrade, of), []);
+  t.equal(
+    [...sharesOf(upgrade)].filter(({ stage }) => stage.kind === "node").length,
+    Object.keys(upgrade.hosts).length,
+  );
 });
 
 t.test("a gate that time opens has no signatures, so a fleet that asks for them can't have one", async (t) => {

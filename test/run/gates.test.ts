@@ -211,3 +211,31 @@ t.test("a rejection needs no signature: nothing goes to any host behind it", asy
   run.settle();
   t.equal(run.state.ended?.result, "denied");
 });
+
+t.test("a passed gate is signed once more, by the same or by others; only where approvals are signed", async (t) => {
+  const plan = nodesPlan([["node-1"]], { gate: gate(GATE) });
+  const run = new RunDriver({ ...plan, approvals: { root: "ab".repeat(32), leaves: 1 } });
+  run.settle();
+  const signed = (key: string) => ({ statement: "{}", signature: "s", key });
+  run.command(approve(run.state, GATE, { ...ann, signed: signed("SHA256:a") }, run.now));
+  run.settle();
+  const again = approve(run.state, GATE, { ...ann, signed: signed("SHA256:a") }, run.now);
+  t.match(again, [{ type: "approval-renewed", by: "ann" }]);
+  run.command(again);
+  run.command(approve(run.state, GATE, { ...bob, signed: signed("SHA256:b") }, run.now));
+  t.match(gateViewOf(run.state, GATE), {
+    status: "passed",
+    decisions: [{ decision: "approve" }, { decision: "renew", by: "ann" }, { decision: "renew", by: "bob" }],
+  });
+  t.throws(() => approve(run.state, GATE, { ...ann, by: STARTER, signed: signed("SHA256:c") }, run.now), {
+    code: "own-request",
+  });
+  t.throws(() => approve(run.state, GATE, bob, run.now), { code: "gate-passed" }, "a word adds nothing");
+
+  const recorded = gated({});
+  recorded.command(approve(recorded.state, GATE, ann, recorded.now));
+  recorded.settle();
+  t.throws(() => approve(recorded.state, GATE, { ...bob, signed: signed("SHA256:b") }, recorded.now), {
+    code: "nothing-to-renew",
+  });
+});

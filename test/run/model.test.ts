@@ -88,6 +88,12 @@ function tellLate(run: RunDriver, which: number, outcome: number): void {
 
 const anyHost = (run: RunDriver, index: number) => pick(Object.keys(run.plan.hosts), index) ?? "";
 const asking = (person: number) => ({ by: pick(PEOPLE, person) ?? "ann", reason: "because", groups: ["sre"] });
+/** As people answer a gate: with a signature where the plan asks for one, now and then without. */
+const approving = (run: RunDriver, person: number) => {
+  const who = asking(person);
+  if (run.plan.approvals === undefined || person % 7 === 6) return who;
+  return { ...who, signed: { statement: "{}", signature: "", key: `SHA256:${who.by}` } };
+};
 const chosen = (run: RunDriver, subset: number) =>
   [...(run.state.batch?.failed.keys() ?? [])].filter((_, index) => (subset >> index) & 1);
 
@@ -117,13 +123,13 @@ const acts: fc.Arbitrary<Act>[] = [
   nat.map(
     (person) =>
       new Act(`approve by ${person}`, (run) =>
-        run.command(commands.approve(run.state, run.state.openGate?.gate.id ?? "", asking(person), run.now)),
+        run.command(commands.approve(run.state, run.state.openGate?.gate.id ?? "", approving(run, person), run.now)),
       ),
   ),
   nat.map(
     (person) =>
       new Act(`approve by ${person}`, (run) =>
-        run.command(commands.approve(run.state, run.state.openGate?.gate.id ?? "", asking(person), run.now)),
+        run.command(commands.approve(run.state, run.state.openGate?.gate.id ?? "", approving(run, person), run.now)),
       ),
   ),
   fc.tuple(nat, nat).map(
@@ -131,7 +137,7 @@ const acts: fc.Arbitrary<Act>[] = [
       new Act(`approve by ${person}, ${gone} having lost their say`, (run) => {
         const standing = (name: string) => name !== pick(PEOPLE, gone);
         const gate = run.state.openGate?.gate.id ?? "";
-        run.command(commands.approve(run.state, gate, { ...asking(person), standing }, run.now));
+        run.command(commands.approve(run.state, gate, { ...approving(run, person), standing }, run.now));
       }),
   ),
   nat.map(
@@ -150,6 +156,13 @@ const acts: fc.Arbitrary<Act>[] = [
             : run.command(commands.breakGlass(run.state, run.state.openGate?.gate.id ?? "", asking(0), run.now)),
         ),
     ),
+  fc.tuple(nat, nat).map(
+    ([person, which]) =>
+      new Act(`sign again by ${person} at ${which}`, (run) => {
+        const gate = pick([...run.state.gates.keys()], which) ?? "";
+        run.command(commands.approve(run.state, gate, approving(run, person), run.now));
+      }),
+  ),
   fc.constant(new Act("pause", (run) => run.command(commands.pause(run.state, asking(0), run.now)))),
   fc.constant(new Act("resume", (run) => run.command(commands.resume(run.state, asking(0), run.now)))),
   fc.constant(new Act("resume", (run) => run.command(commands.resume(run.state, asking(0), run.now)))),
@@ -242,6 +255,7 @@ const anyPlan: fc.Arbitrary<Plan> = fc
     onTimeout: fc.constantFrom<OnTimeout>("hold", "hold", "deny", "proceed", "rollback"),
     group: fc.constantFrom(null, "sre"),
     gated: fc.boolean(),
+    signed: fc.boolean(),
   })
   .map((shape) => {
     const all = { ...hosts("auth", shape.auth), ...hosts("proxy", shape.proxy), ...hosts("node", shape.node) };
@@ -272,7 +286,8 @@ const anyPlan: fc.Arbitrary<Plan> = fc
         stage(`${id}.main.verify`, [Object.keys(all)], policy),
       ]);
     });
-    return planOf(hops, all, { budgetRun: shape.budgetRun });
+    const approvals = { root: "ab".repeat(32), leaves: 1 };
+    return planOf(hops, all, { budgetRun: shape.budgetRun, ...(shape.signed ? { approvals } : {}) });
   });
 
 /** From here on all goes well: agents are back, answer with success, and people say yes. The run must come to an end. */
@@ -288,7 +303,8 @@ function behave(run: RunDriver): void {
       const given = state.openGate.decisions.filter(({ lapsedAt }) => lapsedAt === undefined).map(({ by }) => by);
       const voter = VOTERS.find((person) => !given.includes(person)) ?? "ann";
       try {
-        run.command(commands.approve(state, state.openGate.gate.id, { ...asking(0), by: voter }, run.now));
+        const answer = approving(run, PEOPLE.indexOf(voter));
+        run.command(commands.approve(state, state.openGate.gate.id, answer, run.now));
       } catch {
         run.now += 4_000_000;
       }

@@ -100,6 +100,15 @@ const EVENTS: readonly RunEvent[] = [
   { type: "gate-opened", at, gate: STAGE, evidence, expiresAt: at + 1 },
   { type: "gate-decided", at, gate: STAGE, decision: "approve", by: "bob", groups: [], reason: "" },
   { type: "approval-lapsed", at, gate: STAGE, of: "bob" },
+  {
+    type: "approval-renewed",
+    at,
+    gate: STAGE,
+    by: "bob",
+    groups: [],
+    reason: "",
+    signed: { statement: "{}", signature: "", key: "SHA256:b" },
+  },
   { type: "gate-passed", at, gate: STAGE, how: "approvals" },
   { type: "gate-expired", at: at + 10_000_000, gate: STAGE, action: "hold" },
   intended,
@@ -118,21 +127,21 @@ const EVENTS: readonly RunEvent[] = [
 /** What happens to each of them, in the order above: `ok`, or the code of the refusal. */
 const LAW: Record<string, string> = {
   between:
-    "event-out-of-order ok gate-not-passed event-out-of-order event-out-of-order ok gate-not-open gate-not-open event-out-of-order event-out-of-order event-out-of-order step-not-open nothing-failed failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok run-unfinished",
+    "event-out-of-order ok gate-not-passed event-out-of-order event-out-of-order ok gate-not-open gate-not-open nothing-to-renew event-out-of-order event-out-of-order event-out-of-order step-not-open nothing-failed failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok run-unfinished",
   gated:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order ok not-approved approvals-missing ok event-out-of-order step-not-open event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok event-out-of-order",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order ok not-approved nothing-to-renew approvals-missing ok event-out-of-order step-not-open event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok event-out-of-order",
   working:
-    "event-out-of-order ok event-out-of-order batch-unfinished batch-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order step-out-of-order ok event-out-of-order failure-gate-unknown ok ok host-not-quarantined ok run-not-paused ok event-out-of-order",
+    "event-out-of-order ok event-out-of-order batch-unfinished batch-out-of-order event-out-of-order gate-passed gate-passed nothing-to-renew event-out-of-order event-out-of-order step-out-of-order ok event-out-of-order failure-gate-unknown ok ok host-not-quarantined ok run-not-paused ok event-out-of-order",
   draining:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order event-out-of-order step-not-open ok failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok event-out-of-order",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed nothing-to-renew event-out-of-order event-out-of-order event-out-of-order step-not-open ok failure-gate-unknown event-out-of-order ok host-not-quarantined ok run-not-paused ok event-out-of-order",
   failure:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order event-out-of-order step-not-open event-out-of-order ok event-out-of-order ok host-not-quarantined ok run-not-paused run-at-failure-gate event-out-of-order",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed nothing-to-renew event-out-of-order event-out-of-order event-out-of-order step-not-open event-out-of-order ok event-out-of-order ok host-not-quarantined ok run-not-paused run-at-failure-gate event-out-of-order",
   pausing:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order event-out-of-order ok event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined run-paused ok ok event-out-of-order",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed nothing-to-renew event-out-of-order event-out-of-order event-out-of-order ok event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined run-paused ok ok event-out-of-order",
   paused:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order ok not-approved event-out-of-order event-out-of-order event-out-of-order step-not-open event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined run-paused ok ok event-out-of-order",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order ok not-approved nothing-to-renew event-out-of-order event-out-of-order event-out-of-order step-not-open event-out-of-order failure-gate-unknown event-out-of-order ok host-not-quarantined run-paused ok ok event-out-of-order",
   ending:
-    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order event-out-of-order ok event-out-of-order failure-gate-unknown event-out-of-order event-out-of-order event-out-of-order run-ending run-not-paused run-ending steps-in-flight",
+    "event-out-of-order ok event-out-of-order event-out-of-order event-out-of-order event-out-of-order gate-passed gate-passed event-out-of-order event-out-of-order event-out-of-order event-out-of-order ok event-out-of-order failure-gate-unknown event-out-of-order event-out-of-order event-out-of-order run-ending run-not-paused run-ending steps-in-flight",
   ended: EVENTS.map(() => "run-ended").join(" "),
 };
 

@@ -63,3 +63,19 @@ t.test("errors survive JSON", async (t) => {
   t.equal(errorInfo(Object.assign(new Error("no"), { code: "ENOSPC" })).code, "os-enospc");
   t.equal(errorInfo("what").code, "internal");
 });
+
+t.test("a frame is not parsed deeper than anything that is said", async (t) => {
+  const outcome = (result: string) =>
+    `{"type":"outcome","step":"r/s","startedAt":1,"endedAt":2,"outcome":{"status":"done","changed":true,"result":${result}}}`;
+  const nested = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
+  t.match(decodeAgentMessage(outcome(nested(60))), { type: "outcome" });
+  for (const depth of [64, 100_000]) {
+    t.throws(() => decodeAgentMessage(outcome(nested(depth))), {
+      code: "message-malformed",
+      message: /deeper than 64/,
+    });
+  }
+  for (const text of ["[".repeat(100), `\\"${"{".repeat(100)}`, `\\\\`, `${"[".repeat(100)}\\\\\\"[`]) {
+    t.match(decodeAgentMessage(outcome(`"${text}"`)), { type: "outcome" }, "what stands in a text is no nesting");
+  }
+});

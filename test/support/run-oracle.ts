@@ -72,6 +72,10 @@ export class RunOracle {
       case "approval-lapsed":
         this.#approvals.get(event.gate)?.delete(event.of);
         return;
+      case "approval-renewed":
+        if (!this.#passed.has(event.gate)) throw new Error(`I6: ${event.gate} was signed again before it was passed`);
+        if (event.by === this.#starter) throw new Error(`I6: ${event.by} signed for ${event.gate} of their own run`);
+        return;
       case "gate-expired":
         if (event.at < (this.#opened.get(event.gate) ?? Number.POSITIVE_INFINITY)) throw new Error("expired early");
         this.#expired.set(event.gate, event.action);
@@ -294,7 +298,10 @@ export class RunOracle {
     for (const key of this.#tries.keys()) if (key.includes(`/${host}/`)) this.#tries.delete(key);
   }
 
-  #seeAnswer({ gate, decision, by, groups }: EventOf<"gate-decided">): void {
+  #seeAnswer({ gate, decision, by, groups, signed }: EventOf<"gate-decided">): void {
+    if (decision !== "reject" && this.#plan.approvals !== undefined && signed === undefined) {
+      throw new Error(`I6: ${decision} at ${gate}, and nobody signed`);
+    }
     if (decision === "reject") {
       this.#stopping = "rejected";
       return;

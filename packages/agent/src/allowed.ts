@@ -1,12 +1,14 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { BelayError, parseVersion } from "@belay/shared";
+import { BelayError } from "@belay/shared";
 import type { AgentConfig } from "./config.js";
 import type { BackendConfig } from "./config-backend.js";
 import { orMissing } from "./durable.js";
 import { identityDir } from "./identity/identity-file.js";
+import { ownedPath } from "./owned-file.js";
 import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
+import { isOfVersion } from "./versions/manifest.js";
 
 /** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
 export interface Allowed {
@@ -15,11 +17,11 @@ export interface Allowed {
   /** The same for a path that is itself a link to be switched: only its folder is followed. */
   link(path: string): Promise<void>;
   /**
-   * Throws `program-refused` for what may not be run just to hear what version it is, where that is asked for with nobody's
-   * approval: on a host that believes approvers alone, only programs of the versions in `versionsDir`, and those that its
-   * owner names.
+   * The file to run just to hear what version it is, all links followed. Throws `program-refused` for one that others than root
+   * may change. On a host that believes approvers alone anybody may ask for this, so there it must also be one that its owner
+   * names, or that a version's manifest does: no folder has that but by a step that people approved.
    */
-  program(file: string, versionsDir: string): Promise<void>;
+  program(file: string, versionsDir: string): Promise<string>;
   /** Throws `service-refused` for what agent.yaml doesn't list. */
   service(name: string): Service;
   /** The argument list of a command that agent.yaml lists. Throws `command-refused`. */
@@ -51,15 +53,18 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
       await check(path, join(await realPathOf(dirname(full)), basename(full)), true);
     },
     async program(file, versionsDir) {
-      if (config.approve.by === "controller" || config.approve.programs.includes(resolve(file))) return;
-      const [root, real] = [await realPathOf(resolve(versionsDir)), await realPathOf(resolve(file))];
+      const real = await ownedPath(file, "program-refused");
+      if (config.approve.by === "controller" || config.approve.programs.includes(resolve(file))) return real;
       await check(file, real, false);
-      const [version = "", ...rest] = real.startsWith(`${root}/`) ? real.slice(root.length + 1).split("/") : [];
-      if (rest.length > 0 && parseVersion(version) === version) return;
-      throw new BelayError("program-refused", `${file} is no program of a version, and agent.yaml doesn't name it`, {
-        hint: "add it to `approve.programs` in agent.yaml, if anybody may have it run to hear its version",
-        context: { file, real },
-      });
+      if (await isOfVersion(real, await realPathOf(resolve(versionsDir)))) return real;
+      throw new BelayError(
+        "program-refused",
+        `${file} is no program of a fetched version, and agent.yaml doesn't name it`,
+        {
+          hint: "add it to `approve.programs` in agent.yaml, if anybody may have it run to hear its version",
+          context: { file, real },
+        },
+      );
     },
     service(name) {
       const service = services.get(name);

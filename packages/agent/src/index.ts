@@ -20,6 +20,7 @@ export { backoffMs } from "./link/backoff.js";
 export { byToken, type Controller, type Dial, type Socket, type SocketEvents, webSocketDial } from "./link/socket.js";
 export type { RedialPolicy } from "./link/supervisor.js";
 export { createLogger, LOG_LEVELS, type Logger, type LogLevel, silentLogger } from "./log.js";
+export { ownedPath } from "./owned-file.js";
 export { systemdRestart } from "./self/rescue.js";
 export { openSelf } from "./self/self.js";
 export { UpgradeFiles } from "./self/upgrade-files.js";

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { BelayError, errorInfo, openNotices, readJoinToken } from "@belay/shared";
 import { AGENT_VERSION } from "./about.js";
 import { startAgent } from "./agent.js";
+import { readSigners } from "./approvals/signers.js";
 import { systemClock } from "./clock.js";
 import { type AgentConfig, parseConfig } from "./config.js";
 import { unmanage } from "./entry/unmanage.js";
@@ -70,6 +71,7 @@ async function main(argv: string[]): Promise<number | null> {
   }
   const config = parseConfig(await readText(values.config), values.config);
   if (command === "check-config") {
+    if (config.approve.by === "approvers") await readSigners(config.approve.signers);
     return say(`${describe(config)}identity    ${await describeIdentity(config)}\n`);
   }
   if (command === "checkpoint") return say(await newestCheckpoint(config));
@@ -260,9 +262,15 @@ function describe(config: AgentConfig): string {
     `directories ${config.directories.join(", ") || "none"}`,
     `commands    ${[...config.commands.keys()].join(", ") || "none"}`,
     `backends    ${backends.join(", ") || "none"}`,
+    `believes    ${believed(config.approve)}`,
     `supervisor  ${config.self?.manager ?? "not known: can't be upgraded through belayd"}`,
     "",
   ].join("\n");
+}
+
+function believed(approve: AgentConfig["approve"]): string {
+  if (approve.by === "controller") return "belayd";
+  return `${approve.threshold} of the approvers in ${approve.signers}, of the fleet ${approve.fleet}`;
 }
 
 function say(text: string): number {

@@ -1,6 +1,14 @@
-import { type AgentMessage, BelayError, done, errorInfo, failed, type Outcome, type Step } from "@belay/shared";
+import {
+  type AgentMessage,
+  BelayError,
+  done,
+  errorInfo,
+  failed,
+  MAX_STEP_MS,
+  type Outcome,
+  type Step,
+} from "@belay/shared";
 import type { Approvals, Verdict } from "./approvals/approvals.js";
-import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Limits } from "./limits/limits.js";
@@ -98,8 +106,9 @@ export class Steps {
       }
       const verdict = await this.#judge(step);
       if (verdict === null) return null;
-      // What only looks is fenced, and fences nobody: else one look, with a number beyond all others, would lock every belayd out.
-      if (!isReading(step)) {
+      // What nobody approved, where that is asked for, is fenced and fences nobody: else one look, with a number beyond all
+      // others, would lock every belayd out.
+      if (verdict.kind === "due" || verdict.leads) {
         if (step.fence > this.#fence) this.#line = null;
         this.#fence = step.fence;
         this.#line = step.line ?? this.#line;
@@ -107,7 +116,9 @@ export class Steps {
       const fence = this.#fence;
       const { op, check } = step;
       const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
-      const { deadlineMs, approved } = within;
+      const { approved } = within;
+      // Protocol 1 knows no highest, and a timer that is longer than a timer can be fires at once.
+      const deadlineMs = Math.min(within.deadlineMs, MAX_STEP_MS);
       await this.#needRoom();
       const line = this.#line === null ? {} : { line: this.#line };
       const intent = { step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() };

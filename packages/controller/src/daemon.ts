@@ -200,7 +200,7 @@ export async function startDaemon(
     },
     now,
     log,
-    options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs },
+    options: { pingEveryMs: config.pingEveryMs, factsEveryMs: config.factsEveryMs, ...limits.agents },
   });
   const planning = new Planning({
     fleet: () => fleetFile.read(),
@@ -325,6 +325,7 @@ export async function startDaemon(
     await gateway.close();
     await door?.close();
     await server.close();
+    doors.close();
     await saveSights(presence, agents, log);
     await refusals.stop();
     await audit.close();

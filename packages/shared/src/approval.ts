@@ -3,7 +3,7 @@ import Type, { type Static } from "typebox";
 import { canonicalJson } from "./canonical.js";
 import { decoder } from "./decoder.js";
 import { BelayError } from "./error.js";
-import { HostName, Sha256 } from "./ids.js";
+import { HostName, MAX_STEP_MS, Sha256 } from "./ids.js";
 import { type Hash, leafHash } from "./merkle.js";
 import type { Op } from "./op.js";
 
@@ -45,7 +45,7 @@ export const StepLeaf = Type.Object(
     /** SHA-256 of the op's canonical JSON, all its arguments and digests in it, with the slots in place. */
     op: Sha256,
     /** How long it may take. */
-    timeoutMs: Type.Integer({ minimum: 1 }),
+    timeoutMs: Type.Integer({ minimum: 1, maximum: MAX_STEP_MS }),
   },
   closed,
 );

@@ -105,9 +105,46 @@ function parseFrame(frame: string): unknown {
   if (frame.length > MAX_FRAME_BYTES) {
     throw new BelayError("message-too-large", `a frame of ${frame.length} characters; the limit is ${MAX_FRAME_BYTES}`);
   }
+  if (isDeep(frame))
+    throw new BelayError("message-malformed", `a frame that is nested deeper than ${MAX_DEPTH} levels`);
   try {
     return JSON.parse(frame);
   } catch (cause) {
     throw new BelayError("message-malformed", "a frame that is not JSON", { cause });
+  }
+}
+
+/** What Belay says is a dozen levels deep. Parsing takes memory by the level, and writing such a thing again takes stack. */
+const MAX_DEPTH = 64;
+
+/** Looks only: what is no JSON is found out by who parses it. */
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text.charCodeAt(at)) {
+      case 0x22: // "
+        at = endOfString(text, at);
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        depth += 1;
+        if (depth > MAX_DEPTH) return true;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth -= 1;
+    }
+  }
+  return false;
+}
+
+/** The index of the quote that ends the string whose first quote is at `from`; the text's end where none does. */
+function endOfString(text: string, from: number): number {
+  for (let at = from + 1; ; at += 1) {
+    at = text.indexOf('"', at);
+    if (at < 0) return text.length;
+    let escapes = 0;
+    while (text.charCodeAt(at - 1 - escapes) === 0x5c) escapes += 1;
+    if (escapes % 2 === 0) return at;
   }
 }

@@ -33,3 +33,6 @@ export const Version = Type.String({
   pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\\+[0-9A-Za-z.-]+)?$",
   maxLength: 64,
 });
+
+/** No step takes longer than two days; a timer of more than 24.8 days would fire at once. */
+export const MAX_STEP_MS = 172_800_000;

@@ -1,5 +1,5 @@
 import diagnostics from "node:diagnostics_channel";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Socket as NetSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, normalize } from "node:path";
@@ -20,6 +20,9 @@ import { MemoryDisk } from "../../agent/support/memory-disk.js";
 import { lookAtTree, type Sight } from "../support/tree.js";
 import { RedLine } from "./line.js";
 
+/** It dials forty thousand times: without a timer's least wait that is a minute less. */
+const soon = () => new Promise<void>((resolve) => setImmediate(resolve));
+const WITNESSED = /^state\/witness(\/|$)/;
 const CONTROLLER = "https://belay.internal:7443";
 
 /**
@@ -55,7 +58,7 @@ export class RedHost {
       config: parseConfig(host.#config(), join(host.dir, "agent.yaml")),
       leave: () => host.#did("ends itself"),
       controller: byToken(CONTROLLER, "a-token-of-a-host"),
-      clock: systemClock,
+      clock: { ...systemClock, sleep: async (ms, signal) => (ms === 0 ? soon() : systemClock.sleep(ms, signal)) },
       random: () => 0,
       dial: host.line.dial,
       http: host.#http(),
@@ -85,7 +88,14 @@ export class RedHost {
   }
 
   look(): Record<string, Sight> {
-    return lookAtTree(this.dir);
+    // What it was shown of belayd's audit log is its own memory, with a limit.
+    return lookAtTree(this.dir, [WITNESSED]);
+  }
+
+  /** What it remembers of audit logs: names of files, without their folder. */
+  witnessed(): string[] {
+    const dir = join(this.dir, "state", "witness");
+    return existsSync(dir) ? readdirSync(dir, { recursive: true, encoding: "utf8" }) : [];
   }
 
   async close(): Promise<void> {

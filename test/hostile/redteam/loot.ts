@@ -181,3 +181,58 @@ export function approvedStep(run: string, op: Op): Step {
   const plan = new ApprovedPlan(run, [{ host: "host-1", op }]);
   return plan.step(0, [plan.sign(maria), plan.sign(tom)]);
 }
+
+const quiet: Op = { kind: "noop" };
+const harmful: Op = { kind: "stop", service: "svc", timeoutMs: 1 };
+
+/** What is carried out by right first, and what a thief then asks for, which the order of steps alone forbids. */
+export interface Disorder {
+  readonly name: string;
+  readonly first: readonly Step[];
+  readonly asked: Step;
+}
+
+export function disorders(): Disorder[] {
+  const [early = "", , later = ""] = STAGES;
+  const planned = (run: string, ...steps: [Op, string][]) =>
+    new ApprovedPlan(
+      run,
+      steps.map(([op, stage]) => ({ host: "host-1", op, stage })),
+    );
+  const steps = (plan: ApprovedPlan) => {
+    const words = [early, later].flatMap((gate) => [maria, tom].map((approver) => plan.sign(approver, { gate })));
+    return plan.leaves.map(({ gate }, at) =>
+      plan.step(
+        at,
+        words.filter(({ statement }) => statement.includes(`"gate":"${gate}"`)),
+        { attempt: 7 },
+      ),
+    );
+  };
+  const third: [Op, string][] = [
+    [quiet, early],
+    [quiet, STAGES[1] ?? ""],
+    [harmful, later],
+  ];
+  const [skipped = [], began = [], twice = [], left = []] = [
+    planned("run-30", ...third),
+    planned("run-31", ...third),
+    planned("run-32", [harmful, early], [quiet, early]),
+    planned("run-33", [quiet, early], [harmful, early]),
+  ].map(steps);
+  const [follows = quietStep("run-34")] = steps(planned("run-34", [quiet, early]));
+  const again = (step: Step) => ({ ...step, step: step.step.replace(/7$/, "8") });
+  const at = (all: readonly Step[], index: number) => all[index] ?? quietStep("none");
+  return [
+    { name: "a run's later step first", first: [], asked: at(skipped, 2) },
+    { name: "a step whose gate is open, over one whose gate isn't", first: [at(began, 0)], asked: at(began, 2) },
+    { name: "an earlier step again", first: [at(twice, 0), at(twice, 1)], asked: again(at(twice, 0)) },
+    { name: "the last step again", first: [at(twice, 0)], asked: again(at(twice, 0)) },
+    { name: "the rest of a run that another has followed", first: [at(left, 0), follows], asked: at(left, 1) },
+    { name: "the same step, word for word", first: [at(twice, 0)], asked: at(twice, 0) },
+  ];
+}
+
+function quietStep(run: string): Step {
+  return approvedStep(run, quiet);
+}

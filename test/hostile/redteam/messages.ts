@@ -1,5 +1,7 @@
-import { canonicalJson, type Op, type SignedStatement, type Step } from "@belay/shared";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import { canonicalJson, type Op, type SignedStatement, type Step, signCheckpoint, verifierOf } from "@belay/shared";
 import fc from "fast-check";
+import { altered, bent, type Json } from "../support/mutate.js";
 import { welcome } from "./line.js";
 import { HARMLESS_STEPS, type Loot, probeOf, type Spoils } from "./loot.js";
 
@@ -8,9 +10,6 @@ export interface Attack {
   readonly name: string;
   readonly frame: string;
 }
-
-/** JSON that may be changed anywhere. */
-type Json = { [key: string]: unknown };
 
 /** What is tried in place of any text: paths that lead out, names that are more than names. */
 const tricks = (dir: string): readonly string[] => [
@@ -211,6 +210,12 @@ export function attacks(loot: Loot, dir: string): fc.Arbitrary<Attack> {
       fc.tuple(trick, stolen).map(([text, { step }]) => ({ type: "ack", step: text.length % 2 === 0 ? step : text })),
     ),
     named(
+      "checkpoints of other logs",
+      fc
+        .tuple(trick, fc.nat(100), fc.boolean(), fc.nat())
+        .map(([origin, size, own, at]) => checkpoint(origin, size, own, at)),
+    ),
+    named(
       "words of trust",
       fc
         .array(trick, { maxLength: 3 })
@@ -283,6 +288,18 @@ function lures(dir: string): fc.Arbitrary<Json> {
   );
 }
 
+const keyOfLog = generateKeyPairSync("ed25519").privateKey;
+
+/** Signed well, by a key that the thief has, for a log that may be called like a file somewhere else. */
+function checkpoint(text: string, size: number, own: boolean, at: number): unknown {
+  const origin = own ? `log-${at % 40}` : text;
+  const root = createHash("sha256").update(String(at)).digest();
+  const note = signCheckpoint({ origin, size, root, nextKey: null }, [keyOfLog]);
+  const { name, hash, key } = verifierOf(origin, keyOfLog);
+  const line = `${name}+${hash.toString("hex")}+${Buffer.concat([Buffer.of(1), key]).toString("base64")}`;
+  return { type: "checkpoint", note, key: line, from: at % 3, proof: at % 2 === 0 ? [] : [root.toString("base64")] };
+}
+
 function lured(step: Step, probe: Json): unknown {
   const kinds: unknown[] = [
     { kind: "facts", probe },
@@ -336,34 +353,4 @@ function madeUp(step: Step, at: number, signature: string): unknown {
     return { statement: canonicalJson(needed), signature: at % 2 === 0 ? signature : own };
   });
   return withProof(step, { approvals: [...approvals, ...approvals] });
-}
-
-/** One value somewhere in it, of some depth, is another. */
-function altered(json: unknown, at: number, text: string, number: unknown): unknown {
-  const copy = structuredClone(json) as Json;
-  const places: [Json, string][] = [];
-  const walk = (value: unknown) => {
-    if (typeof value !== "object" || value === null) return;
-    for (const key of Object.keys(value)) {
-      places.push([value as Json, key]);
-      walk((value as Json)[key]);
-    }
-  };
-  walk(copy);
-  const [place, key = ""] = places[at % Math.max(1, places.length)] ?? [];
-  if (place === undefined) return copy;
-  const was = place[key];
-  if (typeof was === "string") place[key] = at % 3 === 0 ? `${was}${text}` : text;
-  else if (typeof was === "number") place[key] = number;
-  else if (typeof was === "boolean") place[key] = !was;
-  else if (at % 2 === 0) delete place[key];
-  else place[key] = number;
-  return copy;
-}
-
-function bent(frame: string, at: number, bit: number): string {
-  const bytes = Buffer.from(frame);
-  const place = at % bytes.length;
-  bytes[place] = (bytes[place] ?? 0) ^ (1 << bit);
-  return bytes.toString("utf8");
 }

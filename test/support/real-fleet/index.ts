@@ -15,7 +15,7 @@ import { Api } from "./api.js";
 import { Program } from "./process.js";
 import { until } from "./until.js";
 
-export { APPROVER, Api, OPERATOR } from "./api.js";
+export { Api } from "./api.js";
 export * from "./lead.js";
 export { Program } from "./process.js";
 export { until } from "./until.js";

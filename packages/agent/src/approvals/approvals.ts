@@ -12,8 +12,8 @@ const MAX_RUNS = 512;
 
 /** What may become of a step. */
 export type Verdict =
-  /** It may be done, for as long as it says itself: nobody's approval is asked for. */
-  | { readonly kind: "free" }
+  /** It may be done, for as long as it says itself: nobody's approval is asked for. `leads`: whoever asks is believed to lead. */
+  | { readonly kind: "free"; readonly leads: boolean }
   /** It is next, and may be done, for as long as was approved. */
   | { readonly kind: "due"; readonly approved: ApprovedStep; readonly deadlineMs: number }
   /** It has been done, as this earlier attempt. */
@@ -41,15 +41,23 @@ export class Approvals {
   /** Throws the reason why not: `approval-...`, `proof-invalid`, `out-of-order`, `replayed`, `step-in-progress`, `signers-invalid`. */
   async judge(step: Step): Promise<Verdict> {
     const { config, host, clock } = this.#options;
-    if (config.by === "controller") return { kind: "free" };
+    if (config.by === "controller") return { kind: "free", leads: true };
     if (step.proof === undefined || step.check) {
-      if (isReading(step)) return { kind: "free" };
+      if (isReading(step)) return { kind: "free", leads: false };
       throw refusal("approval-missing", `nobody's approval came with this ${step.op.kind}`);
     }
     const { fleet, threshold, maxAgeMs } = config;
     const signers = await (this.#options.signers ?? readSigners)(config.signers);
     const now = clock.now();
-    const proven = checkProof(step, step.proof, { host, fleet, signers, threshold, maxAgeMs, now });
+    const proven = checkProof(step, step.proof, {
+      host,
+      fleet,
+      signers,
+      threshold,
+      maxAgeMs,
+      journalMadeAt: this.#options.journal.madeAt,
+      now,
+    });
     // All that could be signed by now has ended to count when this is over, so nothing of the run can come again.
     return this.#inTurn(proven, Math.round(now + maxAgeMs + CLOCK_SKEW_MS));
   }

@@ -25,6 +25,8 @@ export interface ProofRules {
   readonly signers: readonly AllowedSigner[];
   readonly threshold: number;
   readonly maxAgeMs: number;
+  /** What was signed before this host's journal began counts no more: nobody here knows whether it was done. */
+  readonly journalMadeAt: number;
   /** Milliseconds since the epoch, this host's clock. */
   readonly now: number;
 }
@@ -36,6 +38,8 @@ export interface Proven {
   readonly leaf: StepLeaf;
   readonly signers: readonly string[];
 }
+
+const HINT = "`approve` in this host's agent.yaml says whose word counts here";
 
 /** An approver's clock may be ahead of this host's by so much. */
 export const CLOCK_SKEW_MS = 5 * 60_000;
@@ -62,7 +66,7 @@ export function checkProof(step: Step, proof: StepProof, rules: ProofRules): Pro
       agreed = statement;
       signers.add(signer);
     } catch (error) {
-      refused.push(refusal(errorInfo(error).code, errorInfo(error).message));
+      refused.push(BelayError.from(errorInfo(error)));
     }
   }
   if (agreed !== null && signers.size >= rules.threshold)
@@ -71,6 +75,7 @@ export function checkProof(step: Step, proof: StepProof, rules: ProofRules): Pro
   const short = `gate ${leaf.gate} has ${signers.size} of ${rules.threshold} approvals that count here`;
   if (first === undefined) throw refusal("approval-missing", short);
   throw new BelayError(first.code, `${short}: ${first.message}`, {
+    hint: first.hint ?? HINT,
     context: { gate: leaf.gate, refused: refused.map(({ code }) => code) },
   });
 }
@@ -88,7 +93,7 @@ function mustNameLeaf({ step }: Step, { stage, host, index }: StepLeaf): { run: 
 function checkApproval(
   { statement: text, signature }: SignedStatement,
   expected: { run: string; proof: StepProof; leafHash: Hash; agreed: GateStatement | null },
-  { fleet, signers, maxAgeMs, now }: ProofRules,
+  { fleet, signers, maxAgeMs, journalMadeAt, now }: ProofRules,
 ): { statement: GateStatement; signer: string } {
   const statement = parseStatement(text);
   const { proof, agreed } = expected;
@@ -97,6 +102,13 @@ function checkApproval(
   if (statement.gate !== proof.leaf.gate) throw refusal("approval-wrong-gate", `it is for gate ${statement.gate}`);
   if (statement.at > now + CLOCK_SKEW_MS) {
     throw refusal("approval-not-yet-valid", `it was signed at ${time(statement.at)}; here it is ${time(now)}`);
+  }
+  if (statement.at < journalMadeAt) {
+    throw new BelayError(
+      "approval-before-journal",
+      `it was signed at ${time(statement.at)}; this host's journal begins at ${time(journalMadeAt)}`,
+      { hint: "this host can't know what was done before: see what it runs, plan anew, and approve that" },
+    );
   }
   const ends = Math.min(statement.expires, statement.at + maxAgeMs);
   if (now >= ends) throw refusal("approval-expired", `it ended to count at ${time(ends)}; here it is ${time(now)}`);
@@ -120,7 +132,7 @@ function checkApproval(
 }
 
 export function refusal(code: string, message: string): BelayError {
-  return new BelayError(code, message, { hint: "`approve` in this host's agent.yaml says whose word counts here" });
+  return new BelayError(code, message, { hint: HINT });
 }
 
 function time(at: number): string {

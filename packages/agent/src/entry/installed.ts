@@ -36,10 +36,9 @@ async function sayOf(
   host: Pick<Host, "allowed" | "banner" | "exec" | "log">,
 ): Promise<string | null> {
   try {
-    await host.allowed.program(file, versionsDir);
+    return await host.banner.versionOf(await host.allowed.program(file, versionsDir), host);
   } catch (error) {
     host.log.warn({ file, error: errorInfo(error) }, "an installed program is not asked for its version");
     return null;
   }
-  return host.banner.versionOf(file, host);
 }

@@ -53,8 +53,7 @@ export class Banner {
       // Before its first swap a host may have no link: then what is started by name is what is installed.
       const isNamed = entry?.programs.includes(basename(behind)) ?? false;
       const named = entry === undefined || !isNamed ? behind : join(entry.dir, basename(behind));
-      const program = (await present(behind)) ? behind : named;
-      await host.allowed.program(program, probe.versionsDir);
+      const program = await host.allowed.program((await present(behind)) ? behind : named, probe.versionsDir);
       const { code, stdout } = await host.exec.run([program, "version"], { timeoutMs: BANNER_TIMEOUT_MS });
       if (code !== 0) throw new BelayError("banner-failed", `${program} version ends with ${code}`);
       const build = {

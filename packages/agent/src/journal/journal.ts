@@ -65,6 +65,11 @@ export class Journal {
     return journal;
   }
 
+  /** When it was begun, by this host's clock. Of what was before, this host remembers nothing. */
+  get madeAt(): number {
+    return this.#madeAt;
+  }
+
   /** The highest fencing number ever accepted (I13). */
   get fence(): number {
     return this.#fence;

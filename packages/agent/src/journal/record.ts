@@ -110,7 +110,7 @@ function checksum(text: string): string {
 
 function corrupt(file: string, line: number): BelayError {
   return new BelayError("journal-corrupt", `${file}:${line} is damaged, and was not the last thing written`, {
-    hint: "look at what the disk did; then move the file away: belayd will treat this host's open steps as unknown",
+    hint: "look at what the disk did; then move the file away: belayd will treat this host's open steps as unknown, and no approval that was signed before counts here any more",
     context: { file, line },
   });
 }

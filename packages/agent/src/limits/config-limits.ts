@@ -21,7 +21,16 @@ export interface VersionRange {
 }
 
 /** All that changes a host. Looking is always allowed. */
-const ACTING: readonly OpKind[] = ["fetch", "backup", "swap", "stop", "start", "restore", "prune", "upgrade-agent"];
+export const ACTING: readonly OpKind[] = [
+  "fetch",
+  "backup",
+  "swap",
+  "stop",
+  "start",
+  "restore",
+  "prune",
+  "upgrade-agent",
+];
 const FIELDS = ["versions", "agentVersions", "hours", "ops", "artifacts"];
 
 /** Reads `limits`. Throws `config-invalid`. */

@@ -1,8 +1,7 @@
 import { BelayError, compareVersions, type Op, type Step } from "@belay/shared";
-import { isReading } from "../approvals/reading.js";
 import type { Clock } from "../clock.js";
 import { readOwned } from "../owned-file.js";
-import type { LimitsConfig, VersionRange } from "./config-limits.js";
+import { ACTING, type LimitsConfig, type VersionRange } from "./config-limits.js";
 import { isWithin } from "./hours.js";
 
 /**
@@ -20,8 +19,8 @@ export class Limits {
 
   /** Throws `op-refused`, `hours-refused`, `version-refused`, `artifact-refused`, `artifacts-invalid`. Looking is free. */
   async mustAllow(step: Step): Promise<void> {
-    if (isReading(step)) return;
-    const { op } = step;
+    const { op, check } = step;
+    if (check || !ACTING.some((kind) => kind === op.kind)) return;
     const { ops, hours, artifacts } = this.#config;
     if (ops !== null && !ops.has(op.kind)) {
       throw refused("op-refused", `this host lets nobody ${op.kind}`, "ops", { op: op.kind });

@@ -1,6 +1,6 @@
 import { lstat, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
-import { BelayError } from "@belay/shared";
+import { BelayError, parseVersion } from "@belay/shared";
 import { digestOfFile, orMissing, present } from "../durable.js";
 
 /** Beside the unpacked files: what they were when they came out of the artifact. */
@@ -55,6 +55,16 @@ export async function verifyVersion(dir: string, sha256: string | null, signal?:
     });
   }
   for (const file of manifest.files) await verifyFile(dir, file, signal);
+}
+
+/** Is this one of the files that the manifest of its version's folder names? It is not read. */
+export async function isOfVersion(file: string, versionsDir: string): Promise<boolean> {
+  if (!file.startsWith(`${versionsDir}/`)) return false;
+  const [version = "", ...rest] = file.slice(versionsDir.length + 1).split("/");
+  if (parseVersion(version) !== version) return false;
+  const manifest = await readManifest(versionDir(versionsDir, version));
+  if (manifest?.version !== version) return false;
+  return manifest.files.some((each) => "sha256" in each && each.path === rest.join("/"));
 }
 
 async function verifyFile(dir: string, file: ManifestFile, signal: AbortSignal | undefined): Promise<void> {

@@ -73,6 +73,7 @@ export const ACTIONS = [
   "sign-in-failed",
   "gate-break-glass",
   "approval-lapsed",
+  "approval-renewed",
   // Of a route that the table of routes has no word for yet.
   "other",
 ] as const;

@@ -1,9 +1,12 @@
-import type { StepProof } from "@belay/shared";
+import type { SignedStatement, StepProof } from "@belay/shared";
 import { PlanTree } from "../plan/approvals/tree.js";
 import type { Plan } from "../plan/plan.js";
 import type { Flight, RunState } from "../run/state.js";
 import { STOP_BATCH } from "../run/steps.js";
 import { byPieces } from "./by-pieces.js";
+
+/** What a step has room for. */
+const MAX_APPROVALS = 16;
 
 /** Makes the proofs that steps of one run carry: their leaf, the path to the root, and what was signed at their gate. */
 export class Proofs {
@@ -23,11 +26,14 @@ export class Proofs {
     const proof = this.#tree.prove(stage, batch === STOP_BATCH ? "stop" : "batches", host, index);
     if (proof === null) return null;
     const decisions = gates.get(proof.leaf.gate)?.decisions ?? [];
-    const approvals = decisions.flatMap(({ signed, lapsedAt }) => {
-      if (signed === undefined || lapsedAt !== undefined) return [];
-      const { statement, signature } = signed;
-      return [{ statement, signature }];
-    });
-    return { ...proof, approvals };
+    // Of each key what it signed last, which counts the longest.
+    const byKey = new Map<string, SignedStatement>();
+    for (const { signed, lapsedAt } of decisions) {
+      if (signed === undefined || lapsedAt !== undefined) continue;
+      const { key, statement, signature } = signed;
+      byKey.delete(key);
+      byKey.set(key, { statement, signature });
+    }
+    return { ...proof, approvals: [...byKey.values()].slice(-MAX_APPROVALS) };
   }
 }

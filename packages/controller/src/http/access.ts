@@ -36,6 +36,12 @@ export function checkAccess(request: FastifyRequest, caller: Caller): void {
   });
 }
 
+/** Anyone may call it: to sign in, or to join. */
+export function isOpen({ routeOptions }: FastifyRequest): boolean {
+  const { access = [] } = routeOptions.config;
+  return access === "anyone" || (typeof access !== "string" && access.includes("anyone"));
+}
+
 /** Whoever a record will name. The route's own declaration lets nobody else in; a route that errs there is a defect. */
 export function personOf({ caller }: FastifyRequest): Person {
   if (caller.kind === "person") return caller;

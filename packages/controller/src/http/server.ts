@@ -13,7 +13,7 @@ import Fastify, {
 import type { Logger } from "pino";
 import { type Gateway, refuseUpgrade } from "../fleet/gateway.js";
 import type { Caller } from "../people/caller.js";
-import { checkAccess } from "./access.js";
+import { checkAccess, isOpen } from "./access.js";
 import { checkContentType } from "./content-type.js";
 import type { Doors } from "./doors/doors.js";
 import { serverOptions } from "./doors/limits.js";
@@ -33,10 +33,15 @@ export type Server = FastifyInstance<
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const AGENT_PATH = "/v1/agent";
 
+/** What somebody is told who tries secrets at a route that is open to anyone. */
+const GUESSES: ReadonlySet<string> = new Set(["sign-in-refused", "token-unknown"]);
+
 /** For browsers: belayd's answers are data, to be shown by no other site and run by none. */
 const HEADERS = {
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   frameguard: { action: "deny" },
+  // What else lives below this name is not ours to speak for.
+  hsts: { maxAge: 365 * 86_400, includeSubDomains: false },
   referrerPolicy: { policy: "no-referrer" },
 } as const;
 
@@ -67,7 +72,7 @@ export function makeServer(parts: { log: Logger; gateway: Gateway; identities: I
   server.addHook("onRequest", async (request, reply) => {
     // Answers hold tokens and what fleets look like: no cache in between is to keep any.
     reply.header("cache-control", "no-store");
-    doors.checkLock(request.raw);
+    doors.checkLock(request.raw, isOpen(request));
     const caller = await identify(request, parts.identities);
     doors.admit(request.raw, caller);
     request.caller = caller;
@@ -81,8 +86,10 @@ export function makeServer(parts: { log: Logger; gateway: Gateway; identities: I
     const { status, body } = answerOf(thrown);
     const { code, context = {} } = body.error;
     // The route, not the address that was asked: a sign-in's has a code in its query.
-    if (status >= 500) request.log.error({ err: thrown, route: request.routeOptions.url }, "request failed");
-    if (code === "sign-in-refused") doors.failed(request.raw);
+    // Whoever went away in the middle is no failure of ours.
+    const isHere = !request.raw.socket.destroyed;
+    if (status >= 500 && isHere) request.log.error({ err: thrown, route: request.routeOptions.url }, "request failed");
+    if (isOpen(request) && GUESSES.has(code)) doors.failed(request.raw);
     if (code === "too-many-connections") reply.header("connection", "close");
     if (typeof context.retryAfterMs === "number") reply.header("retry-after", Math.ceil(context.retryAfterMs / 1000));
     return reply.status(status).send(body);

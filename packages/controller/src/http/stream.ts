@@ -6,18 +6,14 @@ const HEARTBEAT_MS = 15_000;
 /** A reader this far behind does not read: it is cut off, and may come back. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 
-const UNREAD_BEATS = 4;
-
 /** Server-sent events on one response. Everything it owns dies with the response, whichever side ends it. */
 export class EventStream {
   readonly #reply: FastifyReply;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #atEnd: (() => void)[] = [];
   #open = true;
-  #unread = 0;
-  #written = 0;
 
-  constructor(request: FastifyRequest, reply: FastifyReply, heartbeatMs = HEARTBEAT_MS) {
+  constructor(request: FastifyRequest, reply: FastifyReply) {
     this.#reply = reply;
     reply.hijack();
     reply.raw.writeHead(200, {
@@ -26,7 +22,7 @@ export class EventStream {
       "cache-control": "no-store",
       connection: "keep-alive",
     });
-    this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs);
+    this.#heartbeat = setInterval(() => this.#write(": still here\n\n"), HEARTBEAT_MS);
     request.raw.socket.setTimeout(0);
     reply.raw.once("close", () => this.end());
     reply.raw.on("error", () => this.end());
@@ -54,20 +50,6 @@ export class EventStream {
     clearInterval(this.#heartbeat);
     for (const release of this.#atEnd) release();
     this.#reply.raw.end();
-  }
-
-  /** A reader that took nothing of what waited at the last beats is none, however little waits. */
-  #beat(): void {
-    const { socket } = this.#reply.raw;
-    const written = (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0);
-    this.#unread = this.#reply.raw.writableLength > 0 && written === this.#written ? this.#unread + 1 : 0;
-    this.#written = written;
-    if (this.#unread >= UNREAD_BEATS) {
-      this.end();
-      this.#reply.raw.destroy();
-      return;
-    }
-    this.#write(": still here\n\n");
   }
 
   #write(text: string): void {

@@ -10,8 +10,8 @@ import { readClaims } from "./sign-in.js";
 /** A person may have to find their second factor first. */
 const BROWSER_PATIENCE_MS = 10 * 60_000;
 /** Devices wait in memory, each with a question to the provider every few seconds. */
-const MOST_DEVICES = 100;
-const MOST_BROWSERS = 1_000;
+const DEVICES = { most: 100, ofOne: 10 } as const;
+const BROWSERS = { most: 1_000, ofOne: 100 } as const;
 
 /** What a device is told to show. `id` is its secret for asking again. */
 export interface DeviceQuestion {
@@ -46,15 +46,19 @@ export class Logins {
 
   constructor(parts: LoginParts) {
     this.#parts = parts;
-    this.#browsers = new Pending(MOST_BROWSERS, parts.now);
-    this.#devices = new Pending(MOST_DEVICES, parts.now);
+    this.#browsers = new Pending(BROWSERS.most, BROWSERS.ofOne, parts.now);
+    this.#devices = new Pending(DEVICES.most, DEVICES.ofOne, parts.now);
   }
 
   /** `secret` goes into the browser's cookie: whoever comes back without it did not begin here. */
-  async beginBrowser(goTo: string): Promise<{ readonly url: URL; readonly secret: string; readonly ttlMs: number }> {
+  async beginBrowser(
+    goTo: string,
+    origin: string,
+  ): Promise<{ readonly url: URL; readonly secret: string; readonly ttlMs: number }> {
+    this.#browsers.needRoom(origin);
     const { url, login } = await this.#parts.provider.beginBrowser();
     const secret = this.#parts.newSecret();
-    this.#browsers.put(secret, { ...login, goTo }, BROWSER_PATIENCE_MS);
+    this.#browsers.put(secret, { ...login, goTo }, BROWSER_PATIENCE_MS, origin);
     return { url, secret, ttlMs: BROWSER_PATIENCE_MS };
   }
 
@@ -73,13 +77,14 @@ export class Logins {
     return { user, goTo: login.goTo };
   }
 
-  async beginDevice(): Promise<DeviceQuestion> {
+  async beginDevice(origin: string): Promise<DeviceQuestion> {
     const { provider, newSecret, now } = this.#parts;
+    this.#devices.needRoom(origin);
     const login = await provider.beginDevice();
     const id = newSecret();
     const device: Device = { stop: new AbortController(), outcome: null };
     const ttlMs = Math.min(login.expires_in * 1000, BROWSER_PATIENCE_MS);
-    this.#devices.put(id, device, ttlMs);
+    this.#devices.put(id, device, ttlMs, origin);
     this.#going.add(device.stop);
     void this.#attend(device, login, ttlMs);
     return {

@@ -33,13 +33,19 @@ export interface Choosing extends Asking {
   readonly hosts: readonly HostName[];
 }
 
-/** Earlier approvals are looked at again first: with this one the gate may pass, and by then all of them must hold (I6). */
+/**
+ * Earlier approvals are looked at again first: with this one the gate may pass, and by then all of them must hold (I6). Of a gate
+ * that is passed, a signature is renewed.
+ */
 export function approve(
   state: RunState,
   gate: string,
   { by, reason, groups, standing = () => true, signed }: Answering,
   at: number,
 ): RunEvent[] {
+  if (signed !== undefined && state.gates.get(gate)?.passed) {
+    return offer(state, { type: "approval-renewed", at, gate, by, groups, reason, signed });
+  }
   const event = { type: "gate-decided", at, gate, decision: "approve", by, groups, reason } as const;
   const whole = signed === undefined ? event : { ...event, signed };
   return [...lapse(state, standing, at), ...offer(state, whole)];

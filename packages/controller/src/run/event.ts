@@ -17,6 +17,7 @@ export type RunEvent = Stamped &
     | GateOpened
     | GateDecided
     | ApprovalLapsed
+    | ApprovalRenewed
     | GatePassed
     | GateExpired
     | StepIntended
@@ -110,6 +111,19 @@ export interface ApprovalLapsed {
   readonly gate: string;
   /** Whose approval. */
   readonly of: string;
+}
+
+/**
+ * Somebody signed once more for a gate that is passed, because what was signed ends to count, or hosts ask for more than the gate
+ * did. Only of plans whose approvals are signed.
+ */
+export interface ApprovalRenewed {
+  readonly type: "approval-renewed";
+  readonly gate: string;
+  readonly by: string;
+  readonly groups: readonly string[];
+  readonly reason: string;
+  readonly signed: SignedApproval;
 }
 
 export interface GatePassed {

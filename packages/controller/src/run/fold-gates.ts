@@ -38,6 +38,11 @@ export function foldApprovalLapsed(state: RunState, event: EventOf<"approval-lap
   if (lapsed !== undefined) decisions[index] = { ...lapsed, lapsedAt: event.at };
 }
 
+export function foldApprovalRenewed(state: RunState, event: EventOf<"approval-renewed">): void {
+  const { gate, by, reason, at, signed } = event;
+  state.gates.get(gate)?.decisions.push({ decision: "renew", by, reason, at, signed });
+}
+
 export function foldGatePassed(state: RunState, event: EventOf<"gate-passed">): void {
   if (state.openGate !== null) state.openGate.passed = event.how;
   state.openGate = null;

@@ -3,6 +3,7 @@ import type { Plan } from "../plan/plan.js";
 import type { EventOf, RunEvent } from "./event.js";
 import {
   foldApprovalLapsed,
+  foldApprovalRenewed,
   foldFailureDecided,
   foldFailureOpened,
   foldGateDecided,
@@ -68,6 +69,7 @@ const CHANGES: Changes = {
   "gate-opened": foldGateOpened,
   "gate-decided": foldGateDecided,
   "approval-lapsed": foldApprovalLapsed,
+  "approval-renewed": foldApprovalRenewed,
   "gate-expired": foldGateExpired,
   "gate-passed": foldGatePassed,
   "step-intended": intendStep,

@@ -28,17 +28,9 @@ export const gateGuards = {
         ? { code: "reason-required", message: "glass is broken for a reason, which everybody will read" }
         : null;
     }
-    const { group, requesterMayApprove } = record.gate;
-    if (decision === "approve" && by === state.startedBy && requesterMayApprove !== true) {
-      return {
-        code: "own-request",
-        message: `${by} started run ${state.run}, so somebody else approves gate ${gate}`,
-        hint: "requesterMayApprove in the gates of fleet.yaml allows it, for plans made from then on",
-      };
-    }
-    if (group !== null && !groups.includes(group)) {
-      return { code: "wrong-group", message: `${by} is not in ${group}, whose word gate ${gate} asks for` };
-    }
+    const own = decision === "approve" ? ownRequest(state, record, by) : null;
+    const stranger = own ?? wrongGroup(record, by, groups);
+    if (stranger !== null) return stranger;
     if (record.decisions.some((earlier) => earlier.by === by && earlier.lapsedAt === undefined)) {
       return {
         code: "already-decided",
@@ -61,6 +53,14 @@ export const gateGuards = {
     return record.decisions.some((decision) => decision.by === of && isApproval(decision))
       ? null
       : { code: "not-approved", message: `no approval of ${of} counts at gate ${gate}` };
+  },
+
+  "approval-renewed": (state, { gate, by, groups }) => {
+    const record = state.gates.get(gate);
+    if (record === undefined || record.passed === null || state.plan.approvals === undefined) {
+      return { code: "nothing-to-renew", message: `gate ${gate} is not one that was passed by signatures` };
+    }
+    return ownRequest(state, record, by) ?? wrongGroup(record, by, groups);
   },
 
   "gate-passed": (state, { gate, how }) => {
@@ -144,10 +144,26 @@ type GateEventType =
   | "gate-opened"
   | "gate-decided"
   | "approval-lapsed"
+  | "approval-renewed"
   | "gate-passed"
   | "gate-expired"
   | "failure-opened"
   | "failure-decided";
+
+function ownRequest(state: RunState, { gate }: GateRecord, by: string): Refusal | null {
+  if (by !== state.startedBy || gate.requesterMayApprove === true) return null;
+  return {
+    code: "own-request",
+    message: `${by} started run ${state.run}, so somebody else approves gate ${gate.id}`,
+    hint: "requesterMayApprove in the gates of fleet.yaml allows it, for plans made from then on",
+  };
+}
+
+function wrongGroup({ gate }: GateRecord, by: string, groups: readonly string[]): Refusal | null {
+  const { group, id } = gate;
+  if (group === null || groups.includes(group)) return null;
+  return { code: "wrong-group", message: `${by} is not in ${group}, whose word gate ${id} asks for` };
+}
 
 /** Hosts that ask for signatures would refuse everything behind a gate that was passed without. */
 function unsigned(state: RunState, gate: string, decision: "approve" | "break-glass"): Refusal {

@@ -37,6 +37,11 @@ const SENTENCES: Sentences = {
     level: "warn",
     message: `the approval of gate ${gate} by ${of} counts no more: ${of} may not give it any longer`,
   }),
+  "approval-renewed": ({ gate, by, reason }) => ({
+    stage: gate,
+    level: "info",
+    message: `${by} signed once more for gate ${gate}${because(reason)}`,
+  }),
   "gate-passed": ({ gate, how }) => ({
     stage: gate,
     level: how === "approvals" ? "info" : how === "timeout" ? "warn" : "error",

@@ -44,6 +44,7 @@ export type EventType = RunEvent["type"];
 export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventType, readonly Phase[]>>>>> = {
   between: {
     "lease-taken": ["between"],
+    "approval-renewed": ["between"],
     "gate-opened": ["gated"],
     "stage-started": ["working"],
     "failure-opened": ["failure"],
@@ -56,6 +57,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   gated: {
     "lease-taken": ["gated"],
+    "approval-renewed": ["gated"],
     "gate-decided": ["gated", "ending"],
     "approval-lapsed": ["gated"],
     "gate-expired": ["gated", "ending"],
@@ -68,6 +70,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   working: {
     "lease-taken": ["working"],
+    "approval-renewed": ["working"],
     "batch-started": ["working"],
     "step-intended": ["working"],
     "step-ended": ["working", "draining"],
@@ -80,6 +83,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   draining: {
     "lease-taken": ["draining"],
+    "approval-renewed": ["draining"],
     "step-ended": ["draining", "working"],
     "failure-opened": ["failure"],
     "host-quarantined": ["draining", "working"],
@@ -89,6 +93,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   failure: {
     "lease-taken": ["failure"],
+    "approval-renewed": ["failure"],
     "failure-decided": ["working", "draining", "between", "ending"],
     "step-ended": ["failure"],
     "host-quarantined": ["failure"],
@@ -97,6 +102,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   pausing: {
     "lease-taken": ["pausing"],
+    "approval-renewed": ["pausing"],
     "step-ended": ["pausing", "paused"],
     "host-quarantined": ["pausing"],
     "host-released": ["pausing"],
@@ -105,6 +111,7 @@ export const TRANSITIONS: Readonly<Record<Phase, Readonly<Partial<Record<EventTy
   },
   paused: {
     "lease-taken": ["paused"],
+    "approval-renewed": ["paused"],
     "gate-decided": ["paused", "ending"],
     "approval-lapsed": ["paused"],
     "failure-decided": ["paused", "ending"],

@@ -62,7 +62,7 @@ function decide(
     notes:
       "belayd records whose token decided, when and why." +
       (verb === "approve"
-        ? "\n--sign fetches the plan, lints it, finds its digest and the root of its steps itself, shows what will happen, and signs that." +
+        ? "\n--sign fetches the plan, lints it, finds its digest and the root of its steps itself, shows what will happen, and signs that;\nof a gate that is passed, what was signed is renewed." +
           "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
         : ""),
     examples,
@@ -72,6 +72,9 @@ function decide(
       if (word !== "approve" && reason === "") {
         const what = word === "reject" ? "a gate is rejected" : "glass is broken";
         throw new BelayError("reason-missing", `${what} for a reason`, { hint: "Say it: --reason TEXT" });
+      }
+      if (options.sign !== undefined && word !== "approve") {
+        throw new BelayError("usage", "only an approval is signed", { hint: "Leave --sign or --break-glass out." });
       }
       const { api } = await session.connect();
       const { run, gate } = await findGate(api, args, options.run);

@@ -3,8 +3,11 @@ import { originOf } from "./address.js";
 
 /** What is known of one open connection. Keyed by its two ends, which a TLS socket shares with the one below it. */
 interface Open {
-  readonly socket: Socket;
+  /** The one that answers go out on: a TLS socket, once a request has shown it. */
+  socket: Socket;
   counted: string;
+  /** Bytes that were out at the last sweep, while more waited; -1: none did. */
+  taken: number;
 }
 
 export interface ConnectionLimits {
@@ -35,7 +38,7 @@ export class Connections {
       socket.destroy();
       return;
     }
-    const open = { socket, counted };
+    const open = { socket, counted, taken: -1 };
     this.#open.set(key, open);
     this.#count(counted, 1);
     socket.once("close", () => {
@@ -47,13 +50,25 @@ export class Connections {
   /** False: they hold as many as they may. `owner`: `person ann`, `host node-1`. */
   identify(socket: Socket, owner: string): boolean {
     const open = this.#open.get(endsOf(socket));
-    if (open === undefined || open.counted === owner) return true;
+    if (open === undefined) return true;
+    open.socket = socket;
+    if (open.counted === owner) return true;
     const most = owner.startsWith("host ") ? this.#limits.perHost : this.#limits.perPerson;
     if (this.of(owner) >= most) return false;
     this.#count(open.counted, -1);
     this.#count(owner, 1);
     open.counted = owner;
     return true;
+  }
+
+  /** Lets go of those that had something to read at the last sweep, and have read nothing since. */
+  sweep(): void {
+    for (const open of this.#open.values()) {
+      const { bytesWritten, writableLength } = open.socket;
+      const taken = bytesWritten - writableLength;
+      if (writableLength > 0 && taken === open.taken) open.socket.destroy();
+      open.taken = writableLength > 0 ? taken : -1;
+    }
   }
 
   of(key: string): number {

@@ -23,12 +23,14 @@ export class Doors {
   readonly connections: Connections;
   readonly attempts = new Attempts();
   readonly #parts: DoorParts;
+  readonly #sweep: NodeJS.Timeout;
   readonly #rates: Readonly<Record<"person" | "host" | "stranger", Rates>>;
 
   constructor(parts: DoorParts) {
     const { connections, requests } = parts.limits;
     this.#parts = parts;
     this.connections = new Connections(connections);
+    this.#sweep = setInterval(() => this.connections.sweep(), parts.limits.unreadMs).unref();
     this.#rates = {
       person: new Rates(requests.person, MOST_CALLERS),
       host: new Rates(requests.host, MOST_CALLERS),
@@ -36,12 +38,21 @@ export class Doors {
     };
   }
 
+  /** Idempotent. */
+  close(): void {
+    clearInterval(this.#sweep);
+  }
+
   get limits(): DoorLimits {
     return this.#parts.limits;
   }
 
-  /** Before anybody looks up who asks. Throws `locked-out`. */
-  checkLock(request: IncomingMessage): void {
+  /**
+   * Before anybody looks up who asks. Only where there is something to guess: a token, or what a route takes that is open
+   * to anyone (`isOpen`); a host that shows its certificate is not locked out by its neighbours. Throws `locked-out`.
+   */
+  checkLock(request: IncomingMessage, isOpen = false): void {
+    if (!isOpen && shown(request) === null) return;
     const wait = this.attempts.lockedFor(originOf(request.socket.remoteAddress), shown(request), this.#parts.now());
     if (wait > 0) throw tooMany("locked-out", "too many failed sign-ins from here", wait);
   }

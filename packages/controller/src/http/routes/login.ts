@@ -5,6 +5,7 @@ import type { DeviceAnswer, DeviceLogin } from "../../api/contract.js";
 import type { Logins } from "../../people/logins.js";
 import { whereFrom } from "../audited.js";
 import { readCookie, setCookie } from "../cookies.js";
+import { originOf } from "../doors/address.js";
 import type { Server } from "../server.js";
 import type { Services } from "../services.js";
 
@@ -34,7 +35,10 @@ export function loginRoutes(
     "/v1/login",
     { ...anyone, schema: { querystring: Type.Object({ return: Type.Optional(OwnPath) }) } },
     async (request, reply) => {
-      const { url, secret, ttlMs } = await configured(logins).beginBrowser(request.query.return ?? "/");
+      const { url, secret, ttlMs } = await configured(logins).beginBrowser(
+        request.query.return ?? "/",
+        originOf(request.raw.socket.remoteAddress),
+      );
       setCookie(request, reply, "login", secret, ttlMs);
       return reply.redirect(url.href, 302);
     },
@@ -58,7 +62,11 @@ export function loginRoutes(
     return {};
   });
 
-  server.post("/v1/login/device", anyone, (): Promise<DeviceLogin> => configured(logins).beginDevice());
+  server.post(
+    "/v1/login/device",
+    anyone,
+    (request): Promise<DeviceLogin> => configured(logins).beginDevice(originOf(request.raw.socket.remoteAddress)),
+  );
 
   server.post(
     "/v1/login/device/poll",
