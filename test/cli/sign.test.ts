@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Outside } from "@belay/controller/cli/outside";
 import { PLAIN } from "@belay/controller/cli/render/style";
@@ -289,4 +289,25 @@ t.test("a key with a passphrase, in an agent or on hardware signs through ssh-ke
   const lying = await approve(["--sign", key, "--yes"], { run: async () => ({ code: 0, output: "no signature" }) });
   t.match(lying.err, "ssh-malformed");
   t.equal(sent().length, 2);
+});
+
+t.test("what was signed is written where it was asked for, over nothing that is there", async (t) => {
+  const signed = { statement: "what was signed", signature: "by whom" };
+  const decisions = [{ decision: "approve" as const, by: "maria", groups: [], reason: "", at: START, signed }];
+  const dir = join(t.testdir(), "out");
+  const show = async (name: string) => {
+    const belayd = await FakeBelayd.start({
+      [`GET /v1/gates/${RUN}/${GATE}`]: { ...gate({ run: RUN, gate: name, decisions: decisions as never }) },
+      [`GET /v1/runs/${RUN}`]: { ...gatedRun({ id: RUN, plan: plan.id }) },
+    });
+    t.teardown(() => belayd.stop());
+    return belay(["gate", "show", RUN, GATE, "--export", dir], belayd);
+  };
+  t.equal((await show(GATE)).code, 0);
+  t.same(readdirSync(dir).sort(), [`${GATE}.1.json`, `${GATE}.1.json.sig`]);
+  t.match((await show(GATE)).err, "file-exists");
+  for (const name of ["../evil", "/tmp/evil", "a/../../evil", ".evil", "a\nb"]) {
+    t.match((await show(name)).err, "gate-invalid", name);
+  }
+  t.same(readdirSync(dirname(dir)), ["out"]);
 });

@@ -43,6 +43,7 @@ export function signingLines(
       "settings",
       settingLines(plan, list).map(({ text, isStrange }) => (isStrange ? style.warn(plain(text)) : plain(text))),
     ),
+    ...labelled("backups", [plain(backupLine(plan))]),
     ...labelled("accepted", warn(acceptedLines(plan))),
     ...labelled("plan", [plan.id]),
     ...labelled("root", [`${root} over ${plural(leaves, "step")}, found here from the plan's content`]),
@@ -52,6 +53,13 @@ export function signingLines(
 }
 
 /** Hosts that go elsewhere than their hop says. */
+function targetLines({ hops }: Plan, list: List): string[] {
+  return hops.flatMap(({ id, targets = {} }) => {
+    const byVersion = hostsBy(Object.keys(targets), (host) => targets[host] ?? "");
+    return [...byVersion].map(([version, hosts]) => `${id}: to ${version} instead: ${list(hosts)}`);
+  });
+}
+
 /** Whoever can read a copy has all that the backup holds. */
 function backupLine({ backups }: Plan): string {
   if (backups === undefined) return "stay on their hosts";
@@ -60,13 +68,6 @@ function backupLine({ backups }: Plan): string {
   if (copy === null) return `${kept}, on their hosts`;
   const whom = copy.recipients.length === 0 ? "NOT encrypted" : `encrypted to ${copy.recipients.join(", ")}`;
   return `${kept}, with a copy at ${copy.to}, ${whom}`;
-}
-
-function targetLines({ hops }: Plan, list: List): string[] {
-  return hops.flatMap(({ id, targets = {} }) => {
-    const byVersion = hostsBy(Object.keys(targets), (host) => targets[host] ?? "");
-    return [...byVersion].map(([version, hosts]) => `${id}: to ${version} instead: ${list(hosts)}`);
-  });
 }
 
 /** All stages that this gate lets happen. */
