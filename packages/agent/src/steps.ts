@@ -4,6 +4,7 @@ import {
   done,
   errorInfo,
   failed,
+  MAX_FENCE,
   MAX_STEP_MS,
   type Outcome,
   type Step,
@@ -107,6 +108,10 @@ export class Steps {
       if (step.fence < this.#fence || this.#isAnothers(step)) {
         // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
         this.#refuse(step, fenced(step.fence, this.#fence), false);
+        return null;
+      }
+      if (step.fence > MAX_FENCE) {
+        this.#refuse(step, new BelayError("fence-impossible", `no belayd gives out the number ${step.fence}`), false);
         return null;
       }
       const verdict = await this.#judge(step);
