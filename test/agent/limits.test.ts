@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { allowedBy, Limits, parseConfig } from "@belay/agent";
@@ -144,6 +145,15 @@ t.test("only artifacts that its owner lists", async (t) => {
   t.equal(await refusalOf(limits, fetch("18.0.0", "cd".repeat(32))), "artifact-refused");
   t.equal(await refusalOf(limits, swap("18.0.0", "cd".repeat(32))), "artifact-refused");
   t.equal(await refusalOf(limits, swap("17.0.0", null)), "allowed", "what was there before needs none");
+  const made = (version: string, sha256: string) => {
+    const versionsDir = join(dirname(file), "versions");
+    mkdirSync(join(versionsDir, version), { recursive: true });
+    const manifest = { version, artifact: { sha256, size: 1 }, files: [] };
+    writeFileSync(join(versionsDir, version, ".belay-manifest.json"), JSON.stringify(manifest));
+    return { ...swap(version, null), versionsDir } as Op;
+  };
+  t.equal(await refusalOf(limits, made("17.0.1", DIGEST)), "allowed", "what was fetched from one that is listed");
+  t.equal(await refusalOf(limits, made("17.0.2", "cd".repeat(32))), "artifact-refused", "what is there from another");
   chmodSync(file, 0o664);
   t.equal(await refusalOf(limits, fetch("18.0.0")), "artifacts-invalid", "others may write it");
   chmodSync(file, 0o644);
@@ -193,7 +203,9 @@ limits: { artifacts: ${file("artifacts")} }
   );
   const allowed = allowedBy(config, new Map());
   await t.resolves(allowed.path(file("teleport.yaml")));
-  for (const name of ["agent.yaml", "token", "age", "artifacts", "etc/approvers", "hooks.d/drain", "state/journal"]) {
+  await t.resolves(allowed.path(file("state/backups/b1")));
+  const memory = ["state", "state/journal", "state/witness/newest", "state/adopted/svc.json", "state/upgrade.json"];
+  for (const name of ["agent.yaml", "token", "age", "artifacts", "etc/approvers", "hooks.d/drain", ...memory]) {
     await t.rejects(allowed.path(file(name)), { code: "path-refused" }, name);
   }
   await t.rejects(allowed.path(`${dir}/x/../etc/approvers`), { code: "path-refused" });
@@ -212,6 +224,70 @@ t.test("a step that may take longer than a timer can last is not late at once", 
   await world.start();
   const health = { kind: "health", probe: world.probe(), expect: null, settleMs: 1000, timeoutMs: 20_000 } as const;
   t.match(await world.controller.step(health, { deadlineMs: 2 ** 32 }), { status: "done" });
+});
+
+t.test(
+  "no backup brings a program back where only listed artifacts may, nor anywhere one with its owner's rights",
+  async (t) => {
+    const world = await World.make(t);
+    const list = join(world.dir, "artifacts");
+    writeFileSync(list, "", { mode: 0o644 });
+    const at = (name: string) => join(world.dir, name);
+    const keep = (id: string, path: string, mode: number): Op => {
+      mkdirSync(join(at("backups"), id), { recursive: true });
+      writeFileSync(join(at("backups"), id, "0-it"), "made up");
+      const sha256 = createHash("sha256").update("made up").digest("hex");
+      const item = { kind: "file", path, file: "0-it", uid: 0, gid: 0, mode, size: 7, sha256 };
+      const manifest = { id, takenAt: 1, version: null, items: [item] };
+      writeFileSync(join(at("backups"), id, "manifest.json"), JSON.stringify(manifest));
+      return { kind: "restore", id, dir: at("backups"), service: "svc" };
+    };
+    mkdirSync(join(world.versionsDir, "6.2.31"));
+    writeFileSync(join(world.versionsDir, "6.2.31", ".belay-manifest.json"), "{}");
+    const ask = async (op: Op) => {
+      const outcome = await world.controller.step(op);
+      return outcome.status === "done" ? "done" : outcome.error.code;
+    };
+    await world.start();
+    t.equal(await ask(keep("b1", at("bin"), 0o755)), "done", "elsewhere a backup may hold one");
+    t.equal(await ask(keep("b2", at("suid"), 0o4755)), "restore-refused");
+    t.equal(await ask(keep("b3", at("sgid"), 0o2644)), "restore-refused");
+    await world.stop();
+    world.more = `limits: { artifacts: ${list} }`;
+    await world.start();
+    t.equal(await ask(keep("b4", at("config"), 0o640)), "done", "what is no program");
+    t.equal(await ask(keep("b5", at("teleport"), 0o755)), "restore-refused");
+    t.equal(await ask(keep("b6", join(world.versionsDir, "6.2.31", "svc"), 0o644)), "restore-refused");
+    t.equal(await ask(keep("b7", join(world.versionsDir, "9.9.9", ".belay-manifest.json"), 0o644)), "restore-refused");
+    for (const name of ["suid", "sgid", "teleport", "versions/6.2.31/svc", "versions/9.9.9"]) {
+      t.notOk(existsSync(at(name)), name);
+    }
+  },
+);
+
+t.test("a backup's folder is one of its own, and takes the place of nothing that no step may touch", async (t) => {
+  const world = await World.make(t);
+  mkdirSync(join(world.dir, "etc"));
+  writeFileSync(join(world.dir, "etc", "approvers"), "", { mode: 0o644 });
+  world.more = `approve: { by: controller }\nlimits: { artifacts: ${join(world.dir, "etc", "approvers")} }`;
+  await world.start();
+  const code = async (op: Op) => {
+    const outcome = await world.controller.step(op);
+    return outcome.status === "done" ? "done" : outcome.error.code;
+  };
+  for (const [dir, id] of [
+    ["etc", "approvers"],
+    ["", "etc"],
+    ["etc", ".."],
+    ["etc", "."],
+    ["etc", "..."],
+  ] as const) {
+    const at = { id, dir: join(world.dir, dir) };
+    t.equal(await code({ kind: "backup", spec: { ...at, items: [], version: null } }), "path-refused", `${dir} ${id}`);
+    t.equal(await code({ kind: "verify-backup", ...at }), "path-refused", `${dir} ${id}`);
+    t.equal(await code({ kind: "restore", ...at, service: "svc" }), "path-refused", `${dir} ${id}`);
+  }
+  t.ok(existsSync(join(world.dir, "etc", "approvers")));
 });
 
 t.test("an agent process refuses before it accepts, and touches nothing", { timeout: 120_000 }, async (t) => {

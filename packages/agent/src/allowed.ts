@@ -8,7 +8,12 @@ import { identityDir } from "./identity/identity-file.js";
 import { ownedPath } from "./owned-file.js";
 import { SELF_SERVICE, unsupervised } from "./self/self-service.js";
 import type { Service } from "./service/service.js";
-import { isOfVersion } from "./versions/manifest.js";
+import { isInVersion, isOfVersion, MANIFEST_NAME } from "./versions/manifest.js";
+
+/** The one folder below `stateDir` that is no memory of the agent's own. */
+const BACKUPS = "backups";
+const SET_ID = 0o6000;
+const EXECUTABLE = 0o111;
 
 /** What the host's owner lets this agent touch. Every op asks here first, whoever sent it. */
 export interface Allowed {
@@ -22,6 +27,11 @@ export interface Allowed {
    * names, or that a version's manifest does: no folder has that but by a step that people approved.
    */
   program(file: string, versionsDir: string): Promise<string>;
+  /**
+   * Throws `restore-refused` for what no backup may put there: files that give their owner's rights to who starts them; and where only
+   * listed artifacts may be swapped in, programs, and anything in a version's folder.
+   */
+  restored(path: string, mode: number): Promise<void>;
   /** Throws `service-refused` for what agent.yaml doesn't list. */
   service(name: string): Service;
   /** The argument list of a command that agent.yaml lists. Throws `command-refused`. */
@@ -38,6 +48,18 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
       if (!isIn(real, own) && !(replaced && isIn(own, real))) continue;
       throw new BelayError("path-refused", `${path} is ${what}, which no step may touch`, { context: { path, real } });
     }
+    const memory = await realPathOf(resolve(config.stateDir));
+    const isMemory = isIn(real, memory) && !isIn(real, join(memory, BACKUPS));
+    const named = config.directories.map((each) => realPathOf(resolve(each)));
+    const isNamed = (await Promise.all(named)).some(
+      (each) => each !== memory && isIn(each, memory) && isIn(real, each),
+    );
+    if ((isMemory && !isNamed) || (replaced && isIn(memory, real))) {
+      throw new BelayError("path-refused", `${path} is this agent's memory, which no step may touch`, {
+        hint: `of ${config.stateDir} only ${BACKUPS} is for steps`,
+        context: { path, real },
+      });
+    }
     for (const root of roots) {
       if (isIn(real, await realPathOf(resolve(root)))) return;
     }
@@ -51,6 +73,18 @@ export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Ser
     link: async (path) => {
       const full = resolve(path);
       await check(path, join(await realPathOf(dirname(full)), basename(full)), true);
+    },
+    async restored(path, mode) {
+      const real = await realPathOf(resolve(path));
+      const refused = (why: string) =>
+        new BelayError("restore-refused", `${path} ${why}`, {
+          hint: "put it back by hand, if it is what it should be",
+          context: { path, real, mode },
+        });
+      if ((mode & SET_ID) !== 0) throw refused("would run with its owner's rights");
+      if (config.limits.artifacts === null) return;
+      if ((mode & EXECUTABLE) !== 0) throw refused("is a program, and only listed artifacts may bring one here");
+      if (basename(real) === MANIFEST_NAME || (await isInVersion(real))) throw refused("is part of a version");
     },
     async program(file, versionsDir) {
       const real = await ownedPath(file, "program-refused");

@@ -14,7 +14,10 @@ export async function allowRestore(backup: ReadBackup, host: Host): Promise<void
   for (const item of backup.manifest.items) {
     if (item.kind === "command") host.allowed.command(item.restore);
     else if (item.kind === "backend") host.allowed.backend(item.backend);
-    else await host.allowed.path(item.path);
+    else {
+      await host.allowed.path(item.path);
+      if (item.kind !== "absent") await host.allowed.restored(item.path, item.mode);
+    }
   }
 }
 

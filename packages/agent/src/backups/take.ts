@@ -1,6 +1,6 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { BackupResult, BackupSpec } from "@belay/shared";
+import { type BackupResult, type BackupSpec, BelayError } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
 import { makeDir, orMissing, syncDir, syncTree, writeDurably } from "../durable.js";
 import type { Host } from "../host.js";
@@ -14,7 +14,7 @@ const EXTRA_INODES = 16;
 
 /** Throws unless this host allows every path, backend and command of the spec. Called before anything is touched. */
 export async function allowBackup(spec: BackupSpec, host: Host): Promise<void> {
-  await host.allowed.path(spec.dir);
+  await allowBackupFolder(spec.dir, spec.id, host);
   for (const item of spec.items) {
     if (item.kind === "command") {
       host.allowed.command(item.command);
@@ -22,6 +22,13 @@ export async function allowBackup(spec: BackupSpec, host: Host): Promise<void> {
     } else if (item.kind === "backend") host.allowed.backend(item.backend);
     else await host.allowed.path(item.path);
   }
+}
+
+/** Throws `path-refused` for a backup whose folder would be another, or take the place of what no step may touch. */
+export async function allowBackupFolder(dir: string, id: string, host: Pick<Host, "allowed">): Promise<void> {
+  if (/^\.*$/.test(id)) throw new BelayError("path-refused", `${id} is no name of a backup`, { context: { dir, id } });
+  await host.allowed.path(dir);
+  await host.allowed.link(join(dir, id));
 }
 
 /**

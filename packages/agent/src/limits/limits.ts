@@ -1,6 +1,7 @@
 import { BelayError, compareVersions, type Op, type Step } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { readOwned } from "../owned-file.js";
+import { readManifest, versionDir } from "../versions/manifest.js";
 import { ACTING, type LimitsConfig, type VersionRange } from "./config-limits.js";
 import { isWithin } from "./hours.js";
 
@@ -37,7 +38,7 @@ export class Limits {
       throw refused("hours-refused", `it is ${at}, and this host is not changed at that time`, "hours", { at });
     }
     this.#checkVersion(op);
-    const digest = digestOf(op);
+    const digest = artifacts === null ? null : await digestOf(op);
     if (artifacts !== null && digest !== null && !(await listed(artifacts)).has(digest)) {
       throw refused("artifact-refused", `${digest} is not in ${artifacts}`, "artifacts", { sha256: digest });
     }
@@ -69,9 +70,13 @@ function isIn(range: VersionRange | null, version: string): boolean {
   );
 }
 
-/** Going back takes what is on the host already. */
-function digestOf(op: Op): string | null {
-  return op.kind === "fetch" || op.kind === "swap" || op.kind === "upgrade-agent" ? op.sha256 : null;
+/** Going back takes what is on the host already: what that was made of. Null: it was installed by hand, or is not there. */
+async function digestOf(op: Op): Promise<string | null> {
+  if (op.kind === "fetch") return op.sha256;
+  if (op.kind !== "swap" && op.kind !== "upgrade-agent") return null;
+  if (op.sha256 !== null) return op.sha256;
+  const manifest = await readManifest(versionDir(op.versionsDir, op.to));
+  return manifest?.artifact.sha256 || null;
 }
 
 /** The digests of a list as sha256sum writes it; a line that is none of its lines makes the whole list no list. */

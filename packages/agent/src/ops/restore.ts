@@ -4,6 +4,7 @@ import { BelayError, done, type OpOf } from "@belay/shared";
 import { fetchCopy } from "../backups/copies/fetch.js";
 import { needBackup, type ReadBackup } from "../backups/manifest.js";
 import { allowRestore, restoreBackup } from "../backups/restore.js";
+import { allowBackupFolder } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
 import { syncDir, syncTree } from "../durable.js";
 import type { Host } from "../host.js";
@@ -12,7 +13,7 @@ import type { Attempt, Perform } from "./op.js";
 /** Puts a backup back in place of what is there. Nothing is touched unless the service is stopped and the backup sound. */
 export const restore: Perform<"restore"> = async (op, host, attempt) => {
   const service = host.allowed.service(op.service);
-  await host.allowed.path(op.dir);
+  await allowBackupFolder(op.dir, op.id, host);
   const { state, pid } = await service.status();
   // `failed` with no process is a service between two restarts: it would come up in the middle of the restore.
   if (state !== "stopped" && !attempt.check) {

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { done, type Outcome, type StoredCopy } from "@belay/shared";
 import { fetchCopy } from "../backups/copies/fetch.js";
 import { needBackup, readBackup } from "../backups/manifest.js";
+import { allowBackupFolder } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
 import type { Host } from "../host.js";
 import type { Attempt, Perform } from "./op.js";
 
 /** Reads a backup back (I4). Looks only, so a check does the same with one that is there already. */
 export const verifyBackupOp: Perform<"verify-backup"> = async (op, host, attempt) => {
-  await host.allowed.path(op.dir);
+  await allowBackupFolder(op.dir, op.id, host);
   if (op.copy !== undefined) return verifyCopy(op.id, op.dir, op.copy, host, attempt);
   if (attempt.check && (await readBackup(op.dir, op.id)) === null) {
     return done(false, { would: `read backup ${op.id} back` });

@@ -1,5 +1,5 @@
 import { lstat, readFile, readlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { BelayError, parseVersion } from "@belay/shared";
 import { digestOfFile, orMissing, present } from "../durable.js";
 
@@ -65,6 +65,14 @@ export async function isOfVersion(file: string, versionsDir: string): Promise<bo
   const manifest = await readManifest(versionDir(versionsDir, version));
   if (manifest?.version !== version) return false;
   return manifest.files.some((each) => "sha256" in each && each.path === rest.join("/"));
+}
+
+/** Does any folder that a path is in hold a version? */
+export async function isInVersion(path: string): Promise<boolean> {
+  for (let at = dirname(path); ; at = dirname(at)) {
+    if (await present(join(at, MANIFEST_NAME))) return true;
+    if (at === dirname(at)) return false;
+  }
 }
 
 async function verifyFile(dir: string, file: ManifestFile, signal: AbortSignal | undefined): Promise<void> {
