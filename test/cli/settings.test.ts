@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readSettings } from "@belay/controller/cli/settings";
+import { keptText, readSettings } from "@belay/controller/cli/settings";
 import t from "tap";
 
 t.test("flags win over the environment, that over the file, that over defaults", async (t) => {
@@ -34,4 +34,19 @@ t.test("what can't be right is refused, with what to do", async (t) => {
   await t.rejects(readSettings({ server: "http://127.0.0.1.example.com" }, outside), { code: "server-refused" });
   await t.rejects(readSettings({ tokenFile: "/nonexistent/token" }, outside), { code: "token-unreadable" });
   await t.rejects(readSettings({}, { ...outside, env: {} }), { code: "token-missing" });
+});
+
+t.test("the token that is kept goes to the server that it was given for, and to no other", async (t) => {
+  const home = t.testdir({ ".config": { belay: { token: `${keptText("secret", "https://belay.example")}\n` } } });
+  const outside = { env: {}, home };
+  t.same(await readSettings({ server: "https://belay.example/" }, outside), {
+    server: "https://belay.example",
+    token: "secret",
+  });
+  for (const server of ["https://evil.example", "https://belay.example:8443", "https://belay.example.evil.example"]) {
+    await t.rejects(readSettings({ server }, outside), { code: "token-elsewhere", message: "https://belay.example/" });
+  }
+  await t.rejects(readSettings({}, outside), { code: "token-elsewhere" }, "nor to the default one");
+  const bare = t.testdir({ ".config": { belay: { token: "secret\n" } } });
+  await t.rejects(readSettings({}, { env: {}, home: bare }), { code: "token-elsewhere", message: /no server/ });
 });

@@ -95,7 +95,10 @@ t.test("a whole upgrade, and the way back, by what two people signed", async (t)
   t.equal(code, 0, text);
   const artifact = plan.releases["6.2.31"]?.[0]?.sha256 ?? "none";
   for (const shown of [plan.id, artifact, "lets happen", "1 more of 2"]) t.match(text, shown);
-  t.match((await belay("tom", "gate", "approve", run, first, "--sign", join(keys, "maria"), "--yes")).text, "already");
+  t.match(
+    (await belay("tom", "gate", "approve", run, first, "--sign", join(keys, "maria"), "--yes")).text,
+    "approval-not-yours",
+  );
   await fleet.belayd.stop();
   fleet.belayd.start();
   await fleet.untilUp();

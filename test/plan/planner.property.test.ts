@@ -2,6 +2,7 @@ import { deepStrictEqual, equal, ok } from "node:assert/strict";
 import { parseFleet } from "@belay/controller/inventory/parse";
 import type { FleetFacts, HostFact, PlanInput } from "@belay/controller/plan/input";
 import { lintPlan } from "@belay/controller/plan/lint";
+import { factsAsPlanned, fleetAsPlanned } from "@belay/controller/plan/lint/declared";
 import { type Plan, REASON_CODES } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, opsFor, stopOpsFor, versionBefore } from "@belay/controller/plan/program";
@@ -91,6 +92,7 @@ t.test("every plan is clean and arrives; every refusal says why and what to do",
       seen.planned++;
       if (result.plan.hops.length > 0) seen.moved++;
       deepStrictEqual(lintPlan(result.plan, input.fleet, input.facts), []);
+      deepStrictEqual(lintPlan(result.plan, fleetAsPlanned(result.plan), factsAsPlanned(result.plan)), []);
       checkArrival(result.plan, input);
       checkOps(result.plan);
       deepStrictEqual(planUpgrade(input), result, "planning again gives the same plan");

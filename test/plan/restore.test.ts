@@ -1,5 +1,6 @@
 import type { HostFact } from "@belay/controller/plan/input";
 import { lintPlan } from "@belay/controller/plan/lint";
+import { factsAsPlanned, fleetAsPlanned } from "@belay/controller/plan/lint/declared";
 import type { Plan, Stage } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, opsFor } from "@belay/controller/plan/program";
@@ -53,6 +54,11 @@ function planned(input: RestoreInput): Plan {
   const result = planRestore(input);
   if (!result.ok) throw new Error(JSON.stringify(result.blocked));
   t.same(lintPlan(result.plan, input.fleet, input.facts), [], "the linter agrees");
+  t.same(
+    lintPlan(result.plan, fleetAsPlanned(result.plan), factsAsPlanned(result.plan)),
+    [],
+    "with the plan alone too",
+  );
   return result.plan;
 }
 

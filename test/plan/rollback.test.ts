@@ -1,6 +1,7 @@
 import { deepStrictEqual, equal, ok } from "node:assert/strict";
 import type { FleetFacts } from "@belay/controller/plan/input";
 import { lintPlan } from "@belay/controller/plan/lint";
+import { factsAsPlanned, fleetAsPlanned } from "@belay/controller/plan/lint/declared";
 import type { Hop, Plan, Stage } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, isMoving, opsFor, stopOpsFor, targetOf } from "@belay/controller/plan/program";
@@ -279,6 +280,7 @@ t.test("from wherever a run stops, every scope lints clean and ends where the ru
         }
         plans++;
         deepStrictEqual(lintPlan(result.plan, input.fleet, input.facts), []);
+        deepStrictEqual(lintPlan(result.plan, fleetAsPlanned(result.plan), factsAsPlanned(result.plan)), []);
         const index = indexPlan(result.plan);
         for (const hop of result.plan.hops) {
           for (const stage of hop.stages) {

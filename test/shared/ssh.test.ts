@@ -236,7 +236,7 @@ t.test("allowed_signers says whose a key is, for what and when", async (t) => {
   t.same(who(read("valid-before=20261124120000Z"), at - 1), { signer: "maria@example.com" });
   t.same(who([]), { refused: "unknown" });
   const quoted = parseAllowedSigners(`"maria@example.com,maria" ${kind} ${key}\n`, "f");
-  t.same(who(quoted), { signer: "maria@example.com,maria" });
+  t.same(who(quoted), { signer: "maria,maria@example.com" });
 
   for (const line of [
     `* cert-authority ${kind} ${key}`,
@@ -255,4 +255,38 @@ t.test("allowed_signers says whose a key is, for what and when", async (t) => {
       line.slice(0, 40),
     );
   }
+});
+
+t.test("nobody is there as two people", async (t) => {
+  const keys = ["ed25519", "ecdsa", "rsa"].map((kind) =>
+    readFileSync(`${newKey(t, kind, "")}.pub`, "utf8")
+      .split(" ")
+      .slice(0, 2)
+      .join(" "),
+  );
+  const read = (...principals: string[]) =>
+    parseAllowedSigners(principals.map((each, at) => `${each} ${keys[at]}`).join("\n"), "f").map(
+      ({ signer }) => signer,
+    );
+  t.same(read("maria", "Maria", "tom"), ["maria", "maria", "tom"], "capitals make no second person");
+  t.same(read("maria,m@x", "M@x,maria"), ["m@x,maria", "m@x,maria"], "nor does the order");
+  for (const principals of [
+    ["maria,m@x", "maria"],
+    ["maria", "tom", "tom,MARIA"],
+    ["*"],
+    ["m?ria"],
+    ["maria,!tom"],
+    ["maria,"],
+  ]) {
+    t.equal(
+      codeOf(() => read(...principals)),
+      "signers-invalid",
+      principals.join(" "),
+    );
+  }
+  t.equal(
+    codeOf(() => parseAllowedSigners(`maria ${keys[0]}\ntom ${keys[0]}\n`, "f")),
+    "signers-invalid",
+    "one key, two names",
+  );
 });

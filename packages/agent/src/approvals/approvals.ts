@@ -68,6 +68,11 @@ export class Approvals {
     return this.#inTurn(proven, Math.round(now + REMEMBERED_MS));
   }
 
+  /** Does somebody that this host believes stand behind an accepted step? */
+  believes({ approved }: { approved?: ApprovedStep }): boolean {
+    return this.#options.config.by === "controller" || approved !== undefined;
+  }
+
   #inTurn({ run, root, leaf }: Proven, until: number): Verdict {
     const { journal, clock } = this.#options;
     const { seq } = leaf;

@@ -46,11 +46,11 @@ export function keptTokenFile(outside: Surroundings): string {
 
 /**
  * Flags win over the environment, that over the configuration file, that over what `belay login` keeps and the defaults.
- * Throws `config-invalid`, `server-invalid`, `token-missing`, `token-unreadable`.
+ * Throws `config-invalid`, `server-invalid`, `token-missing`, `token-unreadable`, `token-elsewhere`.
  */
 export async function readSettings(flags: SettingFlags, outside: Surroundings): Promise<Settings> {
   const { server, token } = await readWayIn(flags, outside);
-  return { server, token: token ?? (await readKeptToken(outside)) };
+  return { server, token: token ?? (await readKeptToken(server, outside)) };
 }
 
 /** As `readSettings`, without what `belay login` keeps. */
@@ -111,28 +111,47 @@ async function findToken(flags: SettingFlags, env: Outside["env"], config: Confi
   return file === undefined ? null : readToken(file);
 }
 
-async function readKeptToken(outside: Surroundings): Promise<string> {
+/** What `belay login` keeps: a token, and below it the server that it was given for. */
+export function keptText(token: string, server: string): string {
+  return `${token}\n${new URL(server).href}`;
+}
+
+/** No other server is shown it, whoever brings a person to name one. */
+async function readKeptToken(server: string, outside: Surroundings): Promise<string> {
   const path = keptTokenFile(outside);
-  return readToken(path).catch((error: BelayError) => {
+  const text = await readTokenFile(path).catch((error: BelayError) => {
     if ((error.cause as NodeJS.ErrnoException | undefined)?.code !== "ENOENT") throw error;
     throw new BelayError("token-missing", "no API token", {
       hint: "Sign in: belay login. Or name a file that holds one: --token-file FILE, BELAY_TOKEN_FILE, or tokenFile in config.yaml.",
     });
   });
+  const [token = "", kept = ""] = text.trim().split("\n");
+  if (kept === new URL(server).href) return checkToken(token, path);
+  throw new BelayError(
+    "token-elsewhere",
+    `the token that belay login keeps is for ${kept || "no server in particular"}`,
+    {
+      hint: `Sign in at ${server}: belay login --server ${server}. Or name a file with a token for it: --token-file FILE.`,
+    },
+  );
 }
 
 async function readToken(path: string): Promise<string> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  return checkToken((await readTokenFile(path)).trim(), path);
+}
+
+function readTokenFile(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((cause: unknown) => {
     throw new BelayError("token-unreadable", `cannot read the API token: ${(cause as Error).message}`, {
       hint: "belay token create makes them; belayd's first one is <dataDir>/api-token, readable by its own user alone.",
       cause,
     });
   });
-  const token = text.trim();
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new BelayError("token-unreadable", `${path} does not hold an API token`, {
-      hint: "A token is one line of printable characters.",
-    });
-  }
-  return token;
+}
+
+function checkToken(token: string, path: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new BelayError("token-unreadable", `${path} does not hold an API token`, {
+    hint: "A token is one line of printable characters.",
+  });
 }

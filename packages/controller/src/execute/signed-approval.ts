@@ -2,6 +2,7 @@ import {
   type AllowedSigner,
   BelayError,
   GATE_NAMESPACE,
+  isNameOf,
   parseStatement,
   type SignedStatement,
   signerOf,
@@ -12,12 +13,12 @@ import type { SignedApproval } from "../run/event.js";
 
 /**
  * Looks at what an approver sends before it is recorded: is it of this plan, run and gate, does it count now, did its key sign
- * it, and is that somebody's whom belayd knows of (`signers` null: it knows of none, and the hosts judge)? Hosts check all of
- * it again. Throws `statement-malformed`, `approval-...`, `signature-invalid`, `ssh-...`, `plan-unsigned`.
+ * it, and is that the key of whoever sends it, `by` (`signers` null: belayd knows of nobody's, and the hosts judge)? What is on
+ * record as one person's word must not be another's. Hosts check all but that again. Throws `statement-malformed`, `approval-...`, `signature-invalid`, `ssh-...`, `plan-unsigned`.
  */
 export function checkSigned(
   signed: SignedStatement,
-  { plan, run, gate }: { readonly plan: Plan; readonly run: string; readonly gate: string },
+  { plan, run, gate, by }: { readonly plan: Plan; readonly run: string; readonly gate: string; readonly by: string },
   signers: readonly AllowedSigner[] | null,
   now: number,
 ): SignedApproval {
@@ -40,7 +41,12 @@ export function checkSigned(
   const approval = { ...signed, key: key.fingerprint };
   if (signers === null) return approval;
   const found = signerOf(signers, key, GATE_NAMESPACE, now);
-  if ("signer" in found) return { ...approval, signer: found.signer };
+  if ("signer" in found) {
+    if (isNameOf(found.signer, by)) return { ...approval, signer: found.signer };
+    throw new BelayError("approval-not-yours", `this is the signature of ${found.signer}, and ${by} sends it`, {
+      hint: `Where both are one person, add the name to the line in belayd's list of approvers: "${found.signer},${by} ...".`,
+    });
+  }
   throw new BelayError("approval-unknown-signer", `${key.fingerprint} is none of the approvers that belayd knows of`, {
     hint: "`approvers` in belayd.yaml names the file; the hosts have their own.",
   });

@@ -1,8 +1,9 @@
 import { parseVersion } from "@belay/shared";
-import type { Fleet } from "../inventory/fleet.js";
 import type { FleetFacts } from "./input.js";
 import { checkApprovals } from "./lint/approvals.js";
+import type { DeclaredFleet } from "./lint/declared.js";
 import { type Finding, Findings } from "./lint/finding.js";
+import { checkForm } from "./lint/form.js";
 import { Model } from "./lint/model.js";
 import { replay } from "./lint/replay.js";
 import { checkShape } from "./lint/shape.js";
@@ -16,13 +17,16 @@ export type { Finding } from "./lint/finding.js";
  * breaks, and where. Shares no code with the planner. What was broken before the plan and does not get worse is no
  * finding, nor is a host that a person agreed to leave behind. Pure; an empty list is a clean plan.
  */
-export function lintPlan(plan: Plan, fleet: Fleet, facts: FleetFacts): readonly Finding[] {
+export function lintPlan(plan: Plan, fleet: DeclaredFleet, facts: FleetFacts): readonly Finding[] {
   return atOnce(findings(plan, fleet, facts));
 }
 
 /** As `lintPlan`, piece by piece. */
-export function* findings(plan: Plan, fleet: Fleet, facts: FleetFacts): Pieces<readonly Finding[]> {
+export function* findings(plan: Plan, fleet: DeclaredFleet, facts: FleetFacts): Pieces<readonly Finding[]> {
   const found = new Findings();
+  checkForm(plan, found);
+  // What is not even made as a plan is can't be read any further.
+  if (found.all.length > 0) return found.all;
   checkShape(plan, fleet, facts, found);
   // A version that is none can't be replayed; it has been found already.
   if (versionsOf(plan).every((version) => parseVersion(version) !== null)) {

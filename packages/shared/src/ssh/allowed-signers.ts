@@ -4,7 +4,10 @@ import { strictBase64 } from "./wire.js";
 
 /** One line of an allowed_signers file (ssh-keygen(1), ALLOWED SIGNERS): a key, whose it is, and when it counts. */
 export interface AllowedSigner {
-  /** The line's principals as they stand there: who this is. Two keys of one person carry the same. */
+  /**
+   * Who this is: the line's principals, small, sorted, with commas between. Two keys of one person carry the same, and no other
+   * person any of them.
+   */
   readonly signer: string;
   readonly key: SshPublicKey;
   /** Null: any. */
@@ -34,8 +37,31 @@ export function parseAllowedSigners(text: string, file: string): AllowedSigner[]
       });
     }
   });
-  if (signers.length <= MAX_SIGNERS) return signers;
-  throw new BelayError("signers-invalid", `${file}: more than ${MAX_SIGNERS} signers`);
+  if (signers.length > MAX_SIGNERS)
+    throw new BelayError("signers-invalid", `${file}: more than ${MAX_SIGNERS} signers`);
+  refuseDoubles(signers, file);
+  return signers;
+}
+
+/** Is this name one of a signer's? Names differ by more than capitals. */
+export function isNameOf(signer: string, name: string): boolean {
+  return signer.split(",").includes(name.toLowerCase());
+}
+
+/** Whoever is there under two names would count as two people. */
+function refuseDoubles(signers: readonly AllowedSigner[], file: string): void {
+  const holders = new Map<string, string>();
+  for (const { signer, key } of signers) {
+    for (const mark of [...signer.split(","), `key ${key.fingerprint}`]) {
+      const other = holders.get(mark) ?? signer;
+      holders.set(mark, signer);
+      if (other === signer) continue;
+      throw new BelayError("signers-invalid", `${file}: ${mark} is there as ${other} and as ${signer}`, {
+        hint: "Each of a person's lines begins with the same principals, and nobody else's with any of them.",
+        context: { file },
+      });
+    }
+  }
 }
 
 /**
@@ -70,9 +96,16 @@ function parseLine(line: string): AllowedSigner {
   if (!KEY_KIND.test(kind) || blob === null || blob.length === 0) throw new Error("has no key where one should be");
   const key = parsePublicKey(blob);
   if (key.type !== kind) throw new Error(`says ${kind}, but the key is of the kind ${key.type}`);
-  const signer = unquoted(principals);
-  if (signer === "") throw new Error("names nobody");
+  const signer = signerNamed(unquoted(principals));
   return { signer, key, ...readOptions(options) };
+}
+
+function signerNamed(principals: string): string {
+  const all = principals.split(",").map((each) => each.trim().toLowerCase());
+  if (all.includes("")) throw new Error("names nobody");
+  const pattern = all.find((each) => /[*?!]/.test(each));
+  if (pattern !== undefined) throw new Error(`names nobody in particular: ${pattern.slice(0, 64)}`);
+  return [...new Set(all)].sort().join(",");
 }
 
 function readOptions(text: string): Pick<AllowedSigner, "namespaces" | "validAfter" | "validBefore"> {

@@ -14,12 +14,14 @@ interface DecideOptions {
   readonly run?: string;
   readonly sign?: string | true;
   readonly expires?: string;
+  readonly allHosts?: boolean;
   readonly yes?: boolean;
 }
 
 const SIGNING: readonly OptionSpec[] = [
   { flags: "--sign [key]", about: "sign with this SSH key (BELAY_SIGNING_KEY; default the usual one in ~/.ssh)" },
   { flags: "--expires <time>", about: "how long the signature counts", default: DEFAULT_EXPIRES },
+  { flags: "--all-hosts", about: "before signing, name every host; else ten of each list, and a digest of it" },
   { flags: "--yes", about: "sign without asking" },
 ];
 
@@ -60,7 +62,7 @@ function decide(
     notes:
       "belayd records whose token decided, when and why." +
       (verb === "approve"
-        ? "\n--sign fetches the plan, finds its digest and the root of its steps itself, shows what will happen, and signs that;\nof a gate that is passed, what was signed is renewed." +
+        ? "\n--sign fetches the plan, lints it, finds its digest and the root of its steps itself, shows what will happen, and signs that;\nof a gate that is passed, what was signed is renewed." +
           "\n--break-glass is on record for good: in the run, its log, and at every gate that follows."
         : ""),
     examples,
@@ -88,10 +90,10 @@ async function sign(
   session: Session,
   api: Api,
   target: GateTarget,
-  { sign: key, expires = DEFAULT_EXPIRES, yes = false }: DecideOptions,
+  { sign: key, expires = DEFAULT_EXPIRES, allHosts = false, yes = false }: DecideOptions,
 ): Promise<{ signed: SignedStatement } | null> {
   const named = typeof key === "string" ? key : undefined;
-  const signed = await signGate(session, api, target, { key: named, expires, yes });
+  const signed = await signGate(session, api, target, { key: named, expires, allHosts, yes });
   return signed === null ? null : { signed };
 }
 

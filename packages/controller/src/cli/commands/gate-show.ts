@@ -40,17 +40,33 @@ export const gateShow: CommandSpec<ShowOptions> = {
   },
 };
 
-/** Each statement to the byte as it was signed, its signature beside it. Throws `nothing-signed`. */
+/** As stages are called (shared/approval.ts): a name that belayd gives must not lead out of the folder. */
+const GATE_NAME = /^[a-z0-9][a-z0-9._-]{0,199}$/;
+
+/**
+ * Each statement to the byte as it was signed, its signature beside it. No file that is there is touched. Throws
+ * `nothing-signed`, `gate-invalid`, `file-exists`.
+ */
 async function exportSigned({ gate, decisions }: GateView, dir: string): Promise<string[]> {
   const signed = decisions.flatMap((decision) => (decision.signed === undefined ? [] : [decision.signed]));
   if (signed.length === 0) throw new BelayError("nothing-signed", `nobody has signed for gate ${gate}`);
+  if (!GATE_NAME.test(gate)) {
+    throw new BelayError("gate-invalid", `belayd answers with a gate that can't be one: ${JSON.stringify(gate)}`);
+  }
   await mkdir(dir, { recursive: true });
   const files: string[] = [];
   for (const [index, { statement, signature }] of signed.entries()) {
     const file = join(dir, `${gate}.${index + 1}.json`);
-    await writeFile(file, statement);
-    await writeFile(`${file}.sig`, signature);
+    await writeNew(file, statement);
+    await writeNew(`${file}.sig`, signature);
     files.push(file);
   }
   return files;
+}
+
+async function writeNew(file: string, text: string): Promise<void> {
+  await writeFile(file, text, { flag: "wx" }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "EEXIST") throw cause;
+    throw new BelayError("file-exists", `${file} is there already`, { hint: "Name another folder.", cause });
+  });
 }

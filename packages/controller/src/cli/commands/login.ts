@@ -8,6 +8,7 @@ import { safeLine } from "../render/text.js";
 import { whoamiLines } from "../render/user.js";
 import { replaceSecret } from "../secret-file.js";
 import type { Session } from "../session.js";
+import { keptText } from "../settings.js";
 
 /** How often to ask whether the person has decided. */
 const POLL_EVERY_MS = 2_000;
@@ -18,14 +19,14 @@ export const login: CommandSpec<{ readonly oidc?: true }> = {
   options: [{ flags: "--oidc", about: "through the identity provider: type a code in any browser" }],
   notes:
     "Without --oidc the token is asked for, or taken from --token-file, BELAY_TOKEN_FILE or BELAY_TOKEN. It is kept in\n" +
-    "~/.config/belay/token, readable by you alone. One that came by --oidc lives as long as a sign-in does there (12 hours,\n" +
+    "~/.config/belay/token, readable by you alone, and shown to no other server than this one. One that came by --oidc lives as long as a sign-in does there (12 hours,\n" +
     "unless belayd.yaml says otherwise).",
   examples: ["belay login", "belay login --token-file ann.token", "belay login --oidc"],
   async run(session, { oidc }) {
     const { server, token: named } = await session.wayIn();
     const token = oidc ? await signIn(session, server) : (named ?? (await askForToken(session)));
     const me = await new Api(new Client({ server, token }, session.outside.fetch)).whoami();
-    await replaceSecret(session.keptToken, token);
+    await replaceSecret(session.keptToken, keptText(token, server));
     session.answer(me, () => [...whoamiLines(me), `The token is kept in ${session.keptToken}.`]);
     return EXIT.ok;
   },

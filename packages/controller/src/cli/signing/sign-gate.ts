@@ -11,6 +11,8 @@ export interface SigningOptions {
   readonly key: string | undefined;
   /** How long the approval counts. */
   readonly expires: string;
+  /** Show every host's name. */
+  readonly allHosts: boolean;
   /** Sign without asking. */
   readonly yes: boolean;
 }
@@ -36,7 +38,10 @@ export async function signGate(
   const plan = await api.plan(id);
   const now = Math.round(outside.now());
   const statement = statementOf(plan, { run, gate: target.gate }, now, now + lifeMs);
-  if (!session.json) session.print([...signingLines(plan, statement, now, session.style), `key         ${key}`]);
+  if (!session.json) {
+    const look = { style: session.style, allHosts: options.allHosts };
+    session.print([...signingLines(plan, statement, now, look), `key         ${key}`]);
+  }
   if (!options.yes && !(await confirmed(session))) return null;
   const text = textOf(statement);
   return { statement: text, signature: await signWith(key, text, outside) };

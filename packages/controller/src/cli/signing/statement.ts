@@ -1,5 +1,7 @@
 import { BelayError, canonicalJson, digestOf, type GateStatement } from "@belay/shared";
 import { rootOf } from "../../plan/approvals/tree.js";
+import { factsAsPlanned, fleetAsPlanned } from "../../plan/lint/declared.js";
+import { lintPlan } from "../../plan/lint.js";
 import type { Plan } from "../../plan/plan.js";
 
 export interface SigningTarget {
@@ -10,8 +12,9 @@ export interface SigningTarget {
 
 /**
  * What is to be signed of a plan that belayd showed. Nothing of it is taken on trust: the id must be the digest of the
- * content, and the root that of the steps which the content asks hosts for, both found here; so nobody can show one plan and
- * have another one signed. Throws `plan-unsigned`, `plan-forged`, `gate-unknown`.
+ * content, the root that of the steps which the content asks hosts for, and the linter must find nothing in it, all of it
+ * here; so nobody can show one plan and have another one signed, or one that can be read in two ways. Throws `plan-unsigned`,
+ * `plan-forged`, `plan-broken`, `gate-unknown`.
  */
 export function statementOf(plan: Plan, { run, gate }: SigningTarget, at: number, expires: number): GateStatement {
   const { id, ...content } = plan;
@@ -24,6 +27,7 @@ export function statementOf(plan: Plan, { run, gate }: SigningTarget, at: number
   if (digestOf(content) !== id) throw forged(`its id should be ${digestOf(content)}`);
   const { root, leaves } = rootOf(plan);
   if (root !== approvals.root || leaves !== approvals.leaves) throw forged(`its root should be ${root}`);
+  refuseBroken(plan);
   if (!plan.hops.some(({ stages }) => stages.some((stage) => stage.gate?.id === gate))) {
     throw new BelayError("gate-unknown", `plan ${id} has no gate ${gate}`);
   }
@@ -40,6 +44,22 @@ export function statementOf(plan: Plan, { run, gate }: SigningTarget, at: number
     at,
     expires,
   };
+}
+
+/** belayd's linter has looked at it too, but whoever has belayd has that. What is on the hosts is not known here. */
+function refuseBroken(plan: Plan): void {
+  let first: string | undefined;
+  try {
+    first = lintPlan(plan, fleetAsPlanned(plan), factsAsPlanned(plan))[0]?.message;
+  } catch (cause) {
+    // What has not even a plan's shape makes the linter trip.
+    if (!(cause instanceof TypeError)) throw cause;
+    first = "it is not made as a plan is";
+  }
+  if (first === undefined) return;
+  throw new BelayError("plan-broken", `the linter refuses this plan: ${first}`, {
+    hint: "Sign nothing. belayd refuses such plans itself: somebody has been at its database, or this belay is older.",
+  });
 }
 
 /** The very bytes that are signed. */

@@ -1,33 +1,50 @@
-import { canonicalJson, type GateStatement } from "@belay/shared";
+import type { GateStatement } from "@belay/shared";
 import { summarizeGates } from "../../plan/gates.js";
 import type { Plan, Stage } from "../../plan/plan.js";
-import { profileOf } from "../../products/profiles.js";
 import { labelled } from "../render/label.js";
 import { span } from "../render/measure.js";
 import type { Style } from "../render/style.js";
-import { names, plural, table } from "../render/text.js";
+import { plural, table } from "../render/text.js";
+import { artifactLines, undigestedLines } from "./bytes.js";
+import { hostLines, hostsBy, type List, listerOf } from "./hosts.js";
+import { settingLines } from "./settings.js";
 
-const SHOWN = 10;
+export interface SummaryLook {
+  readonly style: Style;
+  /** Names every host, however many there are. */
+  readonly allHosts: boolean;
+}
 
 /** What a person puts their name to, from the plan's content alone: what goes where, which bytes, and what this gate lets happen. */
-export function signingLines(plan: Plan, statement: GateStatement, now: number, style: Style): string[] {
+export function signingLines(
+  plan: Plan,
+  statement: GateStatement,
+  now: number,
+  { style, allHosts }: SummaryLook,
+): string[] {
   const { gate, run, expires, leaves, root } = statement;
+  const list = listerOf(allHosts);
   const isFinal = stagesOf(plan).some((stage) => stage.gate?.id === gate && stage.gate.pointOfNoReturn);
+  const warn = (lines: readonly string[]) => lines.map((line) => style.warn(plain(line)));
   return [
     style.strong(`You are about to sign gate ${gate} of run ${run}`),
-    ...(isFinal
-      ? labelled("", [style.warn("POINT OF NO RETURN: from behind this gate, going back needs a restore.")])
-      : []),
-    ...labelled("fleet", [`${plan.fleet} (${plan.environment}), ${plan.product}, ${plan.kind}`]),
+    ...(isFinal ? labelled("", warn(["POINT OF NO RETURN: from behind this gate, going back needs a restore."])) : []),
+    ...labelled("fleet", [plain(`${plan.fleet} (${plan.environment}), ${plan.product}, ${plan.kind}`)]),
+    ...labelled("hops", [
+      ...plan.hops.map(({ id, from, to }) => `${id}: ${from} -> ${to}`),
+      ...warn(targetLines(plan, list)),
+    ]),
+    ...labelled("hosts", hostLines(plan, list)),
+    ...labelled("artifacts", [...artifactLines(plan).map(plain), ...warn(undigestedLines(plan, list))]),
+    ...labelled("lets happen", behind(plan, gate, list)),
+    ...labelled("restores", warn(restoreLines(plan, gate))),
+    ...labelled("backups", [plain(backupLine(plan))]),
     ...labelled(
-      "hops",
-      plan.hops.map(({ id, from, to, targets }) => `${id}: ${from} -> ${to}${otherTargets(targets)}`),
+      "settings",
+      settingLines(plan, list).map(({ text, isStrange }) => (isStrange ? style.warn(plain(text)) : plain(text))),
     ),
-    ...labelled("hosts", hostLines(plan)),
-    ...labelled("artifacts", artifactLines(plan)),
-    ...labelled("lets happen", behind(plan, gate)),
-    ...labelled("backups", [backupLine(plan)]),
-    ...labelled("settings", settingLines(plan, style)),
+    ...labelled("backups", [plain(backupLine(plan))]),
+    ...labelled("accepted", warn(acceptedLines(plan))),
     ...labelled("plan", [plan.id]),
     ...labelled("root", [`${root} over ${plural(leaves, "step")}, found here from the plan's content`]),
     ...labelled("gates", [gatesLine(plan)]),
@@ -35,9 +52,12 @@ export function signingLines(plan: Plan, statement: GateStatement, now: number, 
   ];
 }
 
-function otherTargets(targets: Readonly<Record<string, string>> = {}): string {
-  const others = Object.entries(targets).map(([host, version]) => `${host} to ${version}`);
-  return others.length === 0 ? "" : `; ${listed(others)}`;
+/** Hosts that go elsewhere than their hop says. */
+function targetLines({ hops }: Plan, list: List): string[] {
+  return hops.flatMap(({ id, targets = {} }) => {
+    const byVersion = hostsBy(Object.keys(targets), (host) => targets[host] ?? "");
+    return [...byVersion].map(([version, hosts]) => `${id}: to ${version} instead: ${list(hosts)}`);
+  });
 }
 
 /** Whoever can read a copy has all that the backup holds. */
@@ -50,56 +70,38 @@ function backupLine({ backups }: Plan): string {
   return `${kept}, with a copy at ${copy.to}, ${whom}`;
 }
 
-function hostLines({ hosts }: Plan): string[] {
-  const byCluster = new Map<string, string[]>();
-  for (const [name, { cluster }] of Object.entries(hosts)) {
-    byCluster.set(cluster, [...(byCluster.get(cluster) ?? []), name]);
-  }
-  return [...byCluster].map(([cluster, all]) => `${cluster}: ${plural(all.length, "host")}: ${listed(all)}`);
+/** All stages that this gate lets happen. */
+function letsHappen(plan: Plan, gate: string): Stage[] {
+  let latest: string | null = null;
+  return stagesOf(plan).filter((stage) => {
+    latest = stage.gate?.id ?? latest;
+    return latest === gate;
+  });
 }
 
-function artifactLines({ releases }: Plan): string[] {
-  const rows = Object.entries(releases).flatMap(([version, artifacts]) =>
-    artifacts.map(({ file, sha256 }) => [version, sha256, file]),
-  );
-  return rows.length === 0 ? ["none: what is on the hosts already"] : table(rows);
-}
-
-/** The stages from the gate up to the next one. */
-function behind(plan: Plan, gate: string): string[] {
-  const stages = stagesOf(plan);
-  const from = stages.findIndex((stage) => stage.gate?.id === gate);
-  const next = stages.findIndex((stage, index) => index > from && stage.gate !== null);
-  const rows = stages.slice(from, next === -1 ? undefined : next).map((stage) => {
-    const restores = Object.entries(stage.restores ?? {}).map(([host, backup]) => `${host} puts ${backup} back`);
-    const stops = stage.stop.length === 0 ? [] : [`stops ${listed(stage.stop)}`];
-    return [stage.id, stage.program, [...stops, listed(stage.batches.flat()), ...restores].join("; ")];
+function behind(plan: Plan, gate: string, list: List): string[] {
+  const rows = letsHappen(plan, gate).map(({ id, program, stop, batches }) => {
+    const stops = stop.length === 0 ? [] : [`stops ${list(stop)}`];
+    return [id, plain(program), [...stops, list(batches.flat())].join("; ")];
   });
   return table(rows);
 }
 
-/** What a host is asked for comes from programs and variables: those that are not Belay's own stand here. */
-function settingLines(plan: Plan, style: Style): string[] {
-  const profile = profileOf(plan.product);
-  const strange = Object.entries(plan.programs)
-    .filter(([name, ops]) => canonicalJson(ops) !== canonicalJson(profile.programs[name] ?? null))
-    .map(([name]) => name);
-  const own = (vars: Readonly<Record<string, string>>) =>
-    Object.entries(vars)
-      .filter(([name, value]) => name !== "unpackedPerPacked" && profile.vars[name] !== value)
-      .map(([name, value]) => `${name}=${value}`);
-  const clusters = Object.entries(plan.clusters).flatMap(([name, { vars }]) =>
-    own(vars).map((line) => `${name}: ${line}`),
+/** Each host's backup, and which copy stands in for it: what is put back takes the place of what is there. */
+function restoreLines(plan: Plan, gate: string): string[] {
+  return letsHappen(plan, gate).flatMap(({ restores = {}, copies = {} }) =>
+    Object.entries(restores).map(([host, backup]) => {
+      const copy = copies[host];
+      const from = copy === undefined ? "" : `, or the copy ${copy.sha256} of ${copy.bytes} bytes`;
+      return `${host} puts ${backup} back${from}`;
+    }),
   );
-  const hosts = Object.values(plan.hosts).filter(({ vars }) => Object.keys(vars).length > 0).length;
-  return [
-    strange.length === 0
-      ? "the programs are those of this belay"
-      : style.warn(`NOT the programs of this belay: ${strange.join(", ")}`),
-    ...own(plan.vars),
-    ...clusters,
-    ...(hosts === 0 ? [] : [`${plural(hosts, "host")} with variables of their own: belay plan show ${plan.id} --json`]),
-  ];
+}
+
+function acceptedLines({ risks }: Plan): string[] {
+  return risks.flatMap(({ code, subject, accepted }) =>
+    accepted === undefined ? [] : [`${code} of ${subject}, by ${accepted.by}: ${accepted.why}`],
+  );
 }
 
 function gatesLine(plan: Plan): string {
@@ -107,10 +109,11 @@ function gatesLine(plan: Plan): string {
   return `${plural(total, "gate")} in all, ${plural(pointsOfNoReturn, "point")} of no return`;
 }
 
-function listed(all: readonly string[]): string {
-  return names(all.slice(0, SHOWN), SHOWN, Math.max(0, all.length - SHOWN));
-}
-
 function stagesOf({ hops }: Plan): Stage[] {
   return hops.flatMap(({ stages }) => [...stages]);
+}
+
+/** Text of a plan as it stands there: no colour of its own could hide it, no letter be taken for another. */
+function plain(text: string): string {
+  return text.replace(/[^ -~]/gu, (letter) => `\\u{${(letter.codePointAt(0) ?? 0).toString(16)}}`);
 }

@@ -93,7 +93,7 @@ export class GatePrompt {
   }
 
   async #sign(gate: GateView): Promise<{ signed: SignedStatement } | null> {
-    const options = { key: undefined, expires: DEFAULT_EXPIRES, yes: false };
+    const options = { key: undefined, expires: DEFAULT_EXPIRES, allHosts: false, yes: false };
     const signed = await signGate(this.#session, this.#api, gate, options);
     return signed === null ? null : { signed };
   }

@@ -51,7 +51,7 @@ export function gateRoutes(server: Server, services: Services): void {
         const { name: by, groups } = personOf(request);
         const runner = controller.requireActive(await runs.get(run));
         const answering = { by, reason, groups, standing };
-        const where = { plan: runner.plan, run: runner.run, gate };
+        const where = { plan: runner.plan, run: runner.run, gate, by };
         const approval =
           signed === undefined
             ? {}

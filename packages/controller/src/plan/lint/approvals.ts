@@ -1,8 +1,8 @@
 import { digestOfOp, generalOp, type Hash, type HostName, leafHash, MerkleTree } from "@belay/shared";
-import type { Fleet } from "../../inventory/fleet.js";
 import type { Pieces } from "../pieces.js";
 import type { Hop, Plan, Stage } from "../plan.js";
 import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../program.js";
+import type { DeclaredFleet } from "./declared.js";
 import type { Findings } from "./finding.js";
 
 const SAMPLE_RUN = "run-0";
@@ -14,7 +14,7 @@ const HOSTS_A_PIECE = 500;
  * what hosts will really be sent. Ops are filled in as the runner does and made general as an agent does, for the first and
  * the last host of every kind, and for all of a kind whose two differ.
  */
-export function* checkApprovals(plan: Plan, fleet: Fleet, findings: Findings): Pieces<void> {
+export function* checkApprovals(plan: Plan, fleet: DeclaredFleet, findings: Findings): Pieces<void> {
   const { approvals } = plan;
   if (approvals === undefined) {
     if (fleet.approvals === "signed" && plan.hops.length > 0) {

@@ -1,7 +1,7 @@
 import { type ClusterName, type HostName, majorOf, parseVersion, type Role } from "@belay/shared";
-import type { Fleet } from "../../inventory/fleet.js";
 import type { FleetFacts } from "../input.js";
 import type { Plan } from "../plan.js";
+import type { DeclaredFleet } from "./declared.js";
 
 /** A host as the replay sees it. */
 export interface ModelHost {
@@ -62,7 +62,7 @@ export class Model {
   readonly clusters = new Map<ClusterName, ModelCluster>();
   readonly leaves = new Map<ClusterName, ModelCluster[]>();
 
-  constructor(plan: Plan, fleet: Fleet, facts: FleetFacts) {
+  constructor(plan: Plan, fleet: DeclaredFleet, facts: FleetFacts) {
     const accepted = new Set(
       plan.risks.filter((risk) => risk.code === "left-behind" && risk.accepted).map((risk) => risk.subject),
     );

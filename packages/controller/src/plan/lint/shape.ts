@@ -1,25 +1,22 @@
 import { digestOf, type HostName, isOlder, isPrerelease, parseVersion, type Role } from "@belay/shared";
-import type { Fleet } from "../../inventory/fleet.js";
 import type { FleetFacts } from "../input.js";
 import type { Hop, Plan, Stage } from "../plan.js";
+import type { DeclaredFleet } from "./declared.js";
 import type { Findings } from "./finding.js";
 import { onlyStarts, programNamed } from "./programs.js";
 
 /** What can be said against a plan without carrying it out. */
-export function checkShape(plan: Plan, fleet: Fleet, facts: FleetFacts, findings: Findings): void {
+export function checkShape(plan: Plan, fleet: DeclaredFleet, facts: FleetFacts, findings: Findings): void {
   const { id, ...content } = plan;
   // What is approved is what runs: an id that names other content would carry somebody else's approvals (I6).
   if (digestOf(content) !== id) findings.add("I6", "plan", id, "the plan's id is not the digest of its content");
   checkVersions(plan, findings);
   checkBackups(plan, fleet, findings);
   checkHosts(plan, fleet, facts, findings);
-  const stages = new Set<string>();
   const aside = asideOf(plan);
   for (const hop of plan.hops) {
     const moved = new Set<HostName>();
     for (const stage of hop.stages) {
-      if (stages.has(stage.id)) findings.add("shape", stage.id, stage.id, "there are two stages of this id");
-      stages.add(stage.id);
       checkStage(plan, stage, hop, { moved, aside }, findings);
     }
   }
@@ -27,7 +24,7 @@ export function checkShape(plan: Plan, fleet: Fleet, facts: FleetFacts, findings
 }
 
 /** What people declared of backups is what hosts are asked to do; a plan from before there was a choice says nothing. */
-function checkBackups({ backups }: Plan, { backups: declared }: Fleet, findings: Findings): void {
+function checkBackups({ backups }: Plan, { backups: declared }: DeclaredFleet, findings: Findings): void {
   if (backups === undefined) return;
   const same =
     backups.keep === declared.keep &&
@@ -55,7 +52,7 @@ function checkVersions({ hops, to, environment, risks, kind }: Plan, findings: F
 }
 
 /** Every host of the plan is declared, as declared, and as its facts have it. */
-function checkHosts(plan: Plan, fleet: Fleet, facts: FleetFacts, findings: Findings): void {
+function checkHosts(plan: Plan, fleet: DeclaredFleet, facts: FleetFacts, findings: Findings): void {
   const declared = new Map(
     fleet.clusters.flatMap(({ name, hosts }) => hosts.map((host) => [host.name, { cluster: name, host }] as const)),
   );
@@ -81,11 +78,8 @@ function checkStage(
 ): void {
   const moving = stage.kind === "auth" || stage.kind === "proxy" || stage.kind === "node";
   if (moving && !onlyStarts(plan, stage)) checkGate(stage, findings);
-  const seen = new Set<HostName>();
   for (const name of stage.batches.flat()) {
     const host = plan.hosts[name];
-    if (seen.has(name)) findings.add("shape", stage.id, name, `${name} is twice in one stage`);
-    seen.add(name);
     if (host === undefined) findings.add("shape", stage.id, name, `${name} is not among the plan's hosts`);
     else if (host.cluster !== stage.cluster) findings.add("shape", stage.id, name, `${name} is of ${host.cluster}`);
     if (aside.has(name)) findings.add("shape", stage.id, name, `${name} is to be left as it is`);
@@ -106,7 +100,6 @@ function checkStage(
 /** I6: what changes a host stands behind a gate of its own that asks for somebody. */
 function checkGate({ id, gate }: Stage, findings: Findings): void {
   if (gate === null) findings.add("I6", id, id, "there is no gate in front of it");
-  else if (gate.id !== id) findings.add("I6", id, gate.id, `its gate is called ${gate.id}`);
   else if (gate.approvals < 1) findings.add("I6", id, id, "its gate asks for no approval");
 }
 
@@ -138,7 +131,13 @@ function checkArtifacts(plan: Plan, stage: Stage, hop: Hop, findings: Findings):
 }
 
 /** Nobody in scope is forgotten: every host below the target that is not set aside ends there. */
-function checkEnd(plan: Plan, fleet: Fleet, facts: FleetFacts, aside: ReadonlySet<HostName>, findings: Findings): void {
+function checkEnd(
+  plan: Plan,
+  fleet: DeclaredFleet,
+  facts: FleetFacts,
+  aside: ReadonlySet<HostName>,
+  findings: Findings,
+): void {
   const arrived = new Set<HostName>();
   for (const stage of plan.hops.at(-1)?.stages ?? []) {
     if (stage.kind === "auth" || stage.kind === "proxy" || stage.kind === "node") {
