@@ -26,7 +26,7 @@ const own = (seq: number) => 2 * seq;
 
 /** A host that believes two of its approvers, with a journal in memory and a clock of its own. */
 async function scene(disk = new MemoryDisk(), threshold = 2, madeAt = 1) {
-  const world = { now: Date.now() };
+  const world = { now: Date.now(), maxAgeMs: 24 * HOUR_MS };
   const journal = await Journal.open(disk, { id: () => "0f0f0f0f", now: madeAt, keepAcked: 2 });
   const approvals = new Approvals({
     config: {
@@ -34,7 +34,9 @@ async function scene(disk = new MemoryDisk(), threshold = 2, madeAt = 1) {
       fleet: "acme",
       signers: "/etc/belay/approvers",
       threshold,
-      maxAgeMs: 24 * HOUR_MS,
+      get maxAgeMs() {
+        return world.maxAgeMs;
+      },
       programs: [],
     },
     host: "host-1",
@@ -230,11 +232,91 @@ t.test("what was done is remembered over restarts and compaction, until nothing 
   t.equal(await codeOf(plan.step(own(0), both, { attempt: 7 })), "replayed");
   t.equal(await codeOf(plan.step(own(1), both, { attempt: 7 })), "done");
   t.equal(await codeOf(plan.step(own(2), both)), "due");
-  world.now += 2 * 24 * HOUR_MS;
+  world.now += 91 * 24 * HOUR_MS;
   const later = new ApprovedPlan("run-3", [{ host: "host-1", op: stop(7) }]);
-  await carryOut(later.step(0, [later.sign(maria, { at: world.now }), later.sign(tom, { at: world.now })]));
-  t.equal(journal.approvedRun("run-1"), undefined);
+  const laterStep = () =>
+    later.step(
+      0,
+      [maria, tom].map((each) => later.sign(each, { at: world.now })),
+    );
+  t.equal(await codeOf(laterStep()), "due");
+  t.ok(journal.approvedRun("run-1"), "a clock that jumped alone makes nothing forgotten");
+  await carryOut(laterStep());
+  const last = new ApprovedPlan("run-4", [{ host: "host-1", op: stop(7) }]);
+  t.equal(
+    await codeOf(
+      last.step(
+        0,
+        [maria, tom].map((each) => last.sign(each, { at: world.now })),
+      ),
+    ),
+    "due",
+  );
+  t.equal(journal.approvedRun("run-1"), undefined, "the next step confirmed it");
   t.equal(await codeOf(plan.step(own(0), both)), "approval-expired");
+});
+
+t.test("a run is remembered for longer than maxAge, which may be raised later", async (t) => {
+  const { codeOf, carryOut, world } = await scene();
+  const signed = [maria, tom].map((each) => plan.sign(each, { at: world.now, expires: world.now + 30 * 24 * HOUR_MS }));
+  await carryOut(plan.step(own(0), signed));
+  for (const [run, days] of [
+    ["run-2", 2],
+    ["run-3", 1],
+  ] as const) {
+    world.now += days * 24 * HOUR_MS;
+    const next = new ApprovedPlan(run, [{ host: "host-1", op: stop(7) }]);
+    await carryOut(
+      next.step(
+        0,
+        [maria, tom].map((each) => next.sign(each, { at: world.now })),
+      ),
+    );
+  }
+  t.equal(await codeOf(plan.step(own(0), signed, { attempt: 2 })), "approval-expired");
+  world.maxAgeMs = 90 * 24 * HOUR_MS;
+  t.equal(await codeOf(plan.step(own(0), signed, { attempt: 2 })), "approval-superseded");
+});
+
+t.test("a step that does not hold is tried so often, over restarts and compaction, and then no more", async (t) => {
+  const disk = new MemoryDisk();
+  const reason = { code: "unhealthy", message: "it did not hold" };
+  const before = await scene(disk);
+  await before.carryOut(plan.step(own(0), both));
+  for (let attempt = 1; attempt <= 19; attempt++) {
+    const step = plan.step(own(1), both, { attempt });
+    await before.begin(step);
+    await before.end(step, reverted(reason));
+    before.journal.ack(step.step);
+  }
+  for (let n = 0; n < 600; n++) {
+    const id = `r/s/h/${n}/1`;
+    await before.journal.accept({ step: id, op: { kind: "noop" }, fence: 1, check: false, deadlineMs: 1, at: 1 });
+    await before.journal.end(id, { outcome: done(false), startedAt: 1, endedAt: 1 });
+    before.journal.ack(id);
+  }
+  await before.journal.close();
+  t.ok(disk.replaced > 0, "it was compacted");
+
+  const { codeOf, begin, end } = await scene(new MemoryDisk(disk.bytes));
+  const last = plan.step(own(1), both, { attempt: 20 });
+  await begin(last);
+  t.equal(await codeOf(plan.step(own(1), both, { attempt: 21 })), "step-in-progress");
+  await end(last, reverted(reason));
+  t.equal(await codeOf(plan.step(own(1), both, { attempt: 21 })), "approval-spent");
+});
+
+t.test("each step of a run has its own tries", async (t) => {
+  const { codeOf, begin, end, carryOut } = await scene();
+  for (let seq = 0; seq < 2; seq++) {
+    for (let attempt = 1; attempt < 20; attempt++) {
+      const step = plan.step(own(seq), both, { attempt });
+      await begin(step);
+      await end(step, reverted({ code: "unhealthy", message: "it did not hold" }));
+    }
+    await carryOut(plan.step(own(seq), both, { attempt: 20 }));
+  }
+  t.equal(await codeOf(plan.step(own(2), both)), "due");
 });
 
 t.test("a host that lost its journal does nothing again of what was signed before", async (t) => {

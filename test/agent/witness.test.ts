@@ -199,17 +199,63 @@ t.test("the key in agent.yaml is the only one that begins", async (t) => {
   await seen(world, log.note());
 });
 
-t.test("a new log under the same key is taken, and the end of the one before is kept", async (t) => {
+const keyLine = (log: FakeLog) => `audit: { key: ${writeVerifier(verifierOf(log.name, log.key))} }`;
+
+t.test("a new log under the same key is refused, told and kept, and makes nothing forgotten", async (t) => {
+  const { world, log } = await witness(t);
+  const anew = new FakeLog(log.key, "belay-audit-99999999").grow(7);
+  const answer = await refusal(world, await anew.message(0));
+  t.match(answer, { refused: { code: "log-replaced" }, known: log.note(), log: LOG, size: 5 });
+  await world.stop();
+  await world.start();
+  t.equal((await refusal(world, await anew.message(0))).refused?.code, "log-replaced", "also after a restart");
+  t.equal(await remembered(world, anew.name), null);
+  t.same(
+    await Promise.all(
+      (await readdir(join(world.stateDir, "witness", "refused"))).map((file) =>
+        readFile(join(world.stateDir, "witness", "refused", file), "utf8"),
+      ),
+    ),
+    [anew.note()],
+  );
+  log.grow(8);
+  await show(world, await log.message(5));
+  await seen(world, log.note());
+});
+
+t.test("a memory that is full is told", async (t) => {
+  const { world, log } = await witness(t);
+  await world.stop();
+  for (let n = 1; n < 16; n += 1) {
+    const other = new FakeLog(log.key, `belay-audit-${n}`).grow(1);
+    await writeFile(join(world.stateDir, "witness", `${other.name}.checkpoint`), other.note());
+  }
+  const anew = new FakeLog(log.key, "belay-audit-99999999").grow(1);
+  world.more = keyLine(anew);
+  await world.start();
+  t.equal((await refusal(world, await anew.message(0))).refused?.code, "witness-full");
+});
+
+t.test("a new log is taken when agent.yaml names it, and the end of the one before is kept", async (t) => {
   const { world, log } = await witness(t);
   const anew = new FakeLog(log.key, "belay-audit-99999999").grow(1);
+  await world.stop();
+  world.more = keyLine(anew);
+  await world.start();
   await show(world, await anew.message(0));
   await seen(world, anew.note(), anew.name);
   t.equal(await remembered(world), log.note());
-  t.equal(
-    (await refusal(world, await log.fork(2).grow(9, "x").message(5))).refused?.code,
-    "log-forked",
-    "and still holds",
-  );
+  t.equal((await refusal(world, await log.message(5))).refused?.code, "log-replaced", "the one before is over");
+  await world.stop();
+  const print = (...more: string[]) =>
+    execFileSync(process.execPath, [AGENT_BIN, "checkpoint", "--config", world.configFile, ...more], {
+      encoding: "utf8",
+      env: { PATH: process.env.PATH },
+      stdio: "pipe",
+    });
+  await writeFile(world.configFile, world.config());
+  t.equal(print(), anew.note());
+  t.equal(print("--all"), `${log.note()}\n${anew.note()}`);
 });
 
 t.test("belay-agent checkpoint prints the newest, as --witness reads it", async (t) => {

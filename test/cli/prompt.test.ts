@@ -1,6 +1,10 @@
+import { execFileSync } from "node:child_process";
 import type { ServerResponse } from "node:http";
+import { join } from "node:path";
 import type { RunView } from "@belay/controller/api/contract";
+import { planUpgrade } from "@belay/controller/plan/planner";
 import t, { type Test } from "tap";
+import { inputFor } from "../support/fleets.js";
 import { belay, sink } from "./belay.js";
 import { type Asked, FakeBelayd, refuse, send } from "./belayd.js";
 import { endedRun, failureGate, gate, gatedRun, RUN, recap, workingRun } from "./samples.js";
@@ -60,6 +64,26 @@ t.test("a gate is answered right where it is shown", async (t) => {
   t.same(ann.asked, [question, question, "reason: "], "what is no answer is asked again");
   t.same(peer.askedOf(route)[0]?.body, { reason: "looks good" });
   t.match(ann.out.text, "POINT OF NO RETURN");
+});
+
+t.test("where approvals are signed, what is signed is shown, and asked for once more", async (t) => {
+  const fleet =
+    "fleet: acme\npolicy: { approvals: signed }\nclusters: [{ name: main, hosts: [{ name: a, roles: [auth] }] }]";
+  const planned = planUpgrade(inputFor(fleet, "6.2.31"));
+  if (!planned.ok) throw new Error("no plan");
+  const { plan } = planned;
+  const route = `POST /v1/gates/${RUN}/hop-1.main.auth/approve`;
+  const at = gatedRun({ id: RUN, plan: plan.id, gate: gate({ mustSign: true }) });
+  const peer = await gatedBelayd(t, at, route);
+  peer.on(`GET /v1/runs/${RUN}`, { ...at });
+  peer.on(`GET /v1/plans/${plan.id}`, { ...plan });
+  const key = join(t.testdir(), "key");
+  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+  const ann = person(["a", "looks good", "y"]);
+  await belay(["run", "watch", "--prompt"], peer, { BELAY_SIGNING_KEY: key }, ann.outside);
+  t.equal(ann.asked.at(-1), "Sign this? [y/N] ");
+  t.match(ann.out.text, `You are about to sign gate hop-1.main.auth of run ${RUN}`);
+  t.match(peer.askedOf(route)[0]?.body, { reason: "looks good", signed: { statement: /"decision":"approve"/ } });
 });
 
 t.test("at a failure gate there are other ways on", async (t) => {

@@ -31,7 +31,8 @@ Usage:
   belay-agent rescue [--config FILE]                watch an upgrade of the agent, and go back if it does not hold
   belay-agent unmanage SERVICE [--config FILE]      make plain files of the links that Belay made for a service's programs, of
                                                     the version that is installed now; to be done with the agent stopped
-  belay-agent checkpoint [--config FILE]            print the newest checkpoint of belayd's audit log that this host has seen
+  belay-agent checkpoint [--all] [--config FILE]    print the newest checkpoint of belayd's audit log that this host has seen;
+                                                    --all: also of logs that it followed before
   belay-agent --version | --help
 
 Options:
@@ -74,7 +75,7 @@ async function main(argv: string[]): Promise<number | null> {
     if (config.approve.by === "approvers") await readSigners(config.approve.signers);
     return say(`${describe(config)}identity    ${await describeIdentity(config)}\n`);
   }
-  if (command === "checkpoint") return say(await newestCheckpoint(config));
+  if (command === "checkpoint") return say(await (values.all ? everyCheckpoint(config) : newestCheckpoint(config)));
   if (command === "join") return say(await joinNow(config, values["token-file"]));
   if (service !== undefined) {
     const { stateDir } = config;
@@ -174,6 +175,7 @@ function parseArguments(argv: string[]) {
       options: {
         config: { type: "string", default: "/etc/belay/agent.yaml" },
         "token-file": { type: "string" },
+        all: { type: "boolean", default: false },
         "log-level": { type: "string", default: "info" },
         help: { type: "boolean", short: "h", default: false },
         version: { type: "boolean", default: false },
@@ -245,8 +247,24 @@ async function newestCheckpoint({ stateDir }: AgentConfig): Promise<string> {
   const memory = new WitnessMemory(stateDir);
   const trusted = await memory.trusted();
   const newest = trusted === null ? null : await memory.newest(trusted.log);
-  if (newest !== null) return newest.note;
-  throw new BelayError("checkpoint-unknown", "this host has seen no checkpoint of belayd's audit log yet", {
+  if (newest === null) throw noCheckpoint();
+  const others = (await memory.all()).filter(({ checkpoint }) => checkpoint.origin !== newest.checkpoint.origin);
+  if (others.length > 0) {
+    const names = others.map(({ checkpoint }) => `${checkpoint.origin} (${checkpoint.size} entries)`).join(", ");
+    process.stderr.write(`belay-agent: other logs were followed before: ${names}; --all prints all\n`);
+  }
+  return newest.note;
+}
+
+/** With an empty line between two. */
+async function everyCheckpoint({ stateDir }: AgentConfig): Promise<string> {
+  const all = await new WitnessMemory(stateDir).all();
+  if (all.length === 0) throw noCheckpoint();
+  return all.map(({ note }) => note).join("\n");
+}
+
+function noCheckpoint(): BelayError {
+  return new BelayError("checkpoint-unknown", "this host has seen no checkpoint of belayd's audit log yet", {
     hint: "belayd shows one to every agent that connects",
   });
 }

@@ -31,7 +31,7 @@ export interface StepsOptions {
   journal: Journal;
   host: Host;
   /** Whom this host believes. */
-  approvals: Pick<Approvals, "judge">;
+  approvals: Pick<Approvals, "judge" | "believes">;
   /** What its owner lets nobody do. */
   limits: Pick<Limits, "mustAllow">;
   send: (message: AgentMessage) => void;
@@ -222,12 +222,13 @@ export class Steps {
   }
 
   #attempt(entry: JournalEntry, deadline: AbortSignal): Attempt {
-    const { journal, host, send } = this.#options;
+    const { journal, host, approvals, send } = this.#options;
     const { step, check } = entry;
     let toldAt = Number.NEGATIVE_INFINITY;
     return {
       step,
       check,
+      vouched: approvals.believes(entry),
       halt: this.#halting.signal,
       signal: AbortSignal.any([deadline, this.#halting.signal]),
       passed: (phase) => entry.phases.findLast((each) => each.phase === phase)?.data,

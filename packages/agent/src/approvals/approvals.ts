@@ -2,13 +2,19 @@ import { BelayError, type Step } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import type { Journal } from "../journal/journal.js";
 import type { ApprovedStep } from "../journal/record.js";
-import type { ApproveConfig } from "./config-approve.js";
+import { type ApproveConfig, MAX_AGE_MS } from "./config-approve.js";
 import { CLOCK_SKEW_MS, checkProof, type Proven, refusal } from "./proof.js";
 import { isReading } from "./reading.js";
 import { readSigners } from "./signers.js";
 
 /** Runs whose approvals may still count, and of which a host remembers how far it is. Nobody has that many. */
-const MAX_RUNS = 512;
+const MAX_RUNS = 4096;
+/** For so long a run is remembered after its last step, whatever `maxAge` says at the time: it may be raised later. */
+const REMEMBERED_MS = MAX_AGE_MS + CLOCK_SKEW_MS;
+/** A clock that is further ahead of the last approved step than this is not believed where something is to be forgotten. */
+const BELIEVED_MS = 24 * 3_600_000;
+/** So often may a step that didn't hold be tried again before people must approve anew. */
+const MAX_TRIES = 20;
 
 /** What may become of a step. */
 export type Verdict =
@@ -59,7 +65,12 @@ export class Approvals {
       now,
     });
     // All that could be signed by now has ended to count when this is over, so nothing of the run can come again.
-    return this.#inTurn(proven, Math.round(now + maxAgeMs + CLOCK_SKEW_MS));
+    return this.#inTurn(proven, Math.round(now + REMEMBERED_MS));
+  }
+
+  /** Does somebody that this host believes stand behind an accepted step? */
+  believes({ approved }: { approved?: ApprovedStep }): boolean {
+    return this.#options.config.by === "controller" || approved !== undefined;
   }
 
   #inTurn({ run, root, leaf }: Proven, until: number): Verdict {
@@ -69,7 +80,7 @@ export class Approvals {
     const known = journal.approvedRun(run);
     if (known === undefined) {
       if (seq > 0) throw outOfOrder(run, seq, -1);
-      journal.forgetRuns(clock.now());
+      journal.forgetRuns(Math.min(clock.now(), journal.newestUntil - REMEMBERED_MS + BELIEVED_MS));
       if (journal.approvedRuns >= MAX_RUNS) {
         throw new BelayError(
           "approval-record-full",
@@ -86,8 +97,13 @@ export class Approvals {
     if (seq === known.done) return { kind: "done", step: known.last };
     if (seq > known.done + 1) throw outOfOrder(run, seq, known.done);
     const open = journal.open().find(({ approved }) => approved?.run === run);
-    if (open === undefined) return due;
-    throw new BelayError("step-in-progress", `${open.step} is still at work`, { context: { step: open.step } });
+    if (open !== undefined) {
+      throw new BelayError("step-in-progress", `${open.step} is still at work`, { context: { step: open.step } });
+    }
+    if (known.tries < MAX_TRIES) return due;
+    throw new BelayError("approval-spent", `step ${seq} of run ${run} was tried ${known.tries} times on this host`, {
+      hint: "find out why it does not hold, plan anew, and approve that",
+    });
   }
 }
 

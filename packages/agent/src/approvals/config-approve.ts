@@ -30,7 +30,8 @@ const FIELDS = {
 const DEFAULT_SIGNERS = "/etc/belay/approvers";
 const HOUR_MS = 3_600_000;
 const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS };
-const MAX_AGE_MS = 90 * 24 * HOUR_MS;
+/** The most that `maxAge` may be: nothing that was signed counts for longer anywhere. */
+export const MAX_AGE_MS = 90 * 24 * HOUR_MS;
 
 /** Reads `approve`. The signers are not the agent's own to keep. Throws `config-invalid`. */
 export function approve(field: Field, stateDir: string): ApproveConfig {

@@ -23,6 +23,9 @@ export interface JournalEntry {
   approved?: ApprovedStep;
 }
 
+/** An approved run, with how often its next step was tried. */
+type ApprovedRun = ApprovedRunRecord & { tries: number };
+
 /** Outcomes of acked steps that are kept to answer repeats, and how many more may pile up before compacting. */
 const KEEP_ACKED = 1000;
 const COMPACT_SLACK = 500;
@@ -37,7 +40,7 @@ export class Journal {
   readonly #keepAcked: number;
   readonly #entries = new Map<string, JournalEntry>();
   /** The one that a step was accepted of last comes last. */
-  readonly #runs = new Map<string, ApprovedRunRecord>();
+  readonly #runs = new Map<string, ApprovedRun>();
   #madeAt = 0;
   #fence = 0;
   #line: string | null = null;
@@ -95,7 +98,7 @@ export class Journal {
   }
 
   /** How far this host is in a run that people approved; undefined: nothing of it was accepted here, or it is long over. */
-  approvedRun(run: string): Readonly<ApprovedRunRecord> | undefined {
+  approvedRun(run: string): Readonly<ApprovedRun> | undefined {
     return this.#runs.get(run);
   }
 
@@ -106,6 +109,11 @@ export class Journal {
   /** The approved run that a step was accepted of last. */
   get latestRun(): string | undefined {
     return [...this.#runs.keys()].at(-1);
+  }
+
+  /** The latest time until which one must be remembered; 0: there is none. */
+  get newestUntil(): number {
+    return [...this.#runs.values()].reduce((newest, { until }) => Math.max(newest, until), 0);
   }
 
   /** Forgets runs of which no approval counts any more. What is on the disk goes when that is compacted. */
@@ -157,7 +165,8 @@ export class Journal {
         return;
       case "approved-run":
         this.#runs.delete(record.run);
-        this.#runs.set(record.run, { ...record });
+        // A run that was written down before tries were counted has had none.
+        this.#runs.set(record.run, { ...record, tries: record.tries ?? 0 });
         return;
       case "accepted": {
         const { step, op, check, deadlineMs, approved } = record;
@@ -197,9 +206,9 @@ export class Journal {
   }
 
   #begin({ run, root, until }: ApprovedStep): void {
-    const known = this.#runs.get(run) ?? { kind: "approved-run", run, root, done: -1, last: "", until };
+    const known = this.#runs.get(run) ?? { kind: "approved-run", run, root, done: -1, last: "", tries: 0, until };
     this.#runs.delete(run);
-    this.#runs.set(run, { ...known, until: Math.max(known.until, until) });
+    this.#runs.set(run, { ...known, tries: known.tries + 1, until: Math.max(known.until, until) });
   }
 
   #advance({ step, approved }: JournalEntry): void {
@@ -207,6 +216,7 @@ export class Journal {
     if (approved === undefined || run === undefined || approved.seq <= run.done) return;
     run.done = approved.seq;
     run.last = step;
+    run.tries = 0;
   }
 
   async #compactIfDue(): Promise<void> {

@@ -50,6 +50,8 @@ export interface ApprovedRunRecord {
   done: number;
   /** The id under which that was. */
   last: string;
+  /** How often the next one was begun. */
+  tries?: number;
   until: number;
 }
 

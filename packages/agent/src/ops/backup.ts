@@ -20,8 +20,9 @@ export const backup: Perform<"backup"> = async (op, host, attempt) => {
     const away = copy === undefined ? "" : ` and send a copy to ${copy.to}`;
     return done(true, { would: `keep ${spec.items.length} items in ${spec.dir}/${spec.id}${away}` });
   }
+  const { signal, vouched: tools } = attempt;
   const result =
-    there === null ? await takeWithHooks(op, host, attempt) : await verifyBackup(there, host, attempt.signal);
+    there === null ? await takeWithHooks(op, host, attempt) : await verifyBackup(there, host, signal, { tools });
   if (copy === undefined || attempt.check) return done(there === null, result);
   const sent = await sendCopy(await needBackup(spec.dir, spec.id), copy, host, attempt);
   return done(true, { ...result, copies: [sent] });

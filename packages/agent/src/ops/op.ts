@@ -7,6 +7,8 @@ export interface Attempt {
   step: string;
   /** Say what would be done; change nothing. */
   check: boolean;
+  /** People approved it, or this host believes whoever asks. If not: start nothing, and tell nothing that others keep. */
+  vouched: boolean;
   /** Aborts at the op's deadline, with a `deadline-exceeded`, and when the agent stops. */
   signal: AbortSignal;
   /** Aborts only when the agent stops: the work stays open in the journal and is taken up again. */

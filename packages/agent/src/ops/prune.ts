@@ -6,7 +6,7 @@ import { verifyBackup } from "../backups/verify.js";
 import { orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
 import { installedVersion, keptVersions } from "../versions/installed.js";
-import type { Perform } from "./op.js";
+import type { Attempt, Perform } from "./op.js";
 
 /** What belay leaves beside versions while it works. An op under way can't own any: ops go one at a time. */
 const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
@@ -26,7 +26,7 @@ export const prune: Perform<"prune"> = async (op, host, attempt) => {
   const versions = (await keptVersions(op.versionsDir)).filter(
     (version) => version !== linked && !running.has(version) && !op.keep.includes(version),
   );
-  const backups = await oldBackups(op, host, attempt.signal);
+  const backups = await oldBackups(op, host, attempt);
   const leftovers = [...(await namesIn(op.versionsDir, LEFTOVER)), ...(await namesIn(op.backupsDir, BACKUP_LEFTOVER))];
   const changed = versions.length + backups.length + leftovers.length > 0;
   if (attempt.check) {
@@ -68,7 +68,7 @@ async function versionsInUse(versionsDir: string): Promise<Set<string>> {
 }
 
 /** Beyond the count, or older than the age; but the newest one that reads back whole stays, however old it is. */
-async function oldBackups(op: OpOf<"prune">, host: Host, signal: AbortSignal): Promise<string[]> {
+async function oldBackups(op: OpOf<"prune">, host: Host, attempt: Attempt): Promise<string[]> {
   const { backupsDir, keepBackups, maxBackupAgeMs } = op;
   const whole: ReadBackup[] = [];
   for (const id of (await orMissing(readdir(backupsDir))) ?? []) {
@@ -80,20 +80,20 @@ async function oldBackups(op: OpOf<"prune">, host: Host, signal: AbortSignal): P
   const since = maxBackupAgeMs === undefined ? Number.NEGATIVE_INFINITY : host.clock.now() - maxBackupAgeMs;
   const doomed = whole.filter((each, index) => index >= keepBackups || each.manifest.takenAt < since);
   if (doomed.length === 0) return [];
-  const stays = await newestSound(whole, host, signal);
+  const stays = await newestSound(whole, host, attempt);
   // None of them reads back: then a person must look, and each may be the one that can be saved.
   if (stays === null) return [];
   return doomed.filter((each) => each !== stays).map((each) => each.manifest.id);
 }
 
 /** Null: none of them can be read back. */
-async function newestSound(newestFirst: ReadBackup[], host: Host, signal: AbortSignal): Promise<ReadBackup | null> {
+async function newestSound(newestFirst: ReadBackup[], host: Host, attempt: Attempt): Promise<ReadBackup | null> {
   for (const backup of newestFirst) {
     try {
-      await verifyBackup(backup, host, signal);
+      await verifyBackup(backup, host, attempt.signal, { tools: attempt.vouched });
       return backup;
     } catch (error) {
-      signal.throwIfAborted();
+      attempt.signal.throwIfAborted();
       host.log.warn({ backup: backup.manifest.id, error: errorInfo(error) }, "a backup does not read back");
     }
   }

@@ -34,7 +34,9 @@ async function ownBackup(op: OpOf<"restore">, host: Host, attempt: Attempt): Pro
   try {
     const own = await needBackup(op.dir, op.id);
     await allowRestore(own, host);
-    if (attempt.check || op.copy !== undefined) await verifyBackup(own, host, attempt.signal);
+    if (attempt.check || op.copy !== undefined) {
+      await verifyBackup(own, host, attempt.signal, { tools: attempt.vouched });
+    }
     return own;
   } catch (error) {
     if (op.copy === undefined || !(error instanceof BelayError)) throw error;
@@ -50,7 +52,7 @@ async function bringBack(op: OpOf<"restore">, host: Host, attempt: Attempt): Pro
   if (copy === undefined) return needBackup(dir, id);
   const fetched = await fetchCopy({ id, copy, dir, into: `.${id}.copy` }, host, attempt);
   try {
-    await verifyBackup(fetched, host, attempt.signal);
+    await verifyBackup(fetched, host, attempt.signal, { tools: attempt.vouched });
     await syncTree(fetched.dir);
     await rm(join(dir, id), { recursive: true, force: true });
     await rename(fetched.dir, join(dir, id));

@@ -14,7 +14,8 @@ export const verifyBackupOp: Perform<"verify-backup"> = async (op, host, attempt
   if (attempt.check && (await readBackup(op.dir, op.id)) === null) {
     return done(false, { would: `read backup ${op.id} back` });
   }
-  return done(false, await verifyBackup(await needBackup(op.dir, op.id), host, attempt.signal));
+  const { signal, vouched: tools } = attempt;
+  return done(false, await verifyBackup(await needBackup(op.dir, op.id), host, signal, { tools }));
 };
 
 /** The copy at belayd, brought into a folder of its own, read back, and removed. */
@@ -23,7 +24,7 @@ async function verifyCopy(id: string, dir: string, copy: StoredCopy, host: Host,
   const into = `.${id}.copy`;
   try {
     const backup = await fetchCopy({ id, copy, dir, into }, host, attempt);
-    return done(false, await verifyBackup(backup, host, attempt.signal));
+    return done(false, await verifyBackup(backup, host, attempt.signal, { tools: attempt.vouched }));
   } finally {
     await rm(join(dir, into), { recursive: true, force: true });
   }

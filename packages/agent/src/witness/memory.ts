@@ -10,13 +10,14 @@ export interface Trusted {
   readonly log: string;
   /** The key that signs now, base64. */
   readonly key: string;
-  /** The one that agent.yaml named when that key was taken over from it; null: none. */
+  /** The log and key that agent.yaml named then, as it writes them; null: none. */
   readonly configured: string | null;
 }
 
 /** More logs than a belayd ever begins, and few enough to be no way to fill a disk. */
 const MAX_LOGS = 16;
 const MAX_EVIDENCE = 32;
+const SUFFIX = ".checkpoint";
 
 /** What a witness remembers: below stateDir, a file for each log (its newest checkpoint), and one for what it refused. */
 export class WitnessMemory {
@@ -40,6 +41,14 @@ export class WitnessMemory {
   async newest(log: string): Promise<SignedCheckpoint | null> {
     const note = await orMissing(readFile(join(this.dir, `${log}.checkpoint`), "utf8"));
     return note === null ? null : readCheckpoint(note);
+  }
+
+  /** Of every log that was ever followed, by name. */
+  async all(): Promise<SignedCheckpoint[]> {
+    const files = (await orMissing(readdir(this.dir))) ?? [];
+    const logs = files.filter((file) => file.endsWith(SUFFIX) && !file.startsWith("."));
+    const newest = await Promise.all(logs.sort().map((file) => this.newest(file.slice(0, -SUFFIX.length))));
+    return newest.filter((each) => each !== null);
   }
 
   /** Throws `witness-full` for one log too many. */

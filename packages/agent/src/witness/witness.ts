@@ -11,6 +11,7 @@ import {
   type SignedCheckpoint,
   type Verifier,
   type Witnessed,
+  writeVerifier,
 } from "@belay/shared";
 import type { Logger } from "../log.js";
 import type { Trusted, WitnessMemory } from "./memory.js";
@@ -21,17 +22,21 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "checkpoint-malformed",
   "checkpoint-unsigned",
   "log-forked",
+  "log-replaced",
   "log-rewound",
   "verifier-malformed",
+  "witness-full",
 ]);
 
 /**
  * Remembers the newest checkpoint of belayd's audit log that this host was shown, and takes a later one only if it continues
  * that. So nobody rewrites the log unseen, whatever they hold of belayd's. The key is the one that agent.yaml names, or the
- * first one seen; a new key is taken from the hand of the one before. What contradicts is refused, told and kept.
+ * first one seen; a new key is taken from the hand of the one before. Another log, though the same key signs it, is taken only
+ * when agent.yaml names it. What contradicts is refused, told and kept.
  */
 export class Witness {
   readonly #memory: WitnessMemory;
+  /** Names a log, and its key. */
   readonly #configured: Verifier | null;
   readonly #log: Logger;
   #trusted: Trusted | null;
@@ -54,8 +59,8 @@ export class Witness {
 
   static async open(memory: WitnessMemory, configured: Verifier | null, log: Logger): Promise<Witness> {
     const kept = await memory.trusted();
-    const named = configured === null ? null : configured.key.toString("base64");
-    // Whoever writes another key into agent.yaml means it.
+    const named = configured === null ? null : writeVerifier(configured);
+    // Whoever writes another log or key into agent.yaml means it.
     const trusted = kept === null || kept.configured === named ? kept : null;
     const newest =
       kept === null
@@ -97,6 +102,7 @@ export class Witness {
       if (!LOG_NAME.test(seen.checkpoint.origin))
         throw refusal("checkpoint-malformed", "a log has another kind of name");
       const trusted = this.#judgeKey(seen, message);
+      this.#mustFollow(seen.checkpoint.origin);
       const known = await this.#known(seen.checkpoint.origin);
       if (known !== null && !this.#continues(known.checkpoint, seen.checkpoint, message)) return this.#ask(known);
       await this.#take(seen, trusted);
@@ -123,6 +129,17 @@ export class Witness {
     return (next !== null && isSignedBy(seen, next) ? next.key : pinned).toString("base64");
   }
 
+  /** Throws `log-replaced`: who begins a new log has hidden what was in the one before, as far as it is up to this host. */
+  #mustFollow(origin: string): void {
+    const followed = this.#trusted?.log ?? this.#configured?.name ?? origin;
+    if (origin === followed) return;
+    const context = { log: origin, followed, known: this.#newest?.checkpoint.size ?? 0 };
+    throw new BelayError("log-replaced", `belayd shows the log ${origin}; this host follows ${followed}`, {
+      hint: "If a new log was begun on purpose, name it in this host's agent.yaml: see docs/audit.md, A new log.",
+      context,
+    });
+  }
+
   async #known(origin: string): Promise<SignedCheckpoint | null> {
     if (this.#newest?.checkpoint.origin === origin) return this.#newest;
     return this.#memory.newest(origin);
@@ -146,11 +163,11 @@ export class Witness {
     if (this.#newest !== null && this.#newest.checkpoint.origin !== origin) {
       this.#log.warn(
         { before: this.#newest.checkpoint.origin, size: this.#newest.checkpoint.size, now: origin },
-        "belayd shows another audit log from now on; the last checkpoint of the one before is kept",
+        "this host follows another audit log from now on; the last checkpoint of the one before is kept",
       );
     }
     await this.#memory.remember(seen);
-    const configured = this.#configured?.key.toString("base64") ?? null;
+    const configured = this.#configured === null ? null : writeVerifier(this.#configured);
     if (this.#trusted?.key !== key || this.#trusted.log !== origin) {
       const trusted = { log: origin, key, configured };
       await this.#memory.trust(trusted);

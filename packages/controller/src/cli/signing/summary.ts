@@ -38,6 +38,7 @@ export function signingLines(
     ...labelled("artifacts", [...artifactLines(plan).map(plain), ...warn(undigestedLines(plan, list))]),
     ...labelled("lets happen", behind(plan, gate, list)),
     ...labelled("restores", warn(restoreLines(plan, gate))),
+    ...labelled("backups", [plain(backupLine(plan))]),
     ...labelled(
       "settings",
       settingLines(plan, list).map(({ text, isStrange }) => (isStrange ? style.warn(plain(text)) : plain(text))),
