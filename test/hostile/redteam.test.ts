@@ -10,6 +10,7 @@ const COUNT = Number(process.env.BELAY_REDTEAM_COUNT ?? 100_000);
 const SEED = Number(process.env.BELAY_REDTEAM_SEED ?? Date.now() % 2 ** 31);
 /** What a thief runs into. */
 const REFUSALS = [
+  "approval-before-journal",
   "approval-expired",
   "approval-missing",
   "approval-not-yet-valid",
@@ -108,9 +109,12 @@ t.test("red team: each piece of loot, for itself", async (t) => {
 });
 
 t.test("red team: replayed and reordered (replay: CVE-2024-38823)", async (t) => {
-  for (const { name, first, asked } of disorders()) {
+  for (const { name } of disorders()) {
     const host = await RedHost.open(SIGNERS);
     t.teardown(() => host.close());
+    // Signed anew: what is older than a host's journal doesn't count there.
+    const { first = [], asked } = disorders().find((each) => each.name === name) ?? {};
+    if (asked === undefined) throw new RangeError(name);
     for (const step of first) t.match(await host.line.ask(step), { outcome: { status: "done" } });
     const before = host.harm().length;
     const answer = await host.line.ask(asked);

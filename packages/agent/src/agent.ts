@@ -138,7 +138,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         reporter.begin(isBelieved ? probe : looksOnly(probe), welcome.factsEveryMs);
       },
       step: (step) => void steps.receive(step).catch((error) => log.error({ error: errorInfo(error) }, "step lost")),
-      ack: (step) => journal.ack(step),
+      ack: (step) => steps.ack(step),
       checkpoint: (checkpoint) =>
         void witness.hear(checkpoint).then((answer) => {
           if (answer !== null) send(answer);

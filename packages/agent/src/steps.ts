@@ -9,11 +9,14 @@ import {
   type Step,
 } from "@belay/shared";
 import type { Approvals, Verdict } from "./approvals/approvals.js";
+import { isReading } from "./approvals/reading.js";
 import type { Host } from "./host.js";
 import type { Journal, JournalEntry } from "./journal/journal.js";
 import type { Limits } from "./limits/limits.js";
+import { Looks, late, MAX_LOOKS } from "./looks.js";
 import type { Attempt } from "./ops/op.js";
 import { perform } from "./ops/registry.js";
+import { isRetryable } from "./ops/retryable.js";
 
 /** A controller sends a host one step at a time; more than this waiting means that something is wrong over there. */
 const MAX_WAITING = 64;
@@ -31,9 +34,9 @@ export interface StepsOptions {
   journal: Journal;
   host: Host;
   /** Whom this host believes. */
-  approvals: Pick<Approvals, "judge" | "believes">;
+  approvals: Pick<Approvals, "judge" | "judgeAgain" | "believes">;
   /** What its owner lets nobody do. */
-  limits: Pick<Limits, "mustAllow">;
+  limits: Pick<Limits, "mustAllow" | "isAny">;
   send: (message: AgentMessage) => void;
   /** How much room there is where the journal lies. */
   roomForJournal: () => Promise<{ path: string; freeBytes: number }>;
@@ -47,6 +50,7 @@ export interface StepsOptions {
  */
 export class Steps {
   readonly #options: StepsOptions;
+  readonly #looks: Looks;
   readonly #halting = new AbortController();
   readonly #accepting = new Set<string>();
   readonly #waiting: JournalEntry[] = [];
@@ -58,6 +62,7 @@ export class Steps {
 
   constructor(options: StepsOptions) {
     this.#options = options;
+    this.#looks = new Looks(options.host, options.send);
     this.#fence = options.journal.fence;
     this.#line = options.journal.line;
   }
@@ -78,7 +83,7 @@ export class Steps {
     }
     if (this.#accepting.has(step.step)) return;
     if (this.#waiting.length + this.#accepting.size >= MAX_WAITING) {
-      this.#refuse(step, new BelayError("step-queue-full", `${MAX_WAITING} steps wait already`), true);
+      this.#refuse(step, full(MAX_WAITING), true);
       return;
     }
     this.#accepting.add(step.step);
@@ -108,11 +113,13 @@ export class Steps {
       if (verdict === null) return null;
       // What nobody approved, where that is asked for, is fenced and fences nobody: else one look, with a number beyond all
       // others, would lock every belayd out.
-      if (verdict.kind === "due" || verdict.leads) {
-        if (step.fence > this.#fence) this.#line = null;
-        this.#fence = step.fence;
-        this.#line = step.line ?? this.#line;
+      if (verdict.kind === "free" && !verdict.leads) {
+        if (!this.#looks.begin(step)) this.#refuse(step, full(MAX_LOOKS), true);
+        return null;
       }
+      if (step.fence > this.#fence) this.#line = null;
+      this.#fence = step.fence;
+      this.#line = step.line ?? this.#line;
       const fence = this.#fence;
       const { op, check } = step;
       const within = verdict.kind === "due" ? verdict : { deadlineMs: step.deadlineMs, approved: undefined };
@@ -122,7 +129,8 @@ export class Steps {
       await this.#needRoom();
       const line = this.#line === null ? {} : { line: this.#line };
       const intent = { step: step.step, op, fence, ...line, check, deadlineMs, at: host.clock.now() };
-      await journal.accept(approved === undefined ? intent : { ...intent, approved });
+      const { proof } = step;
+      await journal.accept(approved === undefined || proof === undefined ? intent : { ...intent, approved, proof });
       return journal.entry(step.step) ?? null;
     } catch (error) {
       // The intent is not on disk, so nothing is done (I7).
@@ -160,12 +168,20 @@ export class Steps {
 
   /** Sends every outcome that nobody has confirmed: after each new connection. */
   redeliver(): void {
+    this.#looks.redeliver();
     for (const entry of this.#options.journal.undelivered()) this.#tell(entry);
+  }
+
+  /** The controller has an outcome. */
+  ack(step: string): void {
+    this.#options.journal.ack(step);
+    this.#looks.ack(step);
   }
 
   /** Stops working. What is under way stays open in the journal and is resumed by the next life. */
   async halt(): Promise<void> {
     this.#halting.abort(new BelayError("agent-halted", "the agent stops"));
+    await this.#looks.halt();
     await this.#working;
   }
 
@@ -205,7 +221,7 @@ export class Steps {
     const disarm = host.clock.timer(entry.deadlineMs, () => deadline.abort(late(entry.deadlineMs)));
     try {
       const attempt = this.#attempt(entry, deadline.signal);
-      const outcome = await perform(entry.op, host, attempt);
+      const outcome = (await this.#judgeAgain(entry)) ?? (await perform(entry.op, host, attempt));
       if (!(await this.#writeDown(entry, outcome, startedAt))) return;
       // What holds is told after the facts that show it, so that a gate that opens on it shows them too (I8), and the way
       // back from a revert is planned from them. A failure is told at once: looking at a host in trouble takes its time.
@@ -218,6 +234,26 @@ export class Steps {
       host.log.info({ step: entry.step }, "step stays open: the agent stops");
     } finally {
       disarm();
+    }
+  }
+
+  /**
+   * What was allowed when it came may not be any more when its turn has come. Asked once, which is noted before the first effect:
+   * what is begun is finished, or undone. Null: go on.
+   */
+  async #judgeAgain(entry: JournalEntry): Promise<Outcome | null> {
+    const { approvals, limits, journal, host } = this.#options;
+    if (entry.phases.length > 0 || (entry.approved === undefined && isReading(entry))) return null;
+    if (!limits.isAny && approvals.believes({})) return null;
+    try {
+      await limits.mustAllow(entry);
+      await approvals.judgeAgain(entry);
+      await journal.phase(entry.step, "allowed", {}, Math.round(host.clock.now()));
+      return null;
+    } catch (error) {
+      const why = errorInfo(error);
+      host.log.warn({ step: entry.step, op: entry.op.kind, error: why }, "step refused when its turn came");
+      return failed(why, isRetryable(why.code));
     }
   }
 
@@ -283,9 +319,6 @@ function fenced(fence: number, seen: number): BelayError {
   });
 }
 
-function late(deadlineMs: number): BelayError {
-  return new BelayError("deadline-exceeded", `the op took longer than ${deadlineMs} ms`, {
-    hint: "see what it waited for; the plan's policy sets the time",
-    context: { deadlineMs },
-  });
+function full(many: number): BelayError {
+  return new BelayError("step-queue-full", `${many} steps wait already`);
 }

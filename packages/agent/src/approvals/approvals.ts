@@ -1,9 +1,9 @@
 import { BelayError, type Step } from "@belay/shared";
 import type { Clock } from "../clock.js";
-import type { Journal } from "../journal/journal.js";
+import type { Journal, JournalEntry } from "../journal/journal.js";
 import type { ApprovedStep } from "../journal/record.js";
 import { type ApproveConfig, MAX_AGE_MS } from "./config-approve.js";
-import { CLOCK_SKEW_MS, checkProof, type Proven, refusal } from "./proof.js";
+import { CLOCK_SKEW_MS, checkProof, type ProofRules, type Proven, refusal } from "./proof.js";
 import { isReading } from "./reading.js";
 import { readSigners } from "./signers.js";
 
@@ -24,6 +24,9 @@ export type Verdict =
   | { readonly kind: "due"; readonly approved: ApprovedStep; readonly deadlineMs: number }
   /** It has been done, as this earlier attempt. */
   | { readonly kind: "done"; readonly step: string };
+
+type ApproversConfig = Extract<ApproveConfig, { by: "approvers" }>;
+type Accepted = Pick<JournalEntry, "step" | "op" | "check" | "approved" | "proof">;
 
 export interface ApprovalsOptions {
   readonly config: ApproveConfig;
@@ -46,31 +49,38 @@ export class Approvals {
 
   /** Throws the reason why not: `approval-...`, `proof-invalid`, `out-of-order`, `replayed`, `step-in-progress`, `signers-invalid`. */
   async judge(step: Step): Promise<Verdict> {
-    const { config, host, clock } = this.#options;
+    const { config, clock } = this.#options;
     if (config.by === "controller") return { kind: "free", leads: true };
     if (step.proof === undefined || step.check) {
       if (isReading(step)) return { kind: "free", leads: false };
       throw refusal("approval-missing", `nobody's approval came with this ${step.op.kind}`);
     }
-    const { fleet, threshold, maxAgeMs } = config;
-    const signers = await (this.#options.signers ?? readSigners)(config.signers);
-    const now = clock.now();
-    const proven = checkProof(step, step.proof, {
-      host,
-      fleet,
-      signers,
-      threshold,
-      maxAgeMs,
-      journalMadeAt: this.#options.journal.madeAt,
-      now,
-    });
+    const proven = checkProof(step, step.proof, await this.#rules(config));
     // All that could be signed by now has ended to count when this is over, so nothing of the run can come again.
-    return this.#inTurn(proven, Math.round(now + REMEMBERED_MS));
+    return this.#inTurn(proven, Math.round(clock.now() + REMEMBERED_MS));
+  }
+
+  /**
+   * The same question once more when an accepted step's turn has come: it may have waited until its approval ended to count, an
+   * approver's key was taken out of the list, or this host's owner believes belayd no more. Throws as `judge` does.
+   */
+  async judgeAgain({ step, op, check, approved, proof }: Accepted): Promise<void> {
+    const { config } = this.#options;
+    if (config.by === "controller") return;
+    if (proof !== undefined && approved !== undefined) checkProof({ step, op }, proof, await this.#rules(config));
+    else if (!isReading({ op, check }))
+      throw refusal("approval-missing", `nobody's approval came with this ${op.kind}`);
   }
 
   /** Does somebody that this host believes stand behind an accepted step? */
   believes({ approved }: { approved?: ApprovedStep }): boolean {
     return this.#options.config.by === "controller" || approved !== undefined;
+  }
+
+  async #rules({ fleet, threshold, maxAgeMs, signers: file }: ApproversConfig): Promise<ProofRules> {
+    const { host, clock, journal } = this.#options;
+    const signers = await (this.#options.signers ?? readSigners)(file);
+    return { host, fleet, signers, threshold, maxAgeMs, journalMadeAt: journal.madeAt, now: clock.now() };
   }
 
   #inTurn({ run, root, leaf }: Proven, until: number): Verdict {

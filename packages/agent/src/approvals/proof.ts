@@ -49,7 +49,7 @@ export const CLOCK_SKEW_MS = 5 * 60_000;
  * different approvers signed that tree's root, for this very run and for the leaf's gate, not too long ago. Throws, naming
  * what doesn't hold: `approval-...`, `proof-invalid`.
  */
-export function checkProof(step: Step, proof: StepProof, rules: ProofRules): Proven {
+export function checkProof(step: Pick<Step, "step" | "op">, proof: StepProof, rules: ProofRules): Proven {
   const { leaf } = proof;
   if (leaf.host !== rules.host) throw refusal("approval-wrong-host", `it was approved for ${leaf.host}`);
   const { run } = mustNameLeaf(step, leaf);
@@ -81,7 +81,7 @@ export function checkProof(step: Step, proof: StepProof, rules: ProofRules): Pro
 }
 
 /** The step's id says which run, stage, host and op it is: those must be the leaf's. */
-function mustNameLeaf({ step }: Step, { stage, host, index }: StepLeaf): { run: string } {
+function mustNameLeaf({ step }: Pick<Step, "step">, { stage, host, index }: StepLeaf): { run: string } {
   const parts = step.split("/");
   const [run = "", ...rest] = parts;
   const names =

@@ -1,4 +1,4 @@
-import type { Op, Outcome } from "@belay/shared";
+import type { Op, Outcome, StepProof } from "@belay/shared";
 import type { JournalDisk } from "./disk.js";
 import {
   type AcceptedRecord,
@@ -21,6 +21,8 @@ export interface JournalEntry {
   ended: { outcome: Outcome; startedAt: number; endedAt: number } | null;
   acked: boolean;
   approved?: ApprovedStep;
+  /** Until it has ended. */
+  proof?: StepProof;
 }
 
 /** An approved run, with how often its next step was tried. */
@@ -169,10 +171,12 @@ export class Journal {
         this.#runs.set(record.run, { ...record, tries: record.tries ?? 0 });
         return;
       case "accepted": {
-        const { step, op, check, deadlineMs, approved } = record;
+        const { step, op, check, deadlineMs, approved, proof } = record;
         this.#raise(record);
         const entry: JournalEntry = { step, op, check, deadlineMs, phases: [], ended: null, acked: false };
-        this.#entries.set(step, approved === undefined ? entry : { ...entry, approved });
+        if (approved !== undefined) entry.approved = approved;
+        if (proof !== undefined) entry.proof = proof;
+        this.#entries.set(step, entry);
         if (approved !== undefined) this.#begin(approved);
         return;
       }
@@ -184,6 +188,7 @@ export class Journal {
         const { outcome, startedAt, endedAt } = record;
         if (entry === undefined) return;
         entry.ended = { outcome, startedAt, endedAt };
+        delete entry.proof;
         if (outcome.status === "done") this.#advance(entry);
         return;
       }
@@ -236,9 +241,10 @@ export class Journal {
     yield { kind: "journal", id: this.id, madeAt: this.#madeAt };
     const fencing = { fence: this.#fence, ...(this.#line === null ? {} : { line: this.#line }) };
     yield { kind: "fence", ...fencing };
-    for (const { step, op, check, deadlineMs, phases, ended, acked, approved } of this.#entries.values()) {
+    for (const { step, op, check, deadlineMs, phases, ended, acked, approved, proof } of this.#entries.values()) {
       const accepted = { kind: "accepted", step, op, check, deadlineMs, ...fencing, at: 0 } as const;
-      yield approved === undefined ? accepted : { ...accepted, approved };
+      const people = { ...(approved === undefined ? {} : { approved }), ...(proof === undefined ? {} : { proof }) };
+      yield { ...accepted, ...people };
       for (const phase of phases) yield { kind: "phase", step, ...phase };
       if (ended !== null) yield { kind: "outcome", step, ...ended };
       if (acked) yield { kind: "acked", step };

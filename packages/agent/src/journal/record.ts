@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { BelayError, type Op, type Outcome } from "@belay/shared";
+import { BelayError, type Op, type Outcome, type StepProof } from "@belay/shared";
 
 /**
  * What a journal remembers. One record a line:
@@ -30,6 +30,8 @@ export interface AcceptedRecord {
   at: number;
   /** Its place in a run that people approved step by step; absent: nobody was asked. */
   approved?: ApprovedStep;
+  /** What was approved, to be looked at once more when its turn comes. */
+  proof?: StepProof;
 }
 
 export interface ApprovedStep {

@@ -5,8 +5,8 @@ import { ACTING, type LimitsConfig, type VersionRange } from "./config-limits.js
 import { isWithin } from "./hours.js";
 
 /**
- * The host's own say: what its owner lets nobody do. Asked before a step is accepted, so that what is refused has touched
- * nothing; what was accepted is finished, or undone, even if a window closes meanwhile.
+ * The host's own say: what its owner lets nobody do. Asked before a step is accepted, and again when its turn has come, so
+ * that what is refused has touched nothing; what was begun is finished, or undone, even if a window closes meanwhile.
  */
 export class Limits {
   readonly #config: LimitsConfig;
@@ -17,8 +17,13 @@ export class Limits {
     this.#clock = clock;
   }
 
+  /** Is there anything that it doesn't allow? */
+  get isAny(): boolean {
+    return Object.values(this.#config).some((limit) => limit !== null);
+  }
+
   /** Throws `op-refused`, `hours-refused`, `version-refused`, `artifact-refused`, `artifacts-invalid`. Looking is free. */
-  async mustAllow(step: Step): Promise<void> {
+  async mustAllow(step: Pick<Step, "op" | "check">): Promise<void> {
     const { op, check } = step;
     if (check || !ACTING.some((kind) => kind === op.kind)) return;
     const { ops, hours, artifacts } = this.#config;
