@@ -88,6 +88,8 @@ export class People {
   /** May this person approve gates of this group (null: of any) as things stand now? */
   mayApprove(name: string, group: string | null): boolean {
     const roles = name === ROOT ? (["admin"] as const) : (this.find(name)?.roles ?? []);
+    // Whoever has the file is nobody in particular: their word fills in only until there is a person's.
+    if (name === ROOT && this.users().some((user) => includesRole(user.roles, "approver"))) return false;
     return includesRole(roles, "approver") && (group === null || this.groupsOf(name).includes(group));
   }
 
@@ -148,7 +150,7 @@ export class People {
   /** Whose session it is, as a caller; null: they are gone. */
   callerOf(name: string, via: string, expiresAt: number): Person | null {
     const user = this.find(name);
-    return user === null ? null : this.#person(user, expand(user.roles), via, expiresAt);
+    return user === null ? null : this.#person(user, expand(user.roles), { via, expiresAt, tokenBy: null });
   }
 
   /** Throws `user-unknown`, and `user-managed` where the identity provider says it. What an open gate thinks of this person's word follows (run/commands.ts). */
@@ -223,17 +225,19 @@ export class People {
     if (user === null) return null;
     await this.#noteUse(row, now);
     const roles = narrow(user.roles, row.roles);
-    return this.#person(user, roles, `token ${row.name}`, row.expiresAt);
+    const tokenBy = row.createdBy === user.name ? null : row.createdBy;
+    return this.#person(user, roles, { via: `token ${row.name}`, expiresAt: row.expiresAt, tokenBy });
   }
 
   /** Whoever holds the token of belayd's own file. */
   root(): Person {
     const roles = expand(["admin"]);
-    return { kind: "person", name: ROOT, roles, groups: this.groupsOf(ROOT), via: "root token", expiresAt: null };
+    const way = { via: "root token", expiresAt: null, tokenBy: null } as const;
+    return { kind: "person", name: ROOT, roles, groups: this.groupsOf(ROOT), ...way };
   }
 
-  #person(user: UserRow, roles: readonly Role[], via: string, expiresAt: number): Person {
-    return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), via, expiresAt };
+  #person(user: UserRow, roles: readonly Role[], way: Pick<Person, "via" | "expiresAt" | "tokenBy">): Person {
+    return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), ...way };
   }
 
   async #noteUse({ id, usedAt }: TokenRow, now: number): Promise<void> {

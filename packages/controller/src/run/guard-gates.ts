@@ -12,7 +12,7 @@ export const gateGuards = {
     return state.gates.has(gate) ? gateClosed(state, gate) : null;
   },
 
-  "gate-decided": (state, { gate, decision, by, groups, reason, at, signed }) => {
+  "gate-decided": (state, { gate, decision, by, groups, reason, at, signed, tokenBy }) => {
     const record = state.openGate;
     if (record?.gate.id !== gate) return gateClosed(state, gate);
     if (isExpired(record, at)) {
@@ -29,7 +29,8 @@ export const gateGuards = {
         : null;
     }
     const own = decision === "approve" ? ownRequest(state, record, by) : null;
-    const stranger = own ?? wrongGroup(record, by, groups);
+    const hand = decision === "approve" && signed === undefined ? sameHand(state, record, { by, tokenBy }) : null;
+    const stranger = own ?? wrongGroup(record, by, groups) ?? hand;
     if (stranger !== null) return stranger;
     if (record.decisions.some((earlier) => earlier.by === by && earlier.lapsedAt === undefined)) {
       return {
@@ -173,6 +174,27 @@ function unsigned(state: RunState, gate: string, decision: "approve" | "break-gl
   }
   const hint = "docs/security.md says what the owner of a host can do when its approvers are out of reach";
   return { code: "signature-missing", message: `${message}: there is no glass to break here`, hint };
+}
+
+/**
+ * Whoever made somebody's token has had it in hand: the two are one voice. A signature says by itself whose it is. First tokens
+ * are best made by root, which approves nothing.
+ */
+function sameHand(
+  { startedBy }: RunState,
+  { gate, decisions }: GateRecord,
+  { by, tokenBy }: { readonly by: string; readonly tokenBy: string | undefined },
+): Refusal | null {
+  const hint = "a token that root or another admin made would do, and so would a sign-in or a signature";
+  if (tokenBy !== undefined && tokenBy === startedBy && gate.requesterMayApprove !== true) {
+    return { code: "token-not-own", message: `${tokenBy}, who started this run, made the token of ${by}`, hint };
+  }
+  const other = decisions
+    .filter((earlier) => isApproval(earlier) && earlier.signed === undefined)
+    .find((earlier) => earlier.by === tokenBy || earlier.tokenBy === by);
+  if (other === undefined) return null;
+  const [maker, user] = other.by === tokenBy ? [tokenBy, by] : [by, other.by];
+  return { code: "token-not-own", message: `${maker} made the token of ${user}: their approvals are one`, hint };
 }
 
 /** One key is one person, whatever they call themselves. */
