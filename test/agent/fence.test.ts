@@ -1,6 +1,8 @@
-import type { Op, Outcome, Step } from "@belay/shared";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { MAX_FENCE, type Op, type Outcome, type Step } from "@belay/shared";
 import t, { type Test } from "tap";
-import { World } from "./support/world.js";
+import { AGENT_BIN, World } from "./support/world.js";
 
 /** It only ends what hangs. */
 t.setTimeout(120_000);
@@ -47,13 +49,26 @@ t.test("I13: an agent takes nothing under a lower number, nor under the same num
   t.equal(codeOf(await ask(world, 8, ONE)), "fenced");
 });
 
-t.test("I13: a look is fenced, and fences nobody", async (t) => {
+t.test("I13: who is believed fences with a look as with anything else", async (t) => {
   const world = await agent(t);
   t.equal(codeOf(await ask(world, 7, ONE)), "done");
   t.equal(codeOf(await ask(world, 9, OTHER, { kind: "noop" })), "done");
   t.equal(codeOf(await ask(world, 6, ONE, { kind: "noop" })), "fenced");
+  t.equal(codeOf(await ask(world, 7, ONE)), "fenced");
+  t.equal(codeOf(await ask(world, 9, OTHER)), "done");
+});
+
+t.test("a number beyond all that belayd gives out fences nobody, and an owner can have one forgotten", async (t) => {
+  const world = await agent(t);
+  t.equal(codeOf(await ask(world, MAX_FENCE + 1, ONE)), "fence-impossible");
   t.equal(codeOf(await ask(world, 7, ONE)), "done");
-  t.equal(codeOf(await ask(world, 7, OTHER)), "fenced");
+  t.equal(codeOf(await ask(world, MAX_FENCE, OTHER)), "done");
+  await world.stop();
+  writeFileSync(world.configFile, world.config());
+  execFileSync(process.execPath, [AGENT_BIN, "forget-lease", "--config", world.configFile], { encoding: "utf8" });
+  await world.start();
+  t.equal(codeOf(await ask(world, 7, ONE)), "done");
+  t.equal(codeOf(await ask(world, 6, ONE)), "fenced");
 });
 
 t.test(

@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Journal, systemClock } from "@belay/agent";
-import type { Op, Step } from "@belay/shared";
+import { MAX_FENCE, type Op, type Step } from "@belay/shared";
 import t, { type Test } from "tap";
 import { ApprovedPlan, newApprover } from "../support/approved.js";
 import { MemoryDisk } from "./support/memory-disk.js";
@@ -110,6 +110,8 @@ t.test("looks that nobody approved hold no approved step up, and leave nothing o
   const again = world.controller.told.length;
   world.controller.send({ kind: "facts", probe }, { step: "run/stage/host/100" });
   await world.controller.outcome("run/stage/host/100", again);
+  world.controller.send({ kind: "noop" }, { step: "r/s/h/high/1", fence: MAX_FENCE });
+  await world.controller.outcome("r/s/h/high/1");
   const step = plan.step(0, [plan.sign(maria)]);
   tell(step);
   t.match((await world.controller.outcome(step.step)).outcome, { status: "done" });

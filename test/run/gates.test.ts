@@ -87,7 +87,10 @@ t.test("whoever made a token for somebody is no second voice beside them", async
   other.command(approve(other.state, GATE, { ...bob, tokenBy: "ann" }, other.now));
   t.throws(() => approve(other.state, GATE, ann, other.now), { code: "token-not-own" }, "the other way about");
   const [event] = approve(other.state, GATE, { ...ann, by: "cleo", tokenBy: "root" }, other.now);
-  t.match(event === undefined ? "" : logLine(1, event, other.state.plan).message, "cleo (by a token that root made) approved");
+  t.match(
+    event === undefined ? "" : logLine(1, event, other.state.plan).message,
+    "cleo (by a token that root made) approved",
+  );
 });
 
 t.test("a rejection needs a reason and ends the run as denied", async (t) => {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { writeSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { startChild, systemExec } from "./exec.js";
 import { systemHttp } from "./http.js";
 import { HostIdentity } from "./identity/host-identity.js";
 import { openJournalDisk } from "./journal/disk.js";
+import { Journal } from "./journal/journal.js";
 import { byToken, webSocketDial } from "./link/socket.js";
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from "./log.js";
 import { systemdRestart } from "./self/rescue.js";
@@ -33,6 +35,8 @@ Usage:
                                                     the version that is installed now; to be done with the agent stopped
   belay-agent checkpoint [--all] [--config FILE]    print the newest checkpoint of belayd's audit log that this host has seen;
                                                     --all: also of logs that it followed before
+  belay-agent forget-lease [--config FILE]          forget which belayd led here last: whoever sends the next step does; to be
+                                                    done with the agent stopped, by who knows that this is the right one
   belay-agent --version | --help
 
 Options:
@@ -48,6 +52,7 @@ const COMMANDS: ReadonlySet<string> = new Set([
   "rescue",
   "unmanage",
   "checkpoint",
+  "forget-lease",
 ]);
 /** Not zero: a unit that restarts on failure alone restarts this too. */
 const EXIT_TO_BE_STARTED_AGAIN = 75;
@@ -76,6 +81,7 @@ async function main(argv: string[]): Promise<number | null> {
     return say(`${describe(config)}identity    ${await describeIdentity(config)}\n`);
   }
   if (command === "checkpoint") return say(await (values.all ? everyCheckpoint(config) : newestCheckpoint(config)));
+  if (command === "forget-lease") return say(await forgetLease(config));
   if (command === "join") return say(await joinNow(config, values["token-file"]));
   if (service !== undefined) {
     const { stateDir } = config;
@@ -267,6 +273,19 @@ function noCheckpoint(): BelayError {
   return new BelayError("checkpoint-unknown", "this host has seen no checkpoint of belayd's audit log yet", {
     hint: "belayd shows one to every agent that connects",
   });
+}
+
+/** The way out when a number that nobody should have given out got here: no belayd could lead this host any more. */
+async function forgetLease({ stateDir }: AgentConfig): Promise<string> {
+  const now = systemClock.now();
+  const journal = await Journal.open(await openJournalDisk(join(stateDir, "journal")), { id: randomUUID, now });
+  try {
+    const { fence } = journal;
+    await journal.forgetLease(now);
+    return `forgot lease ${fence}\n`;
+  } finally {
+    await journal.close();
+  }
 }
 
 function describe(config: AgentConfig): string {

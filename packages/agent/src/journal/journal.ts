@@ -123,6 +123,11 @@ export class Journal {
     for (const [run, { until }] of this.#runs) if (until < now) this.#runs.delete(run);
   }
 
+  /** Whoever sends the next step leads, with whatever number: this host's owner says so. */
+  forgetLease(at: number): Promise<void> {
+    return this.#append({ kind: "fence-forgotten", at });
+  }
+
   accept(accepted: Omit<AcceptedRecord, "kind">): Promise<void> {
     return this.#append({ kind: "accepted", ...accepted });
   }
@@ -164,6 +169,10 @@ export class Journal {
         return;
       case "fence":
         this.#raise(record);
+        return;
+      case "fence-forgotten":
+        this.#fence = 0;
+        this.#line = null;
         return;
       case "approved-run":
         this.#runs.delete(record.run);

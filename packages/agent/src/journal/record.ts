@@ -12,6 +12,8 @@ import { BelayError, type Op, type Outcome, type StepProof } from "@belay/shared
 export type JournalRecord =
   | { kind: "journal"; id: string; madeAt: number }
   | { kind: "fence"; fence: number; line?: string }
+  /** This host's owner knows better: whoever comes next leads. */
+  | { kind: "fence-forgotten"; at: number }
   | ApprovedRunRecord
   | AcceptedRecord
   | { kind: "phase"; step: string; phase: string; data: PhaseData; at: number }
