@@ -4,6 +4,7 @@ import {
   done,
   errorInfo,
   failed,
+  MAX_FENCE,
   MAX_STEP_MS,
   type Outcome,
   type Step,
@@ -106,6 +107,11 @@ export class Steps {
     try {
       if (step.fence < this.#fence || this.#isAnothers(step)) {
         // I13: whoever sent this lost its lease. A refusal has no effect, so it needs no journal.
+        this.#refuse(step, fenced(step.fence, this.#fence), false);
+        return null;
+      }
+      // Beyond what is ever given out, and what hello could say: this host could not come back.
+      if (step.fence > MAX_FENCE) {
         this.#refuse(step, fenced(step.fence, this.#fence), false);
         return null;
       }
