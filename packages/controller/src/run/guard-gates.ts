@@ -1,3 +1,4 @@
+import { ROOT } from "../people/caller.js";
 import { leftBehind, neededBy } from "./order.js";
 import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
 import type { GateDecision, GateRecord, RunState } from "./state.js";
@@ -177,24 +178,33 @@ function unsigned(state: RunState, gate: string, decision: "approve" | "break-gl
 }
 
 /**
- * Whoever made somebody's token has had it in hand: the two are one voice. A signature says by itself whose it is. First tokens
- * are best made by root, which approves nothing.
+ * Whoever made somebody's token has had it in hand: the two are one voice, and so are two whose tokens one person made. But for
+ * root's, who makes the first ones and approves nothing. A signature says by itself whose it is.
  */
-function sameHand(
-  { startedBy }: RunState,
-  { gate, decisions }: GateRecord,
-  { by, tokenBy }: { readonly by: string; readonly tokenBy: string | undefined },
-): Refusal | null {
-  const hint = "a token that root or another admin made would do, and so would a sign-in or a signature";
+function sameHand({ startedBy }: RunState, { gate, decisions }: GateRecord, word: Word): Refusal | null {
+  const { by, tokenBy } = word;
+  const hint = "a token that root made would do, and so would a sign-in or a signature";
   if (tokenBy !== undefined && tokenBy === startedBy && gate.requesterMayApprove !== true) {
     return { code: "token-not-own", message: `${tokenBy}, who started this run, made the token of ${by}`, hint };
   }
-  const other = decisions
-    .filter((earlier) => isApproval(earlier) && earlier.signed === undefined)
-    .find((earlier) => earlier.by === tokenBy || earlier.tokenBy === by);
-  if (other === undefined) return null;
-  const [maker, user] = other.by === tokenBy ? [tokenBy, by] : [by, other.by];
-  return { code: "token-not-own", message: `${maker} made the token of ${user}: their approvals are one`, hint };
+  const hands = handsOf(word);
+  for (const earlier of decisions) {
+    const shared = handsOf(earlier).find((hand) => hands.includes(hand));
+    // Somebody twice is refused elsewhere.
+    if (!isApproval(earlier) || earlier.signed !== undefined || earlier.by === by || shared === undefined) continue;
+    const made = shared === by ? `the token of ${earlier.by}` : shared === earlier.by ? `that of ${by}` : "both tokens";
+    return { code: "token-not-own", message: `${shared} made ${made}: ${earlier.by} and ${by} count as one`, hint };
+  }
+  return null;
+}
+
+interface Word {
+  readonly by: string;
+  readonly tokenBy?: string | undefined;
+}
+
+function handsOf({ by, tokenBy }: Word): string[] {
+  return tokenBy === undefined || tokenBy === ROOT ? [by] : [by, tokenBy];
 }
 
 /** One key is one person, whatever they call themselves. */
