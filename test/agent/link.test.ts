@@ -81,18 +81,15 @@ t.test("the op goes on without a connection, and hello says that it does", async
 t.test("I13: a step under a lower fence than was seen does nothing, also after a restart", async (t) => {
   const world = await connected(t);
   const { controller } = world;
-  const stop = { kind: "stop", service: "svc", timeoutMs: 1 } as const;
-  controller.fence = 9;
-  await controller.step(NOOP);
   controller.fence = 5;
-  t.match(await controller.step(stop), { status: "done" }, "a look has fenced nobody out");
+  await controller.step(NOOP);
   controller.fence = 4;
   const refusal = { status: "failed", retryable: false, error: { code: "fenced", context: { fence: 4, seen: 5 } } };
   t.match(await controller.step(NOOP), refusal);
   await world.stop();
   controller.socket = null;
   await world.start();
-  t.match(await controller.step(stop), refusal);
+  t.match(await controller.step({ kind: "stop", service: "svc", timeoutMs: 1 }), refusal);
   controller.fence = 5;
   t.match(await controller.step(NOOP), { status: "done" });
 });

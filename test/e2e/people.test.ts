@@ -33,6 +33,8 @@ t.test("who approves is somebody else, still there, and counted once (I6)", { ti
   const again = await api.anotherTokenOf("bob");
   t.equal(await refusalOf(again.approveMyself(run, AUTH)), "already-decided", "two tokens are not two people");
 
+  await api.as("eve", ["admin"]);
+  t.equal(await refusalOf(api.approveMyself(run, AUTH)), "root-refused", "where there are approvers, root is none");
   await api.changeUser("bob", { roles: ["operator"] });
   t.match(await api.why(run), { waits: [{ message: /0 of 2 approvals from sre/ }] }, "bob may not say so any more");
   await api.approve(run, AUTH, "cleo");
@@ -43,7 +45,6 @@ t.test("who approves is somebody else, still there, and counted once (I6)", { ti
   t.same(await scene.opsOn(run, "auth-1"), ["preflight", "fetch", "backup", "verify-backup"]);
 
   t.equal(await refusalOf(api.breakGlass(run, AUTH, "dan", "hurry")), "forbidden");
-  await api.as("eve", ["admin"]);
   t.equal(await refusalOf(api.breakGlass(run, AUTH, "eve", " ")), "reason-required");
   await api.breakGlass(run, AUTH, "eve", "logins are down, and nobody of sre answers");
   const next = await scene.see(run, NODE, (view) => view.gate?.gate === NODE);
@@ -55,7 +56,7 @@ t.test("who approves is somebody else, still there, and counted once (I6)", { ti
   t.equal((await scene.see(run, "its end", ({ status }) => status === "ended")).result, "done");
   const decisions = (await scene.events(run)).filter(({ type }) => /^gate-(?:decided|passed)|^approval/.test(type));
   t.match(decisions, [
-    { type: "gate-decided", by: "bob", decision: "approve" },
+    { type: "gate-decided", by: "bob", decision: "approve", tokenBy: "root" },
     { type: "approval-lapsed", of: "bob" },
     { type: "gate-decided", by: "cleo", decision: "approve" },
     { type: "approval-lapsed", of: "cleo" },

@@ -177,11 +177,14 @@ t.test("failed sign-ins lock their address out, longer each time, and nobody who
   const status = async (token: string | null) => (await scene.call("GET", "/v1/whoami", { token })).status;
   t.equal(await status(known), 200);
   const fresh = await scene.personOf("bob", ["viewer"]);
+  const host = await scene.tokenOf("node-1");
+  t.equal(await status(host), 403);
   for (let guess = 0; guess < 11; guess++) t.equal(await status(`wrong-token-wrong-token-${guess}`), 401);
   const locked = await scene.call("GET", "/v1/whoami", { token: "wrong-token-wrong-token" });
   t.match(locked, { status: 429, body: { error: { code: "locked-out" } } });
   t.equal(locked.headers.get("retry-after"), "1");
   t.equal(await status(known), 200, "who shares the address goes on");
+  t.equal(await status(host), 403, "a host too");
   t.equal(await status(fresh), 429, "a token not seen yet could be a guess");
   clock.ms += 1_001;
   t.equal(await status(fresh), 200);

@@ -67,6 +67,7 @@ t.test("an answer that was lost can be asked for again, by the key that asked", 
   await again.identity.join();
   t.equal(await again.knock(), "welcome");
   t.equal(scene.told("host-joined").length, 1, "it is the same life");
+  t.match(scene.told("join-repeated"), [{ host: "node-1", from: "127.0.0.1", sequence: 2 }], "on record all the same");
   t.equal(scene.told("join-refused").length, 0);
   t.same(await readdir(join(again.dir, "identity")), ["current.json"]);
 });

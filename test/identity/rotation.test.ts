@@ -1,14 +1,19 @@
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { AuthorityView } from "@belay/controller/api/contract";
 import { Authorities } from "@belay/controller/identity/authorities";
 import { Authority } from "@belay/controller/identity/authority";
-import type { Authorities as AuthoritiesMessage } from "@belay/shared";
+import { ServerCertificate } from "@belay/controller/identity/server-certificate";
+import { type Authorities as AuthoritiesMessage, authoritiesText, type RenewRequest } from "@belay/shared";
 import t, { type Test } from "tap";
 import { until } from "../support/real-fleet/until.js";
-import { type HostAtDoor, IdentityScene, type Line } from "./scene.js";
+import { type HostAtDoor, IdentityScene, Line } from "./scene.js";
 
 const PATIENCE_MS = 20_000;
 
@@ -137,6 +142,7 @@ t.test("an agent takes no set of authorities over that has nothing to do with it
     type: "authorities",
     certificates: [foreign?.certificate ?? ""],
     issuing: foreign?.pin ?? "",
+    vouch: { at: 1, signature: "AAAA" },
   };
   await t.rejects(host.identity.trust(said), { code: "authorities-foreign" });
   const leaf = host.identity.held?.certificate ?? "";
@@ -146,6 +152,104 @@ t.test("an agent takes no set of authorities over that has nothing to do with it
   t.same(host.identity.held?.authorities, [ours?.certificate]);
   t.equal(await host.knock(), "welcome");
 });
+
+function lastWord(line: Line): AuthoritiesMessage {
+  const last = line.messages.findLast((message) => message.type === "authorities");
+  if (last?.type !== "authorities") throw new Error("nothing was said of authorities");
+  return last;
+}
+
+t.test("who has a live connection, and no authority's key, makes nobody trust another authority", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const { identity } = await scene.joined("node-1");
+  const line = await Line.open(identity, "node-1");
+  await untilTold(line, 0);
+  const word = lastWord(line);
+  const mine = await Authority.read(await Authority.make(Date.now()));
+  const certificates = [...word.certificates, mine.certificate];
+  const at = Date.now() + 1_000;
+  const signature = mine.vouch(authoritiesText({ fleet: identity.held?.fleet ?? "", certificates, at }));
+  const before = identity.held;
+  const tries: [string, AuthoritiesMessage][] = [
+    ["another list under a signature that was heard", { ...word, certificates }],
+    ["in its own name", { ...word, certificates, issuing: mine.pin, vouch: { at, signature } }],
+    ["in another's name", { ...word, certificates, vouch: { at, signature } }],
+    ["as the one that issues", { ...word, issuing: mine.pin }],
+    ["at another time", { ...word, vouch: { ...word.vouch, at } }],
+  ];
+  for (const [why, said] of tries) await t.rejects(identity.trust(said), { code: "authorities-unvouched" }, why);
+  t.equal(identity.held, before);
+  t.same(await identity.trust(word), [word.issuing]);
+  line.end();
+});
+
+t.test("a list of authorities from before a rotation ended is known as that", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const host = await scene.joined("node-1");
+  const line = await host.dial();
+  await untilTold(line, 0);
+  scene.moveClock(1_000);
+  await scene.say("/v1/authorities/rotate");
+  await untilTold(line, 1);
+  await line.keepTrust(host);
+  const during = lastWord(line);
+  t.equal(during.certificates.length, 2);
+  scene.moveClock(1_000);
+  await scene.say("/v1/authorities/retire");
+  await untilTold(line, 2);
+  await line.keepTrust(host);
+  line.end();
+  const live = await scene.again(host);
+  await t.rejects(live.identity.trust(during), { code: "authorities-outdated" }, "also after a restart");
+  t.equal(live.identity.held?.authorities.length, 1);
+});
+
+t.test(
+  "who has belayd's own certificate, and no authority's key, renews no host into another fleet's hands",
+  async (t) => {
+    const scene = await IdentityScene.open(t);
+    const { name, dir, identity } = await scene.joined("node-1");
+    const { fleet = "", authorities: ours = [] } = identity.held ?? {};
+    const known = await Authorities.open({ dir: scene.authorityDir, fleet, given: null, now: Date.now() });
+    const stolen = await new ServerCertificate({
+      authorities: known,
+      names: () => ["127.0.0.1"],
+      now: Date.now,
+      failed: (error) => t.fail(String(error)),
+    }).current();
+    const mine = await Authority.read(await Authority.make(Date.now()));
+    let asked = 0;
+    const server = createServer({ cert: stolen.certificate, key: stolen.key }, async (request, response) => {
+      asked += 1;
+      const { key } = JSON.parse(await text(request)) as RenewRequest;
+      const now = Date.now();
+      const what = { fleet, host: name, key: Buffer.from(key, "base64"), serial: "01", now, lifeMs: 60_000 };
+      const authorities = [...ours, mine.certificate];
+      const signature = mine.vouch(authoritiesText({ fleet, certificates: authorities, at: now }));
+      response.end(
+        JSON.stringify({
+          certificate: await mine.issueHost(what),
+          lifeMs: 60_000,
+          authorities,
+          issuer: mine.pin,
+          vouch: { at: now, signature },
+        }),
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    t.teardown(() => void server.close());
+    const file = join(dir, "identity", "current.json");
+    const due = { ...JSON.parse(await readFile(file, "utf8")), obtainedAt: 0 };
+    await writeFile(file, JSON.stringify(due));
+    const base = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const live = await scene.again({ name, dir }, { lookMs: 10, base });
+    live.identity.start();
+    await until(async () => asked > 1 || `${asked} times`, "asked, refused and asked again", PATIENCE_MS);
+    await live.identity.halt();
+    t.same(JSON.parse(await readFile(file, "utf8")), due, "what it had is what it has");
+  },
+);
 
 t.test("an authority that is brought along is the first, or the next", async (t) => {
   const dir = await mkdtemp(join(tmpdir(), "belay-ca-"));

@@ -89,7 +89,10 @@ export class IdentityScene {
   }
 
   /** The same host, started again: with what it has on its disk, and where belayd is now. */
-  async again({ name, dir }: HostAtDoor, options: { lookMs?: number } = {}): Promise<HostAtDoor> {
+  async again(
+    { name, dir }: Pick<HostAtDoor, "name" | "dir">,
+    options: { base?: string; lookMs?: number } = {},
+  ): Promise<HostAtDoor> {
     const identity = await HostIdentity.open(this.#optionsOf(name, dir, options));
     this.#t.teardown(() => identity.halt());
     return new HostAtDoor(name, dir, identity);

@@ -66,6 +66,41 @@ t.test("only members of the gate's group have a say, for and against", async (t)
   t.equal(run.settle().events[0]?.type, "gate-passed");
 });
 
+t.test("whoever made a token for somebody is no second voice beside them", async (t) => {
+  const run = gated({ approvals: 2 });
+  const puppet = { ...bob, by: "puppet", tokenBy: STARTER };
+  t.throws(() => approve(run.state, GATE, puppet, run.now), {
+    code: "token-not-own",
+    message: `${STARTER}, who started`,
+  });
+  run.command(approve(run.state, GATE, ann, run.now));
+  t.throws(() => approve(run.state, GATE, { ...bob, tokenBy: "ann" }, run.now), {
+    code: "token-not-own",
+    message: "ann made that of bob: ann and bob count as one",
+  });
+  run.command(approve(run.state, GATE, { ...bob, tokenBy: "root" }, run.now));
+  t.equal(run.settle().events[0]?.type, "gate-passed");
+  const decisions = [{ by: "ann" }, { by: "bob", tokenBy: "root" }];
+  const set = gated({ approvals: 2 });
+  set.command(approve(set.state, GATE, { ...ann, tokenBy: "root" }, set.now));
+  set.command(approve(set.state, GATE, { ...bob, tokenBy: "root" }, set.now));
+  t.equal(set.settle().events[0]?.type, "gate-passed", "root makes the first token of everybody");
+  t.match(gateViewOf(run.state, GATE), { decisions });
+
+  const other = gated({ approvals: 2 });
+  other.command(approve(other.state, GATE, { ...bob, tokenBy: "ann" }, other.now));
+  t.throws(() => approve(other.state, GATE, ann, other.now), { code: "token-not-own" }, "the other way about");
+  t.throws(() => approve(other.state, GATE, { ...ann, by: "cleo", tokenBy: "ann" }, other.now), {
+    code: "token-not-own",
+    message: "ann made both tokens",
+  });
+  const [event] = approve(other.state, GATE, { ...ann, by: "cleo", tokenBy: "root" }, other.now);
+  t.match(
+    event === undefined ? "" : logLine(1, event, other.state.plan).message,
+    "cleo (by a token that root made) approved",
+  );
+});
+
 t.test("a rejection needs a reason and ends the run as denied", async (t) => {
   const run = gated({});
   t.throws(() => reject(run.state, GATE, { ...ann, reason: " " }, run.now), { code: "reason-required" });

@@ -43,6 +43,7 @@ export interface Allowed {
 export function allowedBy(config: AgentConfig, services: ReadonlyMap<string, Service>): Allowed {
   const roots = [...config.directories, config.stateDir];
   const check = async (path: string, real: string, replaced: boolean) => {
+    if (path.includes("\0")) throw new BelayError("path-refused", `${JSON.stringify(path)} has a NUL in it`);
     for (const { file, what } of ownFiles(config)) {
       const own = await realPathOf(resolve(file));
       if (!isIn(real, own) && !(replaced && isIn(own, real))) continue;

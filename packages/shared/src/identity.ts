@@ -1,3 +1,4 @@
+import { createHash, X509Certificate } from "node:crypto";
 import Type, { type Static } from "typebox";
 import { BelayError } from "./error.js";
 import { HostName, Sha256 } from "./ids.js";
@@ -100,6 +101,21 @@ export type JoinRequest = Static<typeof JoinRequest>;
 export const RenewRequest = Type.Object({ key: Base64(512), proof: Base64(512) }, closed);
 export type RenewRequest = Static<typeof RenewRequest>;
 
+/**
+ * That the authority which issues stands behind a list of authorities: its signature (ECDSA, DER in base64) over
+ * `authoritiesText`. So nobody names another to a host who has but a connection of belayd's, or belayd's own certificate.
+ */
+export const Vouch = Type.Object({ at: Type.Integer({ minimum: 0 }), signature: Base64(512) }, closed);
+export type Vouch = Static<typeof Vouch>;
+
+/** `at`: when it was signed, so that a list of before, with one in it that is no more to be believed, is known as that. */
+export function authoritiesText(what: { fleet: string; certificates: readonly string[]; at: number }): string {
+  const digests = what.certificates.map((pem) =>
+    createHash("sha256").update(new X509Certificate(pem).raw).digest("hex"),
+  );
+  return ["belay authorities 1", encodeURIComponent(what.fleet), what.at, ...digests].join("\n");
+}
+
 const Pem = Type.String({ minLength: 1, maxLength: 16_384 });
 
 /** A certificate for the key that was sent, and who may vouch for belayd. */
@@ -111,6 +127,7 @@ export const Issued = Type.Object(
     authorities: Type.Array(Pem, { minItems: 1, maxItems: 16 }),
     /** The digest of the authority that issued it. */
     issuer: Sha256,
+    vouch: Vouch,
   },
   closed,
 );

@@ -2,6 +2,7 @@ import Type, { type Static } from "typebox";
 import { StepProof } from "./approval.js";
 import { ErrorInfo } from "./error.js";
 import { FactProbe, HostFacts } from "./fact.js";
+import { Vouch } from "./identity.js";
 import { HostName, Sha256, StepId } from "./ids.js";
 import { Op } from "./op.js";
 import { Outcome } from "./outcome.js";
@@ -156,6 +157,7 @@ export const Authorities = Type.Object(
     type: Type.Literal("authorities"),
     certificates: Type.Array(Type.String({ minLength: 1, maxLength: 16_384 }), { minItems: 1, maxItems: 16 }),
     issuing: Sha256,
+    vouch: Vouch,
   },
   { ...closed, since: 2 },
 );

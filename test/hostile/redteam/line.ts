@@ -1,5 +1,5 @@
 import type { Dial, SocketEvents } from "@belay/agent";
-import { type AgentMessage, decodeAgentMessage, type StepOutcome } from "@belay/shared";
+import { type AgentMessage, decodeAgentMessage, type Step, type StepOutcome } from "@belay/shared";
 
 const PROTOCOL = 2;
 
@@ -53,7 +53,7 @@ export class RedLine {
   }
 
   /** Says a step again until it is answered: the connection may break in between. Every step before it is answered then. */
-  async ask(step: { step: string }): Promise<StepOutcome> {
+  async ask(step: Pick<Step, "step" | "op" | "fence">): Promise<StepOutcome> {
     let answered: StepOutcome | null = null;
     const answer = new Promise<StepOutcome>((resolve) => {
       this.#waiting.set(step.step, (outcome) => {

@@ -163,7 +163,9 @@ export function lootOf(dir: string): Loot {
       { plan: late2, approvals: [...gates(late2, {}, [maria]), ...gates(late2).slice(4)] },
       // Enough people, for the same steps of another run.
       { plan: elsewhere, approvals: gates(elsewhere, { run: "run-40" }) },
-      { plan: over, approvals: gates(over, { at: now - 48 * HOUR_MS, expires: now - HOUR_MS }) },
+      { plan: over, approvals: gates(over, { at: now, expires: now + 1 }) },
+      // Older than this host's journal, which can't say what was done before.
+      { plan: planned("run-12"), approvals: gates(planned("run-12"), { at: now - HOUR_MS, expires: now + HOUR_MS }) },
       { plan: foreign, approvals: gates(foreign) },
       { plan: others, approvals: gates(others) },
       { plan: wrong, approvals: gates(wrong, {}, [maria, tom], "file") },

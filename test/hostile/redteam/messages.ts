@@ -217,9 +217,12 @@ export function attacks(loot: Loot, dir: string): fc.Arbitrary<Attack> {
     ),
     named(
       "words of trust",
-      fc
-        .array(trick, { maxLength: 3 })
-        .map((certificates) => ({ type: "authorities", certificates, issuing: "ab".repeat(32) })),
+      fc.array(trick, { maxLength: 3 }).map((certificates) => ({
+        type: "authorities",
+        certificates,
+        issuing: "ab".repeat(32),
+        vouch: { at: 1, signature: "AAAA" },
+      })),
     ),
     named(
       "a second welcome",

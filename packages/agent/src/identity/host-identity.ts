@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
+import { createHash, createPrivateKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Authorities, BelayError, errorInfo, type Issued, readJoinToken } from "@belay/shared";
 import type { Clock } from "../clock.js";
@@ -9,8 +9,9 @@ import type { Access, Controller } from "../link/socket.js";
 import type { Logger } from "../log.js";
 import { join, makeKey, renew, show } from "./enrol.js";
 import { type HeldIdentity, IdentityFile } from "./identity-file.js";
-import { findAuthority, pinOf } from "./introduction.js";
+import { findAuthority } from "./introduction.js";
 import { believing } from "./peer.js";
+import { areSame, mustBeVouched, type SaidAuthorities } from "./vouched.js";
 
 export interface HostIdentityOptions {
   /** Address of belayd's door, https. */
@@ -126,6 +127,7 @@ export class HostIdentity implements Controller {
       if (kept === null) await this.#file.writeJoining({ token, key: pemOf(key) });
       const tls = believing([authority], fleet, this.base);
       const issued = await join({ base: this.base, tls, fleet, host, key }, secret);
+      mustBeVouched(saidIn(issued), { fleet, authorities: [authority], since: 0 });
       const held = await this.#adopt({ fleet, host, token }, pemOf(key), issued);
       log.info({ host, fleet }, "joined");
       return held;
@@ -136,25 +138,21 @@ export class HostIdentity implements Controller {
   }
 
   /**
-   * belayd says whom to trust from now on. Gives the pins that are on disk when this settles. A set that has nothing in
-   * common with what is trusted already is no rotation: throws `authorities-foreign`, and nothing changes.
+   * belayd says whom to trust from now on. Gives the pins that are on disk when this settles. Without the word of one that is
+   * trusted already it is no rotation: throws what `mustBeVouched` throws, and nothing changes.
    */
-  async trust({ certificates, issuing }: Authorities): Promise<string[]> {
-    const held = this.#mustHold();
-    const present = new Set(pinsOf(held.authorities));
-    const said = pinsOf(certificates);
-    if (!said.some((pin) => present.has(pin))) {
-      throw new BelayError("authorities-foreign", "belayd names authorities of which this host knows none");
-    }
-    this.#issuing = issuing;
-    if (said.join() === [...present].join()) return said;
-    await this.#alone(async () => {
-      const next = { ...this.#mustHold(), authorities: certificates };
+  trust({ certificates, issuing, vouch }: Authorities): Promise<string[]> {
+    return this.#alone(async () => {
+      const held = this.#mustHold();
+      const said = mustBeVouched({ certificates, issuing, vouch }, knownOf(held));
+      this.#issuing = issuing;
+      if (areSame(certificates, held.authorities)) return said;
+      const next = { ...held, authorities: certificates, vouchedAt: vouch.at };
       await this.#file.write(next);
       this.#held = next;
+      this.#options.log.info({ authorities: said }, "other authorities from now on");
+      return said;
     });
-    this.#options.log.info({ authorities: said }, "other authorities from now on");
-    return said;
   }
 
   async #keep(): Promise<void> {
@@ -192,6 +190,7 @@ export class HostIdentity implements Controller {
     const issued = await renew({ base: this.base, tls: this.#tlsOf(held), fleet, host, key });
     // A join may have come in between: then this certificate is of a life that is over.
     if (this.#held?.token !== held.token) return;
+    mustBeVouched(saidIn(issued), knownOf(this.#held));
     await this.#adopt(held, pemOf(key), issued);
     this.#options.log.info({ lifeMs: issued.lifeMs }, "certificate renewed");
   }
@@ -205,11 +204,12 @@ export class HostIdentity implements Controller {
   async #adopt(
     who: Pick<HeldIdentity, "fleet" | "host" | "token">,
     key: string,
-    { certificate, authorities, issuer, lifeMs }: Issued,
+    { certificate, authorities, issuer, lifeMs, vouch }: Issued,
   ): Promise<HeldIdentity> {
     const { fleet, host, token } = who;
     const obtainedAt = this.#options.clock.now();
-    const held = { fleet, host, token, key, certificate, authorities, issuer, lifeMs, obtainedAt };
+    const vouchedAt = vouch.at;
+    const held = { fleet, host, token, key, certificate, authorities, issuer, lifeMs, obtainedAt, vouchedAt };
     return this.#alone(async () => {
       await this.#file.write(held);
       this.#held = held;
@@ -273,13 +273,12 @@ function pemOf(key: ReturnType<typeof makeKey>): string {
   return key.export({ type: "pkcs8", format: "pem" }).toString();
 }
 
-/** Throws `answer-malformed` for what is no authority. */
-function pinsOf(certificates: readonly string[]): string[] {
-  return certificates.map((pem) => {
-    const x509 = new X509Certificate(pem);
-    if (x509.ca) return pinOf(x509.publicKey);
-    throw new BelayError("answer-malformed", "belayd names an authority that is none");
-  });
+function saidIn({ authorities: certificates, issuer: issuing, vouch }: Issued): SaidAuthorities {
+  return { certificates, issuing, vouch };
+}
+
+function knownOf({ fleet, authorities, vouchedAt: since = 0 }: HeldIdentity) {
+  return { fleet, authorities, since };
 }
 
 function digest(text: string): string {

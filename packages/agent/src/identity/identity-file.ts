@@ -18,6 +18,8 @@ const HeldIdentity = Type.Object(
     issuer: Sha256,
     /** Who may vouch for belayd. */
     authorities: Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }),
+    /** When, by belayd's clock, an authority stood behind these last. */
+    vouchedAt: Type.Optional(Type.Integer()),
     /** By this host's clock, which may be wrong: how long it lasts was said in milliseconds. */
     obtainedAt: Type.Integer(),
     lifeMs: Type.Integer({ minimum: 1 }),

@@ -250,6 +250,8 @@ export interface GateView {
     readonly by: string;
     readonly reason: string;
     readonly at: number;
+    /** Who made the token for them, and so may have answered in their name; absent: nobody else. */
+    readonly tokenBy?: string;
     /** What was signed, and by which key, where the plan's approvals are signed. */
     readonly signed?: SignedApproval;
     /** When an approval stopped counting, because whoever gave it may not do so any more. */

@@ -50,6 +50,7 @@ export const ACTIONS = [
   "join-token-created",
   "join-token-ended",
   "host-joined",
+  "join-repeated",
   "join-refused",
   "certificate-renewed",
   "certificate-refused",

@@ -39,6 +39,7 @@ function entryOf(event: IdentityEvent): NewEntry {
 function whoOf(event: IdentityEvent): NewEntry["who"] {
   switch (event.type) {
     case "host-joined":
+    case "join-repeated":
       return { name: event.host, how: "its token for joining" };
     case "certificate-renewed":
       return { name: event.host, how: "its certificate" };

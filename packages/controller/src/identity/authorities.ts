@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BelayError, decoder, Sha256 } from "@belay/shared";
+import { authoritiesText, BelayError, decoder, Sha256, type Vouch } from "@belay/shared";
 import Type, { type Static } from "typebox";
 import { Authority } from "./authority.js";
 import { syncDir, writeSecretly } from "./durable.js";
@@ -117,6 +117,13 @@ export class Authorities {
       this.active,
       ...this.#standing.filter(({ phase }) => phase !== "active").map(({ authority }) => authority),
     ].map(({ certificate }) => certificate);
+  }
+
+  /** The active one stands behind `certificates`. */
+  vouch(now: number): Vouch {
+    const { fleet, certificates } = this;
+    const at = Math.round(now);
+    return { at, signature: this.active.vouch(authoritiesText({ fleet, certificates, at })) };
   }
 
   /** Makes the next one. Throws `rotation-open` when the last rotation has not ended. */

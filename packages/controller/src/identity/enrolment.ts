@@ -99,7 +99,7 @@ export class Enrolment {
     if (redeemed.first) {
       this.#tell({ type: "host-joined", host, from, generation: identity.generation });
       began(host);
-    }
+    } else this.#tell({ type: "join-repeated", host, from, sequence: identity.issued });
     return this.#certify(identity, key, now);
   }
 
@@ -124,7 +124,8 @@ export class Enrolment {
     const { active, certificates, fleet } = this.#authorities;
     const serial = writeSerial({ generation, sequence: issued });
     const certificate = await active.issueHost({ fleet, host, key, serial, now, lifeMs: this.#lifeMs });
-    return { certificate, lifeMs: this.#lifeMs, authorities: certificates, issuer: active.pin };
+    const vouch = this.#authorities.vouch(now);
+    return { certificate, lifeMs: this.#lifeMs, authorities: certificates, issuer: active.pin, vouch };
   }
 
   /** The key, when its owner has shown on this very connection that it has the other half. */

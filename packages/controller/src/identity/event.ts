@@ -9,6 +9,8 @@ export type IdentityEvent =
   | { readonly type: "join-token-created"; readonly host: string; readonly by: string; readonly expiresAt: number }
   | { readonly type: "join-token-ended"; readonly host: string; readonly by: string }
   | { readonly type: "host-joined"; readonly host: string; readonly from: string; readonly generation: number }
+  /** A certificate more for the key that joined: an answer was lost, or somebody else has both key and token. */
+  | { readonly type: "join-repeated"; readonly host: string; readonly from: string; readonly sequence: number }
   | {
       readonly type: "join-refused";
       readonly host: string;
@@ -36,6 +38,7 @@ export type Tell = (event: IdentityEvent) => void;
 /** The severity that they are logged with. */
 export function isAlarming(event: IdentityEvent): boolean {
   switch (event.type) {
+    case "join-repeated":
     case "join-refused":
     case "certificate-refused":
     case "identity-cloned":

@@ -73,7 +73,7 @@ export class Identity {
   /** Whom a host must trust, in the words of the wire. */
   message(): AuthoritiesMessage {
     const { certificates, active } = this.authorities;
-    return { type: "authorities", certificates, issuing: active.pin };
+    return { type: "authorities", certificates, issuing: active.pin, vouch: this.authorities.vouch(this.#now()) };
   }
 
   /** What a host says that it has on its disk. Names that are none of ours say nothing. */

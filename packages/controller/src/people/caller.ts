@@ -12,6 +12,8 @@ export interface Person {
   readonly groups: readonly string[];
   /** How they showed who they are, for the record: `token ci`, `browser session` ... */
   readonly via: string;
+  /** Who made their token for them, or the one that it was made with; null: they themselves, or they came without one. */
+  readonly tokenBy: string | null;
   /** When that ends; null: not by itself. */
   readonly expiresAt: number | null;
 }

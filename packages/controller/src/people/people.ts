@@ -41,6 +41,8 @@ export class People {
   readonly #parts: PeopleParts;
   readonly #users = new Map<string, UserRow>();
   readonly #usedAt = new Map<string, number>();
+  /** What is looked up must still be so when it is written: one change after the other. */
+  #changing: Promise<unknown> = Promise.resolve();
 
   private constructor(parts: PeopleParts) {
     this.#parts = parts;
@@ -71,16 +73,23 @@ export class People {
     return user === undefined || user.removedAt !== null ? null : user;
   }
 
-  /** All groups of a person: their own, and those that belayd.yaml puts them in. */
+  /**
+   * All groups of a person: their own, and those that belayd.yaml puts them in. Its names are those of users whom an admin
+   * made: whoever came through the identity provider brought their name along, and maybe chose it.
+   */
   groupsOf(name: string): string[] {
     const { groups } = this.#parts;
-    const declared = Object.keys(groups).filter((group) => groups[group]?.includes(name));
-    return [...new Set([...(this.find(name)?.groups ?? []), ...declared])].sort();
+    const user = this.find(name);
+    const isKnownByName = user === null || user.createdBy !== name;
+    const declared = isKnownByName ? Object.keys(groups).filter((group) => groups[group]?.includes(name)) : [];
+    return [...new Set([...(user?.groups ?? []), ...declared])].sort();
   }
 
   /** May this person approve gates of this group (null: of any) as things stand now? */
   mayApprove(name: string, group: string | null): boolean {
     const roles = name === ROOT ? (["admin"] as const) : (this.find(name)?.roles ?? []);
+    // Whoever has the file is nobody in particular: their word fills in only until there is a person's.
+    if (name === ROOT && this.users().some((user) => includesRole(user.roles, "approver"))) return false;
     return includesRole(roles, "approver") && (group === null || this.groupsOf(name).includes(group));
   }
 
@@ -88,7 +97,11 @@ export class People {
    * Throws `user-exists`, `name-reserved`, `user-removed`: a name is one person's for ever, because records and open gates
    * speak of them by it. `again`: that person is back.
    */
-  async create(user: Pick<UserRow, "name" | "roles" | "groups">, by: string, again = false): Promise<UserRow> {
+  create(user: Pick<UserRow, "name" | "roles" | "groups">, by: string, again = false): Promise<UserRow> {
+    return this.#inTurn(() => this.#create(user, by, again));
+  }
+
+  async #create(user: Pick<UserRow, "name" | "roles" | "groups">, by: string, again: boolean): Promise<UserRow> {
     const { name } = user;
     if (RESERVED.has(name)) throw new BelayError("name-reserved", `${name} is a name under which Belay itself acts`);
     const there = this.#users.get(name);
@@ -109,7 +122,11 @@ export class People {
    * Somebody the identity provider vouches for, known by what it calls them (issuer and subject), which never changes;
    * their name stays the one they first came with. Roles and groups are what it says now. Throws `sign-in-refused`.
    */
-  async signIn(person: SignedIn): Promise<UserRow> {
+  signIn(person: SignedIn): Promise<UserRow> {
+    return this.#inTurn(() => this.#signIn(person));
+  }
+
+  async #signIn(person: SignedIn): Promise<UserRow> {
     const { issuer, subject, roles, groups } = person;
     const known = [...this.#users.values()].find((user) => user.issuer === issuer && user.subject === subject);
     if (known !== undefined) {
@@ -133,11 +150,15 @@ export class People {
   /** Whose session it is, as a caller; null: they are gone. */
   callerOf(name: string, via: string, expiresAt: number): Person | null {
     const user = this.find(name);
-    return user === null ? null : this.#person(user, expand(user.roles), via, expiresAt);
+    return user === null ? null : this.#person(user, expand(user.roles), { via, expiresAt, tokenBy: null });
   }
 
   /** Throws `user-unknown`, and `user-managed` where the identity provider says it. What an open gate thinks of this person's word follows (run/commands.ts). */
-  async change(name: string, change: Partial<Pick<UserRow, "roles" | "groups">>): Promise<UserRow> {
+  change(name: string, change: Partial<Pick<UserRow, "roles" | "groups">>): Promise<UserRow> {
+    return this.#inTurn(() => this.#change(name, change));
+  }
+
+  async #change(name: string, change: Partial<Pick<UserRow, "roles" | "groups">>): Promise<UserRow> {
     const user = this.user(name);
     if (user.issuer === null) return this.#save({ ...user, ...change });
     throw new BelayError("user-managed", `what ${name} may do is what ${user.issuer} says, with every sign-in`, {
@@ -146,14 +167,20 @@ export class People {
   }
 
   /** Their tokens and sessions end with them. Throws `user-unknown`. */
-  async remove(name: string): Promise<void> {
-    const removed = { ...this.user(name), removedAt: this.#parts.now() };
-    await this.#parts.store.removeUser(name, removed.removedAt);
-    this.#users.set(name, removed);
+  remove(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const removed = { ...this.user(name), removedAt: this.#parts.now() };
+      await this.#parts.store.removeUser(name, removed.removedAt);
+      this.#users.set(name, removed);
+    });
   }
 
   /** The token itself is in the answer, once; the store has its digest. Throws `user-unknown`. */
-  async createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
+  createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
+    return this.#inTurn(() => this.#createToken(wanted, by));
+  }
+
+  async #createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
     const { store, now, newSecret, hash } = this.#parts;
     this.user(wanted.user);
     const token = `belay_${newSecret()}`;
@@ -198,17 +225,19 @@ export class People {
     if (user === null) return null;
     await this.#noteUse(row, now);
     const roles = narrow(user.roles, row.roles);
-    return this.#person(user, roles, `token ${row.name}`, row.expiresAt);
+    const tokenBy = row.createdBy === user.name ? null : row.createdBy;
+    return this.#person(user, roles, { via: `token ${row.name}`, expiresAt: row.expiresAt, tokenBy });
   }
 
   /** Whoever holds the token of belayd's own file. */
   root(): Person {
     const roles = expand(["admin"]);
-    return { kind: "person", name: ROOT, roles, groups: this.groupsOf(ROOT), via: "root token", expiresAt: null };
+    const way = { via: "root token", expiresAt: null, tokenBy: null } as const;
+    return { kind: "person", name: ROOT, roles, groups: this.groupsOf(ROOT), ...way };
   }
 
-  #person(user: UserRow, roles: readonly Role[], via: string, expiresAt: number): Person {
-    return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), via, expiresAt };
+  #person(user: UserRow, roles: readonly Role[], way: Pick<Person, "via" | "expiresAt" | "tokenBy">): Person {
+    return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), ...way };
   }
 
   async #noteUse({ id, usedAt }: TokenRow, now: number): Promise<void> {
@@ -216,6 +245,13 @@ export class People {
     if (now - last < USED_EVERY_MS) return;
     this.#usedAt.set(id, now);
     await this.#parts.store.tokenUsed(id, now);
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#changing.then(change);
+    // Whoever asked is told; the next one is not kept from its turn.
+    this.#changing = turn.catch(() => {});
+    return turn;
   }
 
   async #save(user: UserRow): Promise<UserRow> {

@@ -23,6 +23,8 @@ export interface Asking {
 export interface Answering extends Asking {
   readonly groups: readonly string[];
   readonly standing?: Standing;
+  /** Who made their token for them, and so may have answered in their name; absent: nobody else. */
+  readonly tokenBy?: string;
   readonly signed?: SignedApproval;
 }
 
@@ -40,14 +42,18 @@ export interface Choosing extends Asking {
 export function approve(
   state: RunState,
   gate: string,
-  { by, reason, groups, standing = () => true, signed }: Answering,
+  { by, reason, groups, standing = () => true, signed, tokenBy }: Answering,
   at: number,
 ): RunEvent[] {
   if (signed !== undefined && state.gates.get(gate)?.passed) {
     return offer(state, { type: "approval-renewed", at, gate, by, groups, reason, signed });
   }
   const event = { type: "gate-decided", at, gate, decision: "approve", by, groups, reason } as const;
-  const whole = signed === undefined ? event : { ...event, signed };
+  const whole = {
+    ...event,
+    ...(tokenBy === undefined ? {} : { tokenBy }),
+    ...(signed === undefined ? {} : { signed }),
+  };
   return [...lapse(state, standing, at), ...offer(state, whole)];
 }
 

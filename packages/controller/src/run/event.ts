@@ -94,6 +94,8 @@ export interface GateDecided {
   readonly by: string;
   readonly groups: readonly string[];
   readonly reason: string;
+  /** Who made the token for whoever this is, and so may have answered in their name; absent: nobody else. */
+  readonly tokenBy?: string;
   /** Of plans whose approvals are signed: what was signed. It goes to the hosts with every step behind the gate. */
   readonly signed?: SignedApproval;
 }

@@ -23,8 +23,9 @@ export function foldGateOpened(state: RunState, event: EventOf<"gate-opened">): 
 }
 
 export function foldGateDecided(state: RunState, event: EventOf<"gate-decided">): void {
-  const { decision, by, reason, at, signed } = event;
-  state.openGate?.decisions.push({ decision, by, reason, at, ...(signed === undefined ? {} : { signed }) });
+  const { decision, by, reason, at, signed, tokenBy } = event;
+  const token = tokenBy === undefined ? {} : { tokenBy };
+  state.openGate?.decisions.push({ decision, by, reason, at, ...token, ...(signed === undefined ? {} : { signed }) });
   if (decision !== "reject") return;
   state.openGate = null;
   state.pause = null;

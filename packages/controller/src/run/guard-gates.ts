@@ -1,3 +1,4 @@
+import { ROOT } from "../people/caller.js";
 import { leftBehind, neededBy } from "./order.js";
 import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
 import type { GateDecision, GateRecord, RunState } from "./state.js";
@@ -12,7 +13,7 @@ export const gateGuards = {
     return state.gates.has(gate) ? gateClosed(state, gate) : null;
   },
 
-  "gate-decided": (state, { gate, decision, by, groups, reason, at, signed }) => {
+  "gate-decided": (state, { gate, decision, by, groups, reason, at, signed, tokenBy }) => {
     const record = state.openGate;
     if (record?.gate.id !== gate) return gateClosed(state, gate);
     if (isExpired(record, at)) {
@@ -29,7 +30,8 @@ export const gateGuards = {
         : null;
     }
     const own = decision === "approve" ? ownRequest(state, record, by) : null;
-    const stranger = own ?? wrongGroup(record, by, groups);
+    const hand = decision === "approve" && signed === undefined ? sameHand(state, record, { by, tokenBy }) : null;
+    const stranger = own ?? wrongGroup(record, by, groups) ?? hand;
     if (stranger !== null) return stranger;
     if (record.decisions.some((earlier) => earlier.by === by && earlier.lapsedAt === undefined)) {
       return {
@@ -173,6 +175,36 @@ function unsigned(state: RunState, gate: string, decision: "approve" | "break-gl
   }
   const hint = "docs/security.md says what the owner of a host can do when its approvers are out of reach";
   return { code: "signature-missing", message: `${message}: there is no glass to break here`, hint };
+}
+
+/**
+ * Whoever made somebody's token has had it in hand: the two are one voice, and so are two whose tokens one person made. But for
+ * root's, who makes the first ones and approves nothing. A signature says by itself whose it is.
+ */
+function sameHand({ startedBy }: RunState, { gate, decisions }: GateRecord, word: Word): Refusal | null {
+  const { by, tokenBy } = word;
+  const hint = "a token that root made would do, and so would a sign-in or a signature";
+  if (tokenBy !== undefined && tokenBy === startedBy && gate.requesterMayApprove !== true) {
+    return { code: "token-not-own", message: `${tokenBy}, who started this run, made the token of ${by}`, hint };
+  }
+  const hands = handsOf(word);
+  for (const earlier of decisions) {
+    const shared = handsOf(earlier).find((hand) => hands.includes(hand));
+    // Somebody twice is refused elsewhere.
+    if (!isApproval(earlier) || earlier.signed !== undefined || earlier.by === by || shared === undefined) continue;
+    const made = shared === by ? `the token of ${earlier.by}` : shared === earlier.by ? `that of ${by}` : "both tokens";
+    return { code: "token-not-own", message: `${shared} made ${made}: ${earlier.by} and ${by} count as one`, hint };
+  }
+  return null;
+}
+
+interface Word {
+  readonly by: string;
+  readonly tokenBy?: string | undefined;
+}
+
+function handsOf({ by, tokenBy }: Word): string[] {
+  return tokenBy === undefined || tokenBy === ROOT ? [by] : [by, tokenBy];
 }
 
 /** One key is one person, whatever they call themselves. */

@@ -27,10 +27,10 @@ const SENTENCES: Sentences = {
     level: "warn",
     message: `gate ${gate} is open and waits for approval until ${iso(expiresAt)}`,
   }),
-  "gate-decided": ({ gate, decision, by, reason }) => ({
+  "gate-decided": ({ gate, decision, by, reason, tokenBy }) => ({
     stage: gate,
     level: decision === "approve" ? "info" : "error",
-    message: `${by} ${DECIDED[decision]} gate ${gate}${because(reason)}`,
+    message: `${by}${tokenBy === undefined ? "" : ` (by a token that ${tokenBy} made)`} ${DECIDED[decision]} gate ${gate}${because(reason)}`,
   }),
   "approval-lapsed": ({ gate, of }) => ({
     stage: gate,

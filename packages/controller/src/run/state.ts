@@ -202,6 +202,7 @@ export interface GateDecision {
   readonly by: string;
   readonly reason: string;
   readonly at: number;
+  readonly tokenBy?: string;
   readonly signed?: SignedApproval;
   /** When an approval stopped counting, because whoever gave it may not do so any more. */
   readonly lapsedAt?: number;

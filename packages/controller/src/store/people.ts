@@ -21,6 +21,7 @@ export interface TokenRow {
   readonly name: string;
   readonly roles: readonly Role[] | null;
   readonly createdAt: number;
+  /** Who made it, or made the one that it was made with: who has had it, or one like it, in hand besides its user. */
   readonly createdBy: string;
   readonly expiresAt: number;
   readonly usedAt: number | null;

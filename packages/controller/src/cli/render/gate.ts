@@ -109,10 +109,11 @@ function approvalsOf(gate: GateView): string {
 function decisionLines(gate: GateView, { now, style }: Page): string[] {
   return labelled(
     "decided",
-    gate.decisions.flatMap(({ decision, by, reason, at, lapsedAt, signed }) => {
+    gate.decisions.flatMap(({ decision, by, reason, at, lapsedAt, signed, tokenBy }) => {
       const why = reason === "" ? "" : `: ${reason}`;
       const lapsed = lapsedAt === undefined ? "" : ` (counts no more since ${moment(lapsedAt, now)})`;
-      const line = `${moment(at, now)} ${decision} by ${by}${why}${lapsed}`;
+      const token = tokenBy === undefined ? "" : `, with a token that ${tokenBy} made`;
+      const line = `${moment(at, now)} ${decision} by ${by}${token}${why}${lapsed}`;
       const whose = signed?.signer === undefined ? "" : `, ${signed.signer}'s`;
       const key = signed === undefined ? [] : [`  signed by ${signed.key}${whose}`];
       return [decision === "break-glass" ? style.bad(line) : line, ...key];

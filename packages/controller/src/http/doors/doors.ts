@@ -66,7 +66,7 @@ export class Doors {
     const origin = originOf(request.socket.remoteAddress);
     const hash = shown(request);
     if (caller.kind === "anyone" && hash !== null) this.failed(request);
-    if (caller.kind === "person" && hash !== null) this.attempts.succeeded(hash);
+    if (caller.kind !== "anyone" && hash !== null) this.attempts.succeeded(hash);
     const [rates, key] =
       caller.kind === "person"
         ? [this.#rates.person, caller.name]

@@ -2,6 +2,8 @@ import { BelayError, SignedStatement } from "@belay/shared";
 import Type from "typebox";
 import type { GateView } from "../../api/contract.js";
 import { checkSigned } from "../../execute/signed-approval.js";
+import { ROOT } from "../../people/caller.js";
+import type { People } from "../../people/people.js";
 import { approve, breakGlass, reject, type Standing } from "../../run/commands.js";
 import { gateViewOf, gateViewsOf } from "../../run/view.js";
 import { personOf } from "../access.js";
@@ -48,9 +50,10 @@ export function gateRoutes(server: Server, services: Services): void {
       async (request): Promise<GateView> => {
         const { run, gate } = request.params;
         const { reason = "", signed } = request.body;
-        const { name: by, groups } = personOf(request);
+        const { name: by, groups, tokenBy } = personOf(request);
+        if (name === "approve") checkRoot(by, people);
         const runner = controller.requireActive(await runs.get(run));
-        const answering = { by, reason, groups, standing };
+        const answering = { by, reason, groups, standing, ...(tokenBy === null ? {} : { tokenBy }) };
         const where = { plan: runner.plan, run: runner.run, gate, by };
         const approval =
           signed === undefined
@@ -75,6 +78,14 @@ export function gateRoutes(server: Server, services: Services): void {
       return gateOf(runner, gate);
     },
   );
+}
+
+/** Throws `root-refused`. */
+function checkRoot(name: string, people: People): void {
+  if (name !== ROOT || people.mayApprove(ROOT, null)) return;
+  throw new BelayError("root-refused", "there are approvers, so root approves nothing", {
+    hint: "`belay user list` shows who may. When none of them can be reached: --break-glass, which stays on record.",
+  });
 }
 
 function gateOf(run: Pick<OpenRun, "state">, gate: string): GateView {

@@ -110,7 +110,9 @@ export function peopleRoutes(server: Server, { people, controller }: Pick<Servic
     const scope = user === caller.name ? (roles ?? (narrower(caller, own) ? caller.roles : null)) : roles;
     if (user === caller.name) checkScope("this token", scope, caller.roles);
     const notAfter = user === caller.name ? caller.expiresAt : null;
-    const { token, row } = await people.createToken({ user, name, roles: scope, ttlMs, notAfter }, caller.name);
+    // A token that somebody was given makes no token that nobody else could have.
+    const by = user === caller.name ? (caller.tokenBy ?? caller.name) : caller.name;
+    const { token, row } = await people.createToken({ user, name, roles: scope, ttlMs, notAfter }, by);
     return { ...row, token };
   });
 
