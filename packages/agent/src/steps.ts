@@ -112,7 +112,7 @@ export class Steps {
       }
       // Beyond what is ever given out, and what hello could say: this host could not come back.
       if (step.fence > MAX_FENCE) {
-        this.#refuse(step, new BelayError("fence-impossible", `no belayd gives out the number ${step.fence}`), false);
+        this.#refuse(step, fenced(step.fence, this.#fence), false);
         return null;
       }
       const verdict = await this.#judge(step);
