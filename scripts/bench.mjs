@@ -9,4 +9,5 @@ const bench = spawn(process.execPath, ["--import=tsx", "scripts/bench/main.ts", 
 });
 // Ctrl-C reaches the bench too; it tidies up, and this process waits for it.
 process.on("SIGINT", () => {});
+process.on("SIGTERM", () => bench.kill("SIGTERM"));
 bench.on("close", (status) => process.exit(status ?? 1));
