@@ -63,7 +63,7 @@ async function signIn(session: Session, server: string): Promise<string> {
   const release = outside.onInterrupt(() => stop.abort());
   try {
     while (outside.now() < expiresAt && !stop.signal.aborted) {
-      const { token } = await api.pollLogin(id);
+      const token = await poll(api, id);
       if (token !== null) return token;
       await outside.sleep(POLL_EVERY_MS, stop.signal);
     }
@@ -71,6 +71,16 @@ async function signIn(session: Session, server: string): Promise<string> {
     release();
   }
   throw new BelayError("sign-in-late", "nobody typed the code in time", { hint: "belay login --oidc begins anew." });
+}
+
+/** Null: not yet. A door that is busy with others of this address is no answer. */
+async function poll(api: Api, id: string): Promise<string | null> {
+  try {
+    return (await api.pollLogin(id)).token;
+  } catch (error) {
+    if (error instanceof BelayError && error.code === "too-many-requests") return null;
+    throw error;
+  }
 }
 
 async function askForToken({ outside }: Session): Promise<string> {
