@@ -43,7 +43,7 @@ export class AgentFleet {
       }),
     );
     const config = join(dir, "belayd.yaml");
-    const agents = { pingEverySeconds: 2, factsEverySeconds: 5 };
+    const agents = { pingEverySeconds: 2, factsEverySeconds: 5, plaintextTokens: true };
     await writeFile(config, stringify({ listen: `127.0.0.1:${port}`, dataDir: "data", fleet: "fleet.yaml", agents }));
     const belayd = new Program(
       "belayd",

@@ -79,7 +79,7 @@ t.test("what is refused leaves nothing behind", { timeout: PATIENCE_MS }, async 
     await writeFile(tokenFile, await readFile(scene.host("auth-1").agent.tokenFile, "utf8"));
     await scene.untilHost("node-1", "is away", ({ present }) => !present);
     agent.start();
-    const told = async () => /this token belongs to auth-1, not to node-1/.test(await agent.log()) || "not told yet";
+    const told = async () => /this identity belongs to auth-1, not to node-1/.test(await agent.log()) || "not told yet";
     await until(told, "the agent says why", 30_000);
     t.notOk((await api.hosts()).find(({ host }) => host === "node-1")?.present, "it doesn't get in");
     t.ok((await api.hosts()).find(({ host }) => host === "auth-1")?.present, "and puts nobody else out");
