@@ -24,7 +24,10 @@ const LINES: readonly [line: string, answer: string][] = [
   // The value of an option is no command, also when it reads like one.
   ["belay --server run plan l", "lint list"],
   ["belay agent token ", "create list revoke"],
-  ["belay nonsense ", "agent audit backup ca fleet gate host log login logout plan release run status token user whoami why"],
+  [
+    "belay nonsense ",
+    "agent audit backup ca fleet gate host log login logout plan release run status token user whoami why",
+  ],
 ];
 
 t.test("bash", async (t) => {
