@@ -8,6 +8,7 @@ export { unmanage } from "./entry/unmanage.js";
 export { type Exec, systemExec } from "./exec.js";
 export { Banner } from "./facts/banner.js";
 export { samplesOf } from "./facts/metrics.js";
+export { Gathering } from "./gather.js";
 export { type Http, systemHttp } from "./http.js";
 export { HostIdentity, type HostIdentityOptions } from "./identity/host-identity.js";
 export { IdentityFile } from "./identity/identity-file.js";
