@@ -114,7 +114,8 @@ function installNpmPackages() {
   // No package's scripts run but this one's. It is compiled from what the lockfile has the digest of: the ready-made addon
   // that its own script would rather download has none.
   const source = { ...process.env, npm_config_build_from_source: "true" };
-  run("npm", ["rebuild", "better-sqlite3", "--ignore-scripts=false"], "the native addon", source);
+  // npm warns of the setting, which is the addon's own and not its.
+  run("npm", ["rebuild", "better-sqlite3", "--ignore-scripts=false", "--loglevel=error"], "the native addon", source);
   writeFileSync(stamp, wanted);
 }
 
