@@ -3,8 +3,11 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
+import { countsOf, failuresOf, slowestOf } from "./tap-output.mjs";
 
 setUp("tests");
+
+const SLOWEST_TOLD = 12;
 
 const part = process.argv.slice(2);
 const output = join(root, ".tap", "output.tap");
@@ -41,20 +44,30 @@ const tap = spawn("npx", ["tap", "run", `--output-file=${output}`, ...reporter, 
   stdio: "inherit",
 });
 tap.on("close", (status) => {
-  const counts = readCounts(readFileSync(output, "utf8"));
+  const written = readFileSync(output, "utf8");
+  const counts = countsOf(written);
   passed += counts.pass;
   failed += counts.fail;
   // A runner that failed without a failed test (a time-out, a crash) must not look green.
   if (status !== 0 && failed === 0) failed += 1;
+  tellTimes(written);
+  // Once more and last: of an output of an hour, its end is what is read.
+  tellFailures(written);
   process.stdout.write(`${passed} passed, ${failed} failed${counts.skip > 0 ? `, ${counts.skip} skipped` : ""}\n`);
   process.exit(failed === 0 && counts.pass > 0 ? 0 : 1);
 });
 
-/** tap's own summary, the last lines of its output: `# { total: 38, pass: 37, fail: 1 }`. */
-function readCounts(tapText) {
-  const summary = /^# \{ (total: .*) \}$/m.exec(tapText.slice(-2_000))?.[1] ?? "";
-  const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
-  return { pass: count("pass"), fail: count("fail"), skip: count("skip") + count("todo") };
+function tellTimes(tapText) {
+  const slowest = slowestOf(tapText, SLOWEST_TOLD).filter(({ ms }) => ms >= 60_000);
+  if (slowest.length === 0) return;
+  const each = slowest.map(({ file, ms }) => `${file} ${Math.round(ms / 1_000)} s`);
+  process.stdout.write(`\nthe longest: ${each.join(", ")}\n`);
+}
+
+function tellFailures(tapText) {
+  for (const { path, details } of failuresOf(tapText)) {
+    process.stdout.write(`\nFAILED ${path}\n${details.map((line) => `  ${line}\n`).join("")}`);
+  }
 }
 
 /** The test files below the folders (or the files themselves) that were asked for. */
