@@ -88,7 +88,8 @@ export async function* blocksOf(
 function* cutWhereItMayEnd(blocks: Buffer, zeros: { run: number }): Generator<Buffer> {
   let from = 0;
   for (let at = 0; at < blocks.length; at += BLOCK) {
-    const zero = blocks.subarray(at, at + BLOCK).equals(ZERO);
+    // The first byte tells of nearly every block, and there are two thousand in a mebibyte.
+    const zero = blocks[at] === 0 && blocks.subarray(at, at + BLOCK).equals(ZERO);
     const cut = zero ? (zeros.run === 1 ? at + BLOCK : from) : zeros.run >= 2 ? at : from;
     zeros.run = zero ? zeros.run + 1 : 0;
     if (cut === from) continue;
@@ -100,7 +101,7 @@ function* cutWhereItMayEnd(blocks: Buffer, zeros: { run: number }): Generator<Bu
 
 function isZero(blocks: Buffer): boolean {
   for (let at = 0; at < blocks.length; at += BLOCK) {
-    if (!blocks.subarray(at, at + BLOCK).equals(ZERO)) return false;
+    if (blocks[at] !== 0 || !blocks.subarray(at, at + BLOCK).equals(ZERO)) return false;
   }
   return true;
 }
