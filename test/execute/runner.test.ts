@@ -1,4 +1,5 @@
 import { Runner } from "@belay/controller/execute/runner";
+import type { Wait } from "@belay/controller/run/wait";
 import { BelayError, done, failed } from "@belay/shared";
 import t from "tap";
 import { eventually, noopPlan, RUN, Scene } from "./scene.js";
@@ -77,7 +78,7 @@ t.test("I13: a new lease is on record before steps carry its number; without one
   runner.wake();
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(scene.hosts.sent.length, 0, "the retry is left to whoever holds the lease");
-  t.match(runner.view().waits, [{ code: "lease-lost" }]);
+  t.match(await waitsOf(runner), [{ code: "lease-lost" }]);
   await runner.stop();
 });
 
@@ -127,7 +128,7 @@ t.test(
     const refused = runner.command((_state, at) => [{ type: "pause-asked", at, by: "tester", reason: "disk" }]);
     await t.rejects(refused, { code: "ENOSPC" });
     t.equal(scene.hosts.acknowledged.length, 0, "the agent keeps its outcome");
-    t.match(runner.view().waits, [{ code: "store-failing", message: /no space left/ }]);
+    t.match(await waitsOf(runner), [{ code: "store-failing", message: /no space left/ }]);
     scene.log.broken = null;
     await new Promise((resolve) => setTimeout(resolve, 2_100));
     await eventually(() => scene.ended.length === 1);
@@ -135,6 +136,38 @@ t.test(
     t.equal(scene.log.ofType("pause-asked").length, 0, "what was refused did not happen");
   },
 );
+
+t.test("nobody is shown what a crash could take back: who looks waits for the disk (I14)", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  const statusOf = () => runner.look(({ view }) => [view().status, view().lastSeq]);
+  const before = await statusOf();
+  const pause = () => runner.command((_state, at) => [{ type: "pause-asked", at, by: "tester", reason: "to look" }]);
+
+  const lost = scene.log.hold();
+  const refused = pause();
+  await lost.reached;
+  const seen = statusOf();
+  scene.log.broken = new Error("no space left on device");
+  lost.release();
+  await t.rejects(refused);
+  t.same(await seen, before, "what was not recorded was never to be seen");
+  scene.log.broken = null;
+  await eventually(async () => (await waitsOf(runner))[0]?.code === "steps-in-flight");
+
+  const kept = scene.log.hold();
+  const paused = pause();
+  await kept.reached;
+  const early: unknown[] = [];
+  const looking = statusOf().then((status) => early.push(status));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.same(early, [], "not before it is on disk");
+  kept.release();
+  await Promise.all([paused, looking]);
+  t.same(early, [["pausing", Number(before[1]) + 1]]);
+  await runner.stop();
+});
 
 t.test("a command that is not legal now is refused with the reason", async (t) => {
   const scene = new Scene(noopPlan(["node-1"]));
@@ -207,7 +240,7 @@ t.test("I7: a step that may have begun before its agent became too old is nobody
   await runner.connected("node-1", false);
   await eventually(() => tried === 1);
   t.same(scene.log.ofType("step-ended"), []);
-  t.equal(runner.state.inFlight.size, 1, "its own word, or the deadline, ends it");
+  t.equal(await runner.look(({ state }) => state.inFlight.size), 1, "its own word, or the deadline, ends it");
   await runner.stop();
 });
 
@@ -217,8 +250,8 @@ t.test("a defect in one run is told to those who ask, and ends nothing else", as
     throw new Error("a defect");
   };
   const runner = await scene.runner();
-  await eventually(() => runner.view().waits[0]?.code === "run-broken");
-  t.match(runner.view().waits, [{ message: /a defect/, unblock: /Restart belayd/ }]);
+  await eventually(async () => (await waitsOf(runner))[0]?.code === "run-broken");
+  t.match(await waitsOf(runner), [{ message: /a defect/, unblock: /Restart belayd/ }]);
   await t.rejects(
     runner.command(() => []),
     { code: "run-broken" },
@@ -237,3 +270,7 @@ t.test("a run that has ended refuses commands and turns nobody's promise into a 
   );
   await runner.connected("node-1", true);
 });
+
+function waitsOf(runner: Runner): Promise<readonly Wait[]> {
+  return runner.look(({ view }) => view().waits);
+}

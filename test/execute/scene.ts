@@ -29,14 +29,33 @@ export class MemoryLog implements RunLog {
   broken: Error | null = null;
   /** Called before an append is "on disk": what was acted on by then was acted on too early. */
   beforeDisk: () => void = () => {};
+  #held: { readonly reach: () => void; readonly released: Promise<void> } | null = null;
 
   async append(_run: string, lastSeq: number, events: readonly RunEvent[]): Promise<void> {
     await null;
+    const held = this.#held;
+    this.#held = null;
+    held?.reach();
+    await held?.released;
     this.beforeDisk();
     if (this.broken !== null) throw this.broken;
     if (lastSeq !== this.events.length) throw new Error(`append after ${lastSeq}, but there are ${this.events.length}`);
     this.events.push(...events);
     this.appends += 1;
+  }
+
+  /** The next append waits for `release`; `reached` says that it does. */
+  hold(): { readonly reached: Promise<void>; release(): void } {
+    let release = () => {};
+    let reach = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reached = new Promise<void>((resolve) => {
+      reach = resolve;
+    });
+    this.#held = { reach, released };
+    return { reached, release };
   }
 
   async read(_run: string, after: number, limit: number): Promise<LoggedEvent[]> {
@@ -127,6 +146,6 @@ export class Scene {
 }
 
 /** Waits for something that follows from what was set going; a test that waits in vain runs into tap's time-out. */
-export async function eventually(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
 }

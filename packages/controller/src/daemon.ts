@@ -158,7 +158,8 @@ export async function startDaemon(
   };
   const errands = new Errands(hosts, async (host) => {
     leadership.mustLead({ [host]: true });
-    return controller.runnersOf(host)[0]?.state.fence ?? (await leases.newestFence());
+    const fence = await controller.runnersOf(host)[0]?.look(({ state }) => state.fence);
+    return fence ?? (await leases.newestFence());
   });
   const controller = new Controller({
     plans,

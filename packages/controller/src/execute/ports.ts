@@ -1,5 +1,5 @@
 import type { HostFacts, Outcome, Step, StepId } from "@belay/shared";
-import type { LoggedEvent, RunView } from "../api/contract.js";
+import type { LoggedEvent } from "../api/contract.js";
 import type { RunEvent } from "../run/event.js";
 import type { BackupRow, RunRow } from "../store/runs.js";
 
@@ -49,7 +49,7 @@ export interface Report {
 /** Who follows a run. Called after events are on disk, and when progress or waits changed; must not throw. */
 export interface RunWatcher {
   events(events: readonly LoggedEvent[]): void;
-  changed(view: () => RunView): void;
+  changed(): void;
 }
 
 export type { RunRow };

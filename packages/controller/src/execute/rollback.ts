@@ -5,6 +5,7 @@ import { rollbackPlan } from "../plan/rollback.js";
 import type { ReleaseName } from "../releases/name.js";
 import { rollback } from "../run/commands.js";
 import type { RunResult } from "../run/event.js";
+import type { RunState } from "../run/state.js";
 import type { PlanStore } from "../store/plans.js";
 import type { RecordStore } from "../store/records.js";
 import type { RunRow, RunStore } from "../store/runs.js";
@@ -78,7 +79,7 @@ export class Rollbacks {
     if ((await records.pending(row.id)) !== null) throw pendingAlready(row.id);
     const runner = controller.active(row.id);
     // Refused here if it isn't legal, before anything is on record.
-    if (runner !== null) rollback(runner.state, { by, reason }, runner.state.lastAt);
+    await runner?.look(({ state }) => rollback(state, { by, reason }, state.lastAt));
     await records.setPending(row.id, JSON.stringify(wanted));
     if (runner === null) return this.goOn(row.id);
     const started = new Promise<RollbackAnswer>((resolve, reject) => this.#started.set(row.id, { resolve, reject }));
@@ -202,8 +203,12 @@ export class Rollbacks {
     const { plans, runs, records, planning, controller } = this.#parts;
     const plan = await plans.get(row.plan);
     const hosts = this.#parts.hostsSeenBy(plan.product);
-    const state = controller.active(row.id)?.state ?? (await readBack(runs, row.id, plan)).state;
-    const standing = standingOf(state, (host) => hosts.factsOf(host), wanted.past);
+    const standOf = (state: RunState) => standingOf(state, (host) => hosts.factsOf(host), wanted.past);
+    const runner = controller.active(row.id);
+    const standing =
+      runner === null
+        ? standOf((await readBack(runs, row.id, plan)).state)
+        : await runner.look(({ state }) => standOf(state));
     const [{ fleet, profile, facts }, backups, aside] = await Promise.all([
       planning.known(plan.product),
       records.backups({ run: row.id }),

@@ -32,6 +32,14 @@ export interface RunnerParts {
   readonly ended: (run: string, result: RunResult) => void;
 }
 
+/** A run as it is on record, for as long as `look` shows it: the state changes with the next event. */
+export interface RunSight {
+  readonly state: RunState;
+  readonly world: World;
+  /** The whole of it as people watch it. */
+  view(): RunView;
+}
+
 /**
  * Carries one run out. The loop is: take what came in, fold it, ask `decide` what may happen next, put all of it on disk
  * in one write, and only then act: answer people, acknowledge outcomes, send steps (I7). What comes in meanwhile waits for
@@ -53,6 +61,8 @@ export class Runner {
   /** What the turn at work took out of the inbox. */
   #working: readonly Input[] = [];
   #turning: Promise<void> | null = null;
+  /** While the state is ahead of the disk: settles when they are the same again. */
+  #recording: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
   #broken: string | null = null;
@@ -93,20 +103,21 @@ export class Runner {
     this.wake();
   }
 
-  view(): RunView {
+  /**
+   * Reads the run as it is on record. What is being written is waited for: nobody may be told what a crash could take back (I14).
+   * `read` is called once, and must keep nothing of what it is shown.
+   */
+  async look<T>(read: (sight: RunSight) => T): Promise<T> {
+    while (this.#recording !== null) await this.#recording;
+    return read({ state: this.#state, world: this.#world, view: () => this.#view() });
+  }
+
+  #view(): RunView {
     return viewOf(this.#state, this.#world, this.#parts.now(), {
       waits: this.#waits,
       lastSeq: this.#seq,
       noteOf: (step) => this.#notes.get(step) ?? null,
     });
-  }
-
-  get state(): RunState {
-    return this.#state;
-  }
-
-  get world(): World {
-    return this.#world;
   }
 
   /** Something outside changed (a host came or went): decide again. */
@@ -185,17 +196,19 @@ export class Runner {
     for (const input of inputs) turn.absorb(input);
     const { waits, wakeAt } = turn.decide();
     const logged = turn.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
+    const recorded = this.#ahead(logged.length > 0);
     if (logged.length > 0) {
       try {
         await this.#parts.log.append(this.run, this.#seq, turn.events, turn.backups);
       } catch (error) {
-        await this.#recover(error, inputs);
+        await this.#recover(error, inputs, recorded);
         return true;
       }
     }
     this.#state = turn.state;
     this.#seq += logged.length;
     this.#waits = waits;
+    recorded();
     for (const step of turn.ended) this.#forget(step);
     for (const accept of turn.accepted) accept();
     for (const report of turn.recorded) this.#parts.hosts.acknowledge(report.host, report.step);
@@ -211,6 +224,19 @@ export class Runner {
     }
     if (logged.length === 0) this.#sleepUntil(wakeAt);
     return logged.length > 0 || this.#inbox.length > 0;
+  }
+
+  /** From here until what it returns is called, whoever wants to look waits. */
+  #ahead(isAhead: boolean): () => void {
+    if (!isAhead) return () => {};
+    let release = () => {};
+    this.#recording = new Promise((resolve) => {
+      release = resolve;
+    });
+    return () => {
+      this.#recording = null;
+      release();
+    };
   }
 
   #forget(step: StepId): void {
@@ -281,7 +307,7 @@ export class Runner {
     for (const watcher of this.#watchers) {
       try {
         if (events.length > 0) watcher.events(events);
-        watcher.changed(() => this.view());
+        watcher.changed();
       } catch (error) {
         this.#parts.logger.error({ run: this.run, err: error }, "somebody who follows this run can't be told");
       }
@@ -298,7 +324,7 @@ export class Runner {
    * The store refused a turn's events (disk full, for instance). Nothing of that turn was acted on or remembered; whether
    * the disk has it after all, only reading back tells. Agents' outcomes are kept for the next try; people get the error.
    */
-  async #recover(error: unknown, inputs: readonly Input[]): Promise<void> {
+  async #recover(error: unknown, inputs: readonly Input[], recorded: () => void): Promise<void> {
     this.#parts.logger.error(
       { run: this.run, err: error },
       "cannot record events; nothing is dispatched until it works",
@@ -306,16 +332,26 @@ export class Runner {
     for (const input of inputs) if (input.kind === "command") input.reject(error);
     this.#inbox.unshift(...inputs.filter((input) => input.kind !== "command"), { kind: "resend" });
     this.#waits = [storeWait(error, this.#parts.now())];
+    // At once, for those who look: a disk that takes nothing can mostly be read. And again after a while, because what a lost
+    // connection left undecided may have been written meanwhile.
+    await this.#reload();
+    recorded();
     for (let read = false; !read && !this.#stopped; ) {
       await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
-      try {
-        const back = await readBack(this.#parts.log, this.run, this.plan);
-        this.#state = back.state;
-        this.#seq = back.seq;
-        read = true;
-      } catch (again) {
-        this.#parts.logger.error({ run: this.run, err: again }, "cannot read the run back");
-      }
+      read = await this.#reload();
+    }
+  }
+
+  /** Takes the state from the disk. False: it can't be read. */
+  async #reload(): Promise<boolean> {
+    try {
+      const { state, seq } = await readBack(this.#parts.log, this.run, this.plan);
+      this.#state = state;
+      this.#seq = seq;
+      return true;
+    } catch (error) {
+      this.#parts.logger.error({ run: this.run, err: error }, "cannot read the run back");
+      return false;
     }
   }
 }

@@ -12,8 +12,11 @@ export function beforeCommand(parts: {
   const { records, controller } = parts;
   return async (_action, { run, gate, host }) => {
     const runner = typeof run === "string" ? controller.active(run) : null;
-    if (runner !== null && typeof gate === "string") return pick(gateViewOf(runner.state, gate), ["status"]);
-    if (runner !== null) return pick(runner.view(), ["status"]);
+    if (runner !== null) {
+      return runner.look(({ state, view }) =>
+        pick(typeof gate === "string" ? gateViewOf(state, gate) : view(), ["status"]),
+      );
+    }
     if (typeof host !== "string") return {};
     const aside = (await records.quarantined()).find((one) => one.host === host);
     return aside === undefined ? {} : { quarantinedBy: aside.by, quarantinedFor: aside.reason };

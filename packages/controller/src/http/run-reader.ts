@@ -1,9 +1,8 @@
-import type { RunSummary, RunView } from "../api/contract.js";
+import type { RunSummary } from "../api/contract.js";
 import { readBack } from "../execute/read-back.js";
-import type { Runner } from "../execute/runner.js";
+import type { Runner, RunSight } from "../execute/runner.js";
 import type { Plan } from "../plan/plan.js";
 import type { World } from "../run/decision.js";
-import type { RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
 import type { RunRow } from "../store/runs.js";
 import type { Services } from "./services.js";
@@ -12,27 +11,17 @@ import type { Services } from "./services.js";
 export interface OpenRun {
   readonly id: string;
   readonly plan: Plan;
-  readonly state: RunState;
-  readonly world: World;
   /** Null when the run has ended. */
   readonly runner: Runner | null;
-  view(): RunView;
+  /** See `Runner.look`. */
+  look<T>(read: (sight: RunSight) => T): Promise<T>;
 }
 
 /** Opens a run by id, prefix or `latest`. One that has ended is folded anew from its log. Throws `run-unknown`. */
 export async function openRun(services: Services, name: string): Promise<OpenRun> {
   const row = await services.runs.get(name);
   const runner = services.controller.active(row.id);
-  if (runner !== null) {
-    return {
-      id: row.id,
-      plan: runner.plan,
-      state: runner.state,
-      world: runner.world,
-      runner,
-      view: () => runner.view(),
-    };
-  }
+  if (runner !== null) return { id: row.id, plan: runner.plan, runner, look: (read) => runner.look(read) };
   const plan = await services.plans.get(row.plan);
   const { state, seq } = await readBack(services.runs, row.id, plan);
   const world: World = {
@@ -42,7 +31,7 @@ export async function openRun(services: Services, name: string): Promise<OpenRun
     holdsLease: false,
   };
   const view = () => viewOf(state, world, row.endedAt ?? services.now(), { lastSeq: seq });
-  return { id: row.id, plan, state, world, runner: null, view };
+  return { id: row.id, plan, runner: null, look: async (read) => read({ state, world, view }) };
 }
 
 export function summaryOf(row: RunRow, status: RunSummary["status"]): RunSummary {

@@ -42,7 +42,7 @@ function stageGateView(state: RunState, stage: Stage): GateView | null {
     approvalsNeeded: gate.approvals,
     group: gate.group,
     notBy: gate.requesterMayApprove === true ? null : state.startedBy,
-    decisions: record?.decisions ?? [],
+    decisions: [...(record?.decisions ?? [])],
     openedAt: record?.openedAt ?? null,
     expiresAt: record?.expiresAt ?? null,
     onTimeout: gate.onTimeout,

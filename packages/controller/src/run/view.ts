@@ -36,7 +36,7 @@ export function viewOf(state: RunState, world: World, now: number, beside: Besid
     inFlightTotal: state.inFlight.size,
     gate: openGateViewOf(state),
     waits,
-    failures: state.recentFailures,
+    failures: [...state.recentFailures],
     quarantined: [...state.setAside].map((host) => ({ host, reason: state.hosts.get(host)?.aside?.reason ?? "" })),
     brokenGlass: brokenGlassIn(state),
     expectedEndAt: expectedEndAt(state, now, beside.pace),

@@ -22,7 +22,11 @@ const VIEW_EVERY_MS = 250;
 export function followRoutes(server: Server, services: Services): void {
   server.get("/v1/runs/:run/stream", { ...viewer, schema: { params: runParams } }, async (request, reply) => {
     const run = await openRun(services, request.params.run);
-    streamViews(new EventStream(request, reply), run);
+    const stream = new EventStream(request, reply);
+    await streamViews(stream, run).catch((error: unknown) => {
+      stream.end();
+      throw error;
+    });
     return reply;
   });
 
@@ -51,29 +55,30 @@ export function followRoutes(server: Server, services: Services): void {
 }
 
 /** The view now, then again whenever it changed, at most so often; the last one after the run's end. */
-function streamViews(stream: EventStream, run: OpenRun): void {
-  stream.send("view", run.view());
-  if (run.runner === null) {
-    stream.end();
-    return;
-  }
+async function streamViews(stream: EventStream, run: OpenRun): Promise<void> {
+  const send = () =>
+    run.look(({ view }) => {
+      const seen = view();
+      stream.send("view", seen);
+      if (seen.status === "ended") stream.end();
+    });
   let timer: NodeJS.Timeout | null = null;
   const flush = () => {
     timer = null;
-    const view = run.view();
-    stream.send("view", view);
-    if (view.status === "ended") stream.end();
+    void send();
   };
-  const unwatch = run.runner.watch({
+  const unwatch = run.runner?.watch({
     events: () => {},
     changed: () => {
       timer ??= setTimeout(flush, VIEW_EVERY_MS);
     },
   });
   stream.onEnd(() => {
-    unwatch();
+    unwatch?.();
     if (timer !== null) clearTimeout(timer);
   });
+  await send();
+  if (run.runner === null) stream.end();
 }
 
 /**

@@ -33,7 +33,8 @@ export function gateRoutes(server: Server, services: Services): void {
   server.get("/v1/gates", { ...viewer, schema: { querystring: GatesQuery } }, async (request): Promise<GateView[]> => {
     const { run, all } = request.query;
     const names = run === undefined ? controller.activeRuns : [run];
-    const views = await Promise.all(names.map(async (name) => gateViewsOf((await openRun(services, name)).state)));
+    const gatesOf = async (name: string) => (await openRun(services, name)).look(({ state }) => gateViewsOf(state));
+    const views = await Promise.all(names.map(gatesOf));
     return views.flat().filter((view) => all === "1" || view.status === "open");
   });
 
@@ -88,8 +89,8 @@ function checkRoot(name: string, people: People): void {
   });
 }
 
-function gateOf(run: Pick<OpenRun, "state">, gate: string): GateView {
-  const view = gateViewOf(run.state, gate);
+async function gateOf(run: Pick<OpenRun, "look">, gate: string): Promise<GateView> {
+  const view = await run.look(({ state }) => gateViewOf(state, gate));
   if (view === null) {
     throw new BelayError("gate-unknown", `this run has no gate ${gate}`, { hint: "belay gate list --all" });
   }

@@ -17,6 +17,11 @@ const hostParams = Type.Object({ host: Name });
 export function hostRoutes(server: Server, services: Services): void {
   const { controller, presence, records, now } = services;
 
+  const brokenGlassOf = async (run: string): Promise<Status["brokenGlass"]> => {
+    const broken = await controller.active(run)?.look(({ state }) => brokenGlassIn(state));
+    return (broken ?? []).map((each) => ({ run, ...each }));
+  };
+
   server.get("/v1/status", viewer, async (): Promise<Status> => {
     const fleet = await services.fleet();
     const declared = declaredHosts(fleet);
@@ -27,10 +32,7 @@ export function hostRoutes(server: Server, services: Services): void {
       fleet: fleet.fleet,
       hosts: { declared: declared.size, present: presence.presentCount, undeclared },
       activeRuns: controller.activeRuns,
-      brokenGlass: controller.activeRuns.flatMap((run) => {
-        const state = controller.active(run)?.state;
-        return state === undefined ? [] : brokenGlassIn(state).map((broken) => ({ run, ...broken }));
-      }),
+      brokenGlass: (await Promise.all(controller.activeRuns.map(brokenGlassOf))).flat(),
     };
   });
 
@@ -83,7 +85,7 @@ export function hostRoutes(server: Server, services: Services): void {
       const { reason = "" } = request.body;
       const by = personOf(request).name;
       for (const runner of controller.runnersOf(host)) {
-        if (!runner.state.setAside.has(host)) continue;
+        if (!(await runner.look(({ state }) => state.setAside.has(host)))) continue;
         await runner.command((state, at) => release(state, host, { by, reason }, at));
       }
       await records.release(host);

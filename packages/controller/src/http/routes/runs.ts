@@ -38,18 +38,19 @@ export function runRoutes(server: Server, services: Services): void {
       },
     },
     async (request): Promise<RunView> =>
-      (await controller.start({ ...request.body, by: personOf(request).name })).view(),
+      (await controller.start({ ...request.body, by: personOf(request).name })).look(({ view }) => view()),
   );
 
   server.get("/v1/runs", { ...viewer, schema: { querystring: LimitQuery } }, async (request): Promise<RunSummary[]> => {
     const rows = await runs.list(request.query.limit ?? DEFAULT_LIMIT);
-    return rows.map((row) => summaryOf(row, controller.active(row.id)?.view().status ?? "ended"));
+    const statusOf = async (run: string) => controller.active(run)?.look(({ view }) => view().status);
+    return Promise.all(rows.map(async (row) => summaryOf(row, (await statusOf(row.id)) ?? "ended")));
   });
 
   server.get(
     "/v1/runs/:run",
     { ...viewer, schema: { params: runParams } },
-    async (request): Promise<RunView> => (await openRun(services, request.params.run)).view(),
+    async (request): Promise<RunView> => (await openRun(services, request.params.run)).look(({ view }) => view()),
   );
 
   server.get(
@@ -65,11 +66,11 @@ export function runRoutes(server: Server, services: Services): void {
   );
 
   server.get("/v1/runs/:run/recap", { ...viewer, schema: { params: runParams } }, async (request) =>
-    recapOf((await openRun(services, request.params.run)).state),
+    (await openRun(services, request.params.run)).look(({ state }) => recapOf(state)),
   );
 
   server.get("/v1/runs/:run/why", { ...viewer, schema: { params: runParams } }, async (request) => ({
-    waits: (await openRun(services, request.params.run)).view().waits,
+    waits: await (await openRun(services, request.params.run)).look(({ view }) => view().waits),
   }));
 
   const commands: Readonly<Record<string, (by: string, reason: string) => CommandBuilder>> = {
@@ -84,7 +85,7 @@ export function runRoutes(server: Server, services: Services): void {
       async (request): Promise<RunView> => {
         const runner = controller.requireActive(await runs.get(request.params.run));
         await runner.command(build(personOf(request).name, request.body.reason ?? ""));
-        return runner.view();
+        return runner.look(({ view }) => view());
       },
     );
   }
@@ -98,7 +99,7 @@ export function runRoutes(server: Server, services: Services): void {
         const by = personOf(request).name;
         const runner = controller.requireActive(await runs.get(request.params.run));
         await runner.command((state, at) => decide(state, { by, reason, hosts }, at));
-        return runner.view();
+        return runner.look(({ view }) => view());
       },
     );
   }
