@@ -60,7 +60,7 @@ t.test("no package runs scripts of its own on whoever installs Belay, but for th
   const setup = readFileSync(`${ROOT}scripts/setup.mjs`, "utf8");
   t.same(setup.match(/"npm", \[.*?\]/g), [
     '"npm", ["ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"]',
-    '"npm", ["rebuild", "better-sqlite3", "--ignore-scripts=false"]',
+    '"npm", ["rebuild", "better-sqlite3", "--ignore-scripts=false", "--loglevel=error"]',
   ]);
   const scripted = Object.entries(packages).filter(([, { hasInstallScript }]) => hasInstallScript);
   // esbuild's script only checks what the lockfile's digest has said already.

@@ -200,11 +200,12 @@ services:
   /** It runs, and goes on running. */
   #service(): Service {
     const touched = (what: string) => async () => this.#did(`${what}s the service`);
+    const status = async () => ({ state: "running" as const, pid: process.pid, restarts: 0, ailments: [] });
     return {
       name: "svc",
-      status: async () => ({ state: "running", pid: process.pid, restarts: 0, ailments: [] }),
+      status,
       glimpse: async () => process.pid,
-      needDefinition: async () => {},
+      needDefinition: status,
       start: touched("start"),
       stop: touched("stop"),
       reload: touched("reload"),

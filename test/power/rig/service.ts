@@ -40,7 +40,9 @@ export class RigService implements Service {
     return this.running === null ? null : this.#pid;
   }
 
-  async needDefinition(): Promise<void> {}
+  needDefinition(): Promise<ServiceStatus> {
+    return this.status();
+  }
 
   async start(): Promise<void> {
     if (this.running === null) this.launch();

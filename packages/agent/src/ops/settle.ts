@@ -2,7 +2,8 @@ import { BelayError, type Check, type VersionProbe } from "@belay/shared";
 import { ailmentsOf } from "../facts/health.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
-import type { Service } from "../service/service.js";
+import { findProcess } from "../service/proc.js";
+import type { Service, ServiceStatus } from "../service/service.js";
 
 export interface Settling {
   service: Service;
@@ -11,6 +12,8 @@ export interface Settling {
   version: { expect: string; probes: readonly VersionProbe[]; versionsDir: string } | null;
   /** Restarts that had happened before; one more is a crash. Null: the service may be found in any state. */
   restarts: number | null;
+  /** What it was a moment ago, for who has just looked: the first look here is then that one. */
+  seen?: ServiceStatus;
   /** The process that a reload left behind to drain: when it is the main one again, its successor is dead. */
   left?: number | null;
   settleMs: number;
@@ -25,35 +28,56 @@ export interface Settling {
 const MAX_POLL_MS = 500;
 const MIN_POLL_MS = 20;
 
+/** The service was in order, and the same, from `since` on. */
+interface Calm {
+  readonly status: ServiceStatus;
+  readonly since: number;
+}
+
 /**
  * Watches a service until it has been the same process, unrestarted and healthy, for the settle time without a break
  * (I8). Throws `service-crashed` as soon as it is gone, `unhealthy` when its time is up, or the signal's reason.
+ *
+ * In between it is only glimpsed, as long as it is the same live process and healthy: its supervisor is asked at the beginning, at
+ * the end, and whenever anything is different. A restart gives it another process, and shows in the count of them at the end.
  */
 export async function settle(watch: Settling, host: Host): Promise<void> {
   const { clock } = host;
   const pollMs = Math.max(MIN_POLL_MS, Math.min(MAX_POLL_MS, watch.settleMs / 5));
   const startBy = clock.ticks() + watch.startTimeoutMs;
-  let calm: { pid: number | null; since: number } | null = null;
+  let calm: Calm | null = null;
+  let seen = watch.seen ?? null;
   let told = false;
   for (;;) {
     watch.signal.throwIfAborted();
-    const seen = await look(watch, host);
+    const isDue = calm !== null && clock.ticks() - calm.since >= watch.settleMs;
+    const glimpsed: ServiceStatus | null = calm === null || isDue ? null : await stillAs(calm.status, watch.service);
+    const status: ServiceStatus = glimpsed ?? seen ?? (await watch.service.status());
+    seen = null;
+    const ailments = await ailmentsAt(status, watch, host);
     const now = clock.ticks();
-    if (seen.ailments.length > 0) {
+    if (ailments.length > 0) {
       calm = null;
-      if (now >= startBy) throw unhealthy(watch, seen.ailments);
+      if (now >= startBy) throw unhealthy(watch, ailments);
     } else {
-      if (calm === null || calm.pid !== seen.pid) calm = { pid: seen.pid, since: now };
+      if (calm === null || calm.status.pid !== status.pid) calm = { status, since: now };
       if (!told) await watch.healthy?.();
       told = true;
-      if (now - calm.since >= watch.settleMs) return;
+      if (glimpsed === null && now - calm.since >= watch.settleMs) return;
     }
-    await clock.sleep(pollMs, watch.signal);
+    const left = calm === null ? pollMs : calm.since + watch.settleMs - clock.ticks();
+    await clock.sleep(Math.max(MIN_POLL_MS, Math.min(pollMs, left)), watch.signal);
   }
 }
 
-async function look(watch: Settling, host: Host): Promise<{ pid: number | null; ailments: string[] }> {
-  const status = await watch.service.status();
+/** What it was, if it is the same live process as then; null: look properly. */
+async function stillAs(status: ServiceStatus, service: Service): Promise<ServiceStatus | null> {
+  const { pid } = status;
+  if (pid === null || (await service.glimpse()) !== pid) return null;
+  return (await findProcess(pid)) === null ? null : status;
+}
+
+async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): Promise<string[]> {
   const crashed = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
   if (crashed || (watch.restarts !== null && status.state === "failed")) {
     throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
@@ -61,14 +85,14 @@ async function look(watch: Settling, host: Host): Promise<{ pid: number | null; 
       context: { service: watch.service.name, state: status.state, restarts: status.restarts },
     });
   }
-  if (status.state !== "running") return { pid: null, ailments: [`the service is ${status.state}`] };
+  if (status.state !== "running") return [`the service is ${status.state}`];
   const ailments = [...status.ailments, ...(await ailmentsOf(watch.checks, status.pid, host, watch.signal))];
   if (watch.version !== null && ailments.length === 0) {
     const { expect, probes, versionsDir } = watch.version;
     const running = await runningVersion(probes, { pid: status.pid, versionsDir }, host.http, watch.signal);
     if (running !== expect) ailments.push(`it reports ${running ?? "no version"}, not ${expect}`);
   }
-  return { pid: status.pid, ailments };
+  return ailments;
 }
 
 function isBack(left: number | null | undefined, pid: number | null): boolean {

@@ -5,7 +5,7 @@ import { adopt } from "../entry/adopt.js";
 import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
-import type { Service } from "../service/service.js";
+import type { Service, ServiceStatus } from "../service/service.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
@@ -32,6 +32,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const service = host.allowed.service(op.service);
   const reloads = op.how === "reload" && op.snapshot === null;
   const switching = attempt.passed("switching") !== undefined;
+  let before: ServiceStatus | undefined;
   if (!switching) {
     await swapHook("pre-drain", op, host, attempt, attempt.signal);
     await swapHook("drain", op, host, attempt, attempt.signal);
@@ -39,6 +40,8 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     await adopt(op, host, attempt);
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
+    // Asked while the old version still serves: from the switch on, every question is time in which nobody is served.
+    if (reloads) before = await service.status();
   }
   if (!switching || (await installedVersion(op.link, op.versionsDir)) !== op.to) {
     if (!reloads) await stopForSwap(op, service, attempt);
@@ -46,7 +49,8 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     if (!switching) await attempt.pass("switching");
     await switchLink(op.link, versionDir(op.versionsDir, op.to));
   }
-  if (attempt.passed("started") === undefined) await startNew(op, service, reloads, host, attempt);
+  let seen: ServiceStatus | undefined;
+  if (attempt.passed("started") === undefined) seen = await startNew({ op, service, reloads, before }, host, attempt);
   // Started in an earlier life, and not brought up by the boot since.
   else if ((await service.status()).state === "stopped") await service.start();
 
@@ -62,7 +66,10 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   const left = attempt.passed("started")?.left as number | null | undefined;
   const { signal } = attempt;
   await settle(
-    { service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
+    {
+      ...{ service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
+      ...(seen === undefined ? {} : { seen }),
+    },
     host,
   );
   await swapHook("post-health", op, host, attempt, attempt.signal);
@@ -87,8 +94,18 @@ async function coldSnapshot(op: Swap, host: Host, attempt: Attempt): Promise<voi
   await attempt.pass("snapshot", result);
 }
 
-async function startNew(op: Swap, service: Service, reloads: boolean, host: Host, attempt: Attempt): Promise<void> {
-  const before = await service.status();
+interface Start {
+  readonly op: Swap;
+  readonly service: Service;
+  readonly reloads: boolean;
+  /** Just before the link was switched, if that was in this life. */
+  readonly before: ServiceStatus | undefined;
+}
+
+/** Answers what the service is then. */
+async function startNew(start: Start, host: Host, attempt: Attempt): Promise<ServiceStatus> {
+  const { op, service, reloads } = start;
+  const before = start.before ?? (await service.status());
   const resumed = attempt.passed("starting") !== undefined;
   // From here on the new version may have run, and a revert has to put the snapshot back.
   if (!resumed) await attempt.pass("starting", { pid: before.pid });
@@ -96,17 +113,19 @@ async function startNew(op: Swap, service: Service, reloads: boolean, host: Host
     // Never a second signal: a process that gets two forks twice. What an earlier life signalled is only waited for.
     const heard = resumed || (await hears(service, attempt, host));
     const oldPid = attempt.passed("starting")?.pid;
-    if (heard && (await reloadTook(op, service, oldPid, host, attempt.signal))) {
-      const { restarts, pid } = await service.status();
-      await attempt.pass("started", { restarts, left: pid === oldPid ? null : oldPid });
-      return;
+    const taken = heard ? await reloadTook(op, service, oldPid, host, attempt.signal) : null;
+    if (taken !== null) {
+      await attempt.pass("started", { restarts: taken.restarts, left: taken.pid === oldPid ? null : oldPid });
+      return taken;
     }
     host.log.warn({ step: attempt.step }, "reload did not take: restarting");
     // Stop, then start: two versions never share anything longer than a drain that was asked for.
     await service.stop(op.stopTimeoutMs);
   }
   await service.start();
-  await attempt.pass("started", { restarts: (await service.status()).restarts });
+  const started = await service.status();
+  await attempt.pass("started", { restarts: started.restarts });
+  return started;
 }
 
 /** A service that can't be reloaded can be restarted: not a reason to go back. */
@@ -121,14 +140,14 @@ async function hears(service: Service, attempt: Attempt, host: Host): Promise<bo
   }
 }
 
-/** A reload took when another process is the main one, or the process reports the new version. */
+/** A reload took when another process is the main one, or the process reports the new version. Null: it didn't. */
 async function reloadTook(
   op: Swap,
   service: Service,
   oldPid: unknown,
   host: Host,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<ServiceStatus | null> {
   const { clock } = host;
   const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
   let looked = Number.NEGATIVE_INFINITY;
@@ -136,10 +155,11 @@ async function reloadTook(
     const glimpsed = await service.glimpse();
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
     looked = clock.ticks();
-    const { pid } = await service.status();
-    if (pid !== null && pid !== oldPid) return true;
+    const status = await service.status();
+    const { pid } = status;
+    if (pid !== null && pid !== oldPid) return status;
     const at = { pid, versionsDir: op.versionsDir };
-    if ((await runningVersion(op.version, at, host.http, signal)) === op.to) return true;
+    if ((await runningVersion(op.version, at, host.http, signal)) === op.to) return status;
   }
-  return false;
+  return null;
 }

@@ -28,7 +28,8 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
     const there = await mayBegin(op, host, attempt);
     if (there !== null) return there;
     if (attempt.check) return done(true, { would: wouldDo(op) });
-    const status = await host.allowed.service(op.service).status();
+    // A unit that somebody broke since the plan was made could be brought up by neither version.
+    const status = await host.allowed.service(op.service).needDefinition();
     // From here on, whatever happens, this op ends in one of two whole states.
     await attempt.pass("begun", { at: Math.round(host.clock.now()), wasRunning: status.state !== "stopped" });
   }
@@ -54,8 +55,7 @@ async function allowSwap(op: Swap, host: Host): Promise<void> {
 }
 
 /**
- * Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` and
- * `needDefinition` throw.
+ * Looks before the first touch. Null: go. An outcome: it is done already. Throws `drift` and what `verifyVersion` throws.
  * A check meets the host before the steps ahead of this one, so what they are to bring about is not held against it.
  */
 async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome | null> {
@@ -75,8 +75,6 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
       context: { expected: "stopped", found: status.state },
     });
   }
-  // A unit that somebody broke since the plan was made could be brought up by neither version.
-  if (!attempt.check) await service.needDefinition();
   const target = versionDir(op.versionsDir, op.to);
   if (!attempt.check || (await present(target))) await verifyVersion(target, op.sha256, attempt.signal);
   return null;

@@ -21,7 +21,9 @@ export class SelfService implements Service {
     return this.#pid;
   }
 
-  async needDefinition(): Promise<void> {}
+  needDefinition(): Promise<ServiceStatus> {
+    return this.status();
+  }
 
   async start(): Promise<void> {}
 

@@ -81,7 +81,9 @@ export class ProcessService implements Service {
   }
 
   /** It is defined by agent.yaml, which was read whole. */
-  async needDefinition(): Promise<void> {}
+  needDefinition(): Promise<ServiceStatus> {
+    return this.status();
+  }
 
   start(): Promise<void> {
     return this.#inTurn(async () => {

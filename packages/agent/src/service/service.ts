@@ -20,8 +20,11 @@ export interface Service {
    * then looks properly. Null: nobody says.
    */
   glimpse(): Promise<number | null>;
-  /** Reads how it is defined, if that has changed, and touches no process. Throws where it couldn't be started by it. Idempotent. */
-  needDefinition(): Promise<void>;
+  /**
+   * Reads how it is defined, if that has changed, touches no process, and answers its status. Throws where it couldn't be started
+   * by it. Idempotent.
+   */
+  needDefinition(): Promise<ServiceStatus>;
   /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */
   start(): Promise<void>;
   /** Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. */

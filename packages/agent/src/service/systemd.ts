@@ -41,8 +41,10 @@ export class SystemdService implements Service {
     return statusOf(await this.#show());
   }
 
-  async needDefinition(): Promise<void> {
-    this.#needUnit(await this.#fresh());
+  async needDefinition(): Promise<ServiceStatus> {
+    const shown = await this.#fresh();
+    this.#needUnit(shown);
+    return statusOf(shown);
   }
 
   async start(): Promise<void> {
