@@ -61,9 +61,8 @@ t.test(
     const yaml = parse(await readFile(config, "utf8")) as object;
     await writeFile(config, stringify({ ...yaml, listen: `127.0.0.1:${port}` }));
     const other = new Program("the second belayd", BELAYD, ["--config", config], join(second, "second.log"));
-    ports.release();
     other.start();
-    t.teardown(() => other.stop());
+    t.teardown(() => other.stop().finally(() => ports.release()));
     const address = `http://127.0.0.1:${port}`;
     // Whom the copied database knows.
     const there = new Api(

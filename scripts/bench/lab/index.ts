@@ -19,6 +19,7 @@ export type LabResult =
 interface Round {
   readonly belay: BelayTimes;
   readonly shell: StageTimes;
+  readonly careful: StageTimes;
   readonly ansible: StageTimes | null;
   readonly restart: StageTimes;
   readonly load: string;
@@ -60,9 +61,10 @@ async function measure(scene: LabScene, hasAnsible: boolean): Promise<Round[]> {
       return times;
     };
     const belay = await measured((each) => byBelay(each));
-    const shell = await measured(byShell);
+    const shell = await measured((each) => byShell(each));
+    const careful = await measured((each) => byShell(each, { careful: true }));
     const restart = await byBareRestart(scene, TO);
-    const round = { belay, shell, restart, ansible: hasAnsible ? await measured(byAnsible) : null };
+    const round = { belay, shell, careful, restart, ansible: hasAnsible ? await measured(byAnsible) : null };
     rounds.push({ ...round, load: loadNow() });
     say(`  round ${number} of ${ROUNDS}: ${JSON.stringify(round)}`);
   }
@@ -86,6 +88,7 @@ export function showLab(result: LabResult): string[] {
   const ways: [string, (round: Round) => StageTimes | null][] = [
     ["Belay", ({ belay }) => belay],
     ["shell over ssh", ({ shell }) => shell],
+    ["shell, as careful", ({ careful }) => careful],
     [`Ansible, ${FORKS} forks`, (round) => round.ansible],
     ["bare restart", ({ restart }) => restart],
   ];
@@ -106,7 +109,7 @@ export function showLab(result: LabResult): string[] {
       ["  medians, ms", "whole stage", "cut-over of all", "of the slowest", "whole stage, each round"],
       ...rows,
     ]),
-    `  Belay's stages, ms: ${stages?.join(", ")}`,
+    `  Belay's stages, ms: ${stages?.join(", ")}; the last of them is not in its whole stage`,
     `  load after each round: ${rounds.map(({ load }) => load.split(" ")[0]).join(" ")}`,
   ];
 }

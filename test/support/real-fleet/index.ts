@@ -47,6 +47,8 @@ export class RealFleet {
   readonly agents: ReadonlyMap<string, Program>;
   readonly api: Api;
   readonly apiToken: string;
+  /** Held while the fleet lives: a belayd or a service that is down for a moment must find its port again. */
+  readonly #ports: readonly PortClaim[];
 
   private constructor(
     dir: string,
@@ -55,6 +57,7 @@ export class RealFleet {
     agents: ReadonlyMap<string, Program>,
     api: Api,
     token: string,
+    ports: readonly PortClaim[],
   ) {
     this.dir = dir;
     this.layout = layout;
@@ -62,6 +65,7 @@ export class RealFleet {
     this.agents = agents;
     this.api = api;
     this.apiToken = token;
+    this.#ports = ports;
   }
 
   /** Lays the fleet out, starts all of it, publishes the releases, and waits until every agent is present. */
@@ -112,15 +116,13 @@ export class RealFleet {
         ),
       ]),
     );
-    const fleet = new RealFleet(options.dir, layout, belayd, agents, api, token);
+    const fleet = new RealFleet(options.dir, layout, belayd, agents, api, token, [ports, layout.ports]);
     for (const release of options.releases) await fleet.publish(release);
     for (const host of layout.hosts) {
       const { token: join_ } = await (door === null ? api.token(host.name) : api.joinToken(host.name));
       await writeFile(host.agent.tokenFile, `${join_}\n`, { mode: 0o600 });
     }
     await startServices(layout);
-    layout.ports.release();
-    ports.release();
     for (const agent of agents.values()) agent.start();
     await fleet.untilPresent();
     return fleet;
@@ -161,6 +163,7 @@ export class RealFleet {
     await Promise.all([...this.agents.values()].map((agent) => agent.stop()));
     await this.belayd.stop();
     await stopEverything(this.layout);
+    for (const claim of this.#ports) claim.release();
   }
 }
 
