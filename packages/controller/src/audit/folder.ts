@@ -1,5 +1,6 @@
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { auditDamaged } from "./damaged.js";
 
 /** The log's files on disk. What `put` wrote is durable, name and all, once `sync` settled. */
 export class AuditFolder {
@@ -20,6 +21,13 @@ export class AuditFolder {
       if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return null;
       throw error;
     }
+  }
+
+  /** A file that the log can't be without. Throws `audit-damaged` where it is missing. */
+  async mustRead(path: string): Promise<Buffer> {
+    const bytes = await this.read(path);
+    if (bytes === null) throw auditDamaged(`${join(this.dir, path)} is missing`);
+    return bytes;
   }
 
   /** Puts a file in place of an older one as one step: whoever reads sees the one or the other. */
