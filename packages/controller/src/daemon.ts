@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { AuditedRuns } from "./audit/runs.js";
 import { startedEntry } from "./audit/started.js";
 import { RefusalTally } from "./audit/tally.js";
 import { Witnesses } from "./audit/witnesses.js";
+import { hashToken, newToken } from "./bearer-token.js";
 import type { Config } from "./config.js";
 import { Copies } from "./copies/copies.js";
 import { Keeping } from "./copies/keeping.js";
@@ -24,7 +24,7 @@ import { Planning } from "./execute/planning.js";
 import type { Hosts } from "./execute/ports.js";
 import { Restores } from "./execute/restores.js";
 import { Rollbacks } from "./execute/rollback.js";
-import { Gateway, hashToken } from "./fleet/gateway.js";
+import { Gateway } from "./fleet/gateway.js";
 import { Presence } from "./fleet/presence.js";
 import { askTenant } from "./fleet/tenant.js";
 import { auditRequests } from "./http/audited.js";
@@ -375,8 +375,4 @@ async function readApiToken(path: string): Promise<string> {
   await writeFile(path, `${token}\n`, { flag: "wx", mode: 0o600 });
   await chmod(path, 0o600);
   return token;
-}
-
-function newToken(): string {
-  return randomBytes(32).toString("base64url");
 }
