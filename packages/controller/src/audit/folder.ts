@@ -1,5 +1,7 @@
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncPath } from "../durable.js";
+import { auditDamaged } from "./damaged.js";
 
 /** The log's files on disk. What `put` wrote is durable, name and all, once `sync` settled. */
 export class AuditFolder {
@@ -22,6 +24,13 @@ export class AuditFolder {
     }
   }
 
+  /** A file that the log can't be without. Throws `audit-damaged` where it is missing. */
+  async mustRead(path: string): Promise<Buffer> {
+    const bytes = await this.read(path);
+    if (bytes === null) throw auditDamaged(`${join(this.dir, path)} is missing`);
+    return bytes;
+  }
+
   /** Puts a file in place of an older one as one step: whoever reads sees the one or the other. */
   async put(path: string, bytes: Uint8Array): Promise<void> {
     const file = join(this.dir, path);
@@ -42,7 +51,7 @@ export class AuditFolder {
 
   async sync(): Promise<void> {
     for (const folder of this.#touched) {
-      await syncFolder(folder);
+      await syncPath(folder);
       this.#touched.delete(folder);
     }
   }
@@ -50,14 +59,5 @@ export class AuditFolder {
   /** Idempotent. Not durable: what is removed is not needed, and does no harm where it stays. */
   async remove(path: string): Promise<void> {
     await rm(join(this.dir, path), { recursive: true, force: true });
-  }
-}
-
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

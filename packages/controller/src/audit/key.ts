@@ -2,7 +2,7 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:cryp
 import { open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
-import { syncFolder } from "./folder.js";
+import { syncPath } from "../durable.js";
 
 /** What checkpoints are signed by. `before`: the key that hosts know still, while they are told of its successor. */
 export interface AuditKeys {
@@ -50,6 +50,6 @@ async function makeKey(file: string): Promise<KeyObject> {
   } finally {
     await handle.close();
   }
-  await syncFolder(dirname(file));
+  await syncPath(dirname(file));
   return privateKey;
 }

@@ -2,7 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import { BelayError } from "@belay/shared";
-import { syncFolder } from "./folder.js";
+import { syncPath } from "../durable.js";
 
 /**
  * Entries on their way into the log: acknowledged, but under no checkpoint yet. One a line:
@@ -30,7 +30,7 @@ export class Pending {
   static async open(file: string): Promise<{ readonly pending: Pending; readonly entries: readonly Buffer[] }> {
     const handle = await open(file, "a+", 0o640);
     try {
-      await syncFolder(dirname(file));
+      await syncPath(dirname(file));
       const { entries, goodBytes, lastGroup } = decode(await handle.readFile(), file);
       await handle.truncate(goodBytes);
       await handle.sync();

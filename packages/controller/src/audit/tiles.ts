@@ -82,6 +82,16 @@ export function readBundle(bytes: Buffer): { readonly entries: readonly Buffer[]
   return { entries, rest: bytes.length - at };
 }
 
+/** The bytes of a tile when it was this narrow, of what it has become since: it only ever grows at its end. */
+export function beginningOf(grown: Buffer, { level, width }: Tile): Buffer {
+  if (level !== "entries") return grown.subarray(0, width * HASH_BYTES);
+  const kept = readBundle(grown).entries.slice(0, width);
+  return grown.subarray(
+    0,
+    kept.reduce((sum, entry) => sum + 2 + entry.length, 0),
+  );
+}
+
 export function hashesOf(tile: Buffer): Buffer[] {
   const count = Math.floor(tile.length / HASH_BYTES);
   return Array.from({ length: count }, (_, index) => tile.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES));

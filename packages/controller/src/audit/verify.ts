@@ -10,7 +10,7 @@ import { Edge } from "./edge.js";
 import { readEntry } from "./entry.js";
 import type { Finding, Verdict } from "./finding.js";
 import { readPending } from "./pending.js";
-import { hashesOf, readBundle, TILE_WIDTH, type Tile, tileAt, tilePath, tilesOf } from "./tiles.js";
+import { beginningOf, hashesOf, readBundle, TILE_WIDTH, type Tile, tileAt, tilePath, tilesOf } from "./tiles.js";
 
 /** A log to look at: a folder, an archive, or belayd's API. */
 export interface LogFiles {
@@ -169,17 +169,7 @@ async function whole(files: LogFiles, tile: Tile): Promise<Buffer | null> {
     .filter((one) => one !== null)
     .find((one) => one.level === tile.level && one.index === tile.index && one.width > tile.width);
   const bytes = grown === undefined ? null : await files.read(tilePath(grown));
-  return bytes === null ? null : beginning(bytes, tile);
-}
-
-/** The first `width` entries or hashes of a tile's bytes. */
-function beginning(bytes: Buffer, { level, width }: Tile): Buffer {
-  if (level !== "entries") return bytes.subarray(0, width * 32);
-  const kept = readBundle(bytes).entries.slice(0, width);
-  return bytes.subarray(
-    0,
-    kept.reduce((sum, entry) => sum + 2 + entry.length, 0),
-  );
+  return bytes === null ? null : beginningOf(bytes, tile);
 }
 
 function firstUnder({ level, index }: Tile): number {
@@ -229,7 +219,7 @@ async function lookBeyond(files: LogFiles, size: number, findings: Finding[]): P
     const now = [...tilesOf(size)].find(({ level, index }) => level === tile.level && index === tile.index);
     if (now !== undefined && now.width > tile.width) {
       const [left, whole] = [await files.read(path), await files.read(tilePath(now))];
-      if (left !== null && whole !== null && left.equals(beginning(whole, tile))) continue;
+      if (left !== null && whole !== null && left.equals(beginningOf(whole, tile))) continue;
       findings.push({ code: "leftover-differs", message: `${path} is no beginning of ${tilePath(now)}` });
     } else if (!isLive) {
       findings.push({ code: "beyond-checkpoint", message: `${path} is not under the checkpoint of ${size} entries` });

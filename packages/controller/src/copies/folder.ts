@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, statfs } from "node:fs/promises";
+import { mkdir, open, readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
+import { putInPlace, syncPath } from "../durable.js";
 import type { CopyStore } from "./store.js";
 
 /** Between two looks at the free space while a copy comes in. */
@@ -40,9 +41,7 @@ export class FolderStore implements CopyStore {
       await this.#needRoom(0);
       // Backups hold keys and secrets: nobody else on this machine reads them.
       await pipeline(body, this.#watchRoom(), createWriteStream(partial, { flags: "wx", mode: 0o600 }));
-      await syncPath(partial);
-      await rename(partial, path);
-      await syncPath(folder);
+      await putInPlace(partial, path);
       await syncPath(this.#dir);
     } catch (error) {
       await rm(partial, { force: true });
@@ -90,14 +89,5 @@ export class FolderStore implements CopyStore {
       hint: `At least ${this.#minFreeBytes} bytes stay free there (backupStore.minFreeBytes). Make room, or keep fewer copies.`,
       cause,
     });
-  }
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { bearerToken, hashToken } from "../fleet/gateway.js";
+import { bearerToken, hashToken } from "../bearer-token.js";
 import type { Peers } from "../identity/peers.js";
 
 /**

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { FastifyRequest } from "fastify";
-import { bearerToken, hashToken } from "../fleet/gateway.js";
+import { bearerToken, hashToken } from "../bearer-token.js";
 import type { Caller } from "../people/caller.js";
 import type { People } from "../people/people.js";
 import type { Sessions } from "../people/sessions.js";

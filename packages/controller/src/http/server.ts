@@ -11,7 +11,8 @@ import Fastify, {
   type RawServerDefault,
 } from "fastify";
 import type { Logger } from "pino";
-import { type Gateway, refuseUpgrade } from "../fleet/gateway.js";
+import type { Gateway } from "../fleet/gateway.js";
+import { refuseUpgrade } from "../fleet/refusals.js";
 import type { Caller } from "../people/caller.js";
 import { checkAccess, isOpen } from "./access.js";
 import { checkContentType } from "./content-type.js";

@@ -2,8 +2,8 @@ import { chmod, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { authoritiesText, BelayError, decoder, Sha256, type Vouch } from "@belay/shared";
 import Type, { type Static } from "typebox";
+import { syncPath, writeSecretly } from "../durable.js";
 import { Authority } from "./authority.js";
-import { syncDir, writeSecretly } from "./durable.js";
 
 /**
  * `next`: made, handed out to be trusted, issues nothing. `active`: issues. `trusted`: issued what is still in use. There is
@@ -198,7 +198,7 @@ export class Authorities {
     const known = new Set(this.#standing.map(({ authority }) => `${authority.pin}.key`));
     const over = (await readdir(this.#dir)).filter((name) => /^[0-9a-f]{64}\.key$/.test(name) && !known.has(name));
     for (const name of over) await rm(join(this.#dir, name));
-    if (over.length > 0) await syncDir(this.#dir);
+    if (over.length > 0) await syncPath(this.#dir);
   }
 }
 

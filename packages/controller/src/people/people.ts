@@ -1,5 +1,6 @@
 import { BelayError } from "@belay/shared";
-import type { PeopleStore, TokenRow, UserRow } from "../store/people.js";
+import type { TokenView } from "../api/contract.js";
+import type { PeopleStore, UserRow } from "../store/people.js";
 import { type Person, ROOT } from "./caller.js";
 import { expand, includesRole, narrow, type Role } from "./roles.js";
 import type { SignedIn } from "./sign-in.js";
@@ -176,15 +177,15 @@ export class People {
   }
 
   /** The token itself is in the answer, once; the store has its digest. Throws `user-unknown`. */
-  createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
+  createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenView }> {
     return this.#inTurn(() => this.#createToken(wanted, by));
   }
 
-  async #createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenRow }> {
+  async #createToken(wanted: NewToken, by: string): Promise<{ token: string; row: TokenView }> {
     const { store, now, newSecret, hash } = this.#parts;
     this.user(wanted.user);
     const token = `belay_${newSecret()}`;
-    const row: TokenRow = {
+    const row: TokenView = {
       id: hash(token).slice(0, 12),
       user: wanted.user,
       name: wanted.name,
@@ -200,12 +201,12 @@ export class People {
   }
 
   /** Those of one user, or of all. */
-  tokens(user: string | null): Promise<TokenRow[]> {
+  tokens(user: string | null): Promise<TokenView[]> {
     return this.#parts.store.tokens(user);
   }
 
   /** Throws `token-unknown`. */
-  async token(id: string): Promise<TokenRow> {
+  async token(id: string): Promise<TokenView> {
     const row = await this.#parts.store.token(id);
     if (row !== null) return row;
     throw new BelayError("token-unknown", `there is no token ${id}`, { hint: "`belay token list` shows them." });
@@ -240,7 +241,7 @@ export class People {
     return { kind: "person", name: user.name, roles, groups: this.groupsOf(user.name), ...way };
   }
 
-  async #noteUse({ id, usedAt }: TokenRow, now: number): Promise<void> {
+  async #noteUse({ id, usedAt }: TokenView, now: number): Promise<void> {
     const last = this.#usedAt.get(id) ?? usedAt ?? 0;
     if (now - last < USED_EVERY_MS) return;
     this.#usedAt.set(id, now);

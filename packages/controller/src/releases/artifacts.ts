@@ -1,11 +1,12 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
+import { putInPlace } from "../durable.js";
 
 /** Real ones are about 200 MB; a body that does not end must not fill the disk. */
 const MAX_ARTIFACT_BYTES = 4 * 1024 ** 3;
@@ -67,9 +68,7 @@ export class ArtifactStore {
           context: { expected: sha256, found, size },
         });
       }
-      await syncPath(partial);
-      await rename(partial, this.pathOf(sha256));
-      await syncPath(this.#dir);
+      await putInPlace(partial, this.pathOf(sha256));
       return size;
     } catch (error) {
       await rm(partial, { force: true });
@@ -92,14 +91,5 @@ export class ArtifactStore {
 
   async remove(sha256: string): Promise<void> {
     await rm(this.pathOf(sha256), { force: true });
-  }
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -1,3 +1,4 @@
+import type { TokenView } from "../api/contract.js";
 import type { Role } from "../people/roles.js";
 import type { Schema } from "./schema.js";
 import type { Store } from "./sqlite.js";
@@ -12,20 +13,6 @@ export interface UserRow {
   readonly createdAt: number;
   readonly createdBy: string;
   readonly removedAt: number | null;
-}
-
-export interface TokenRow {
-  /** The beginning of its digest: names it, and opens nothing. */
-  readonly id: string;
-  readonly user: string;
-  readonly name: string;
-  readonly roles: readonly Role[] | null;
-  readonly createdAt: number;
-  /** Who made it, or made the one that it was made with: who has had it, or one like it, in hand besides its user. */
-  readonly createdBy: string;
-  readonly expiresAt: number;
-  readonly usedAt: number | null;
-  readonly revokedAt: number | null;
 }
 
 export interface SessionRow {
@@ -93,7 +80,7 @@ export class PeopleStore {
     });
   }
 
-  async putToken(token: TokenRow, hash: string): Promise<void> {
+  async putToken(token: TokenView, hash: string): Promise<void> {
     await this.#store.commits.write((tx) =>
       tx
         .insertInto("user_tokens")
@@ -113,18 +100,18 @@ export class PeopleStore {
     );
   }
 
-  async tokens(user: string | null): Promise<TokenRow[]> {
+  async tokens(user: string | null): Promise<TokenView[]> {
     let query = this.#store.db.selectFrom("user_tokens").selectAll().orderBy("created_at", "desc");
     if (user !== null) query = query.where("user", "=", user);
     return (await query.execute()).map(tokenOf);
   }
 
-  async token(id: string): Promise<TokenRow | null> {
+  async token(id: string): Promise<TokenView | null> {
     const row = await this.#store.db.selectFrom("user_tokens").selectAll().where("id", "=", id).executeTakeFirst();
     return row === undefined ? null : tokenOf(row);
   }
 
-  async tokenByHash(hash: string): Promise<TokenRow | null> {
+  async tokenByHash(hash: string): Promise<TokenView | null> {
     const row = await this.#store.db.selectFrom("user_tokens").selectAll().where("hash", "=", hash).executeTakeFirst();
     return row === undefined ? null : tokenOf(row);
   }
@@ -182,7 +169,7 @@ export class PeopleStore {
   }
 }
 
-function tokenOf(row: Schema["user_tokens"]): TokenRow {
+function tokenOf(row: Schema["user_tokens"]): TokenView {
   return {
     id: row.id,
     user: row.user,

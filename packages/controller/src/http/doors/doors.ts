@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { BelayError } from "@belay/shared";
 import type { FastifyRequest } from "fastify";
 import type { Logger } from "pino";
-import { bearerToken, hashToken } from "../../fleet/gateway.js";
+import { bearerToken, hashToken } from "../../bearer-token.js";
 import type { Caller } from "../../people/caller.js";
 import { Rates } from "../../rates.js";
 import { originOf } from "./address.js";

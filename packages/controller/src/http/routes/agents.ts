@@ -1,7 +1,7 @@
 import { BelayError, HostName } from "@belay/shared";
 import Type from "typebox";
 import type { JoinTokenMade, JoinTokenView } from "../../api/contract.js";
-import { hashToken } from "../../fleet/gateway.js";
+import { hashToken } from "../../bearer-token.js";
 import type { JoinTokenRow } from "../../store/join-tokens.js";
 import { personOf } from "../access.js";
 import type { Server } from "../server.js";
