@@ -131,7 +131,7 @@ t.test("glass is broken for a reason, and said out loud", async (t) => {
     [`GET /v1/gates/${RUN}/hop-1.main.auth`]: { ...gate({ status: "passed", decisions }) },
     "GET /v1/status": {
       ...{ version: "0.1.0", fleet: "acme", hosts: { declared: 1, present: 1, undeclared: 0 } },
-      ...{ activeRuns: [RUN], brokenGlass: [{ run: RUN, ...broken }] },
+      ...{ activeRuns: [RUN], brokenGlass: [{ run: RUN, ...broken }], superseded: null },
     },
   });
   t.teardown(() => peer.stop());

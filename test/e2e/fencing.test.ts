@@ -92,6 +92,7 @@ t.test(
     await dial(scene, fleet.api.address);
     await logged(fleet.belayd, /node-1 has taken steps under lease/);
     await logged(fleet.belayd, /auth-1 has taken steps under lease/);
+    t.ok((await api.status()).superseded, "and says so to whoever asks how it is");
     await logged(fleet.belayd, /entries of this audit log, signed, which are not in it/);
     await api
       .approve(run, gate.gate?.gate ?? "")
@@ -146,6 +147,7 @@ t.test(
     await logged(fleet.belayd, /entries of this audit log, signed, which are not in it/);
     const plan = await scene.plan("5.6.0");
     t.equal(await refusalOf(api.start(plan.id)), "superseded");
+    t.match((await api.status()).superseded, { why: /entries of this audit log, signed/, hosts: "all" });
     const trail = await api.audit("action=belayd-superseded");
     t.ok(trail.length >= 1, "on record");
     t.equal((await api.audit("action=witness-refused")).length > 0, true);

@@ -1,6 +1,7 @@
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { BelayError } from "@belay/shared";
 import { newToken } from "./bearer-token.js";
+import { writeSecretly } from "./durable.js";
 
 /** Reads the API token; makes one at the first start. Throws `token-short`. */
 export async function readApiToken(path: string): Promise<string> {
@@ -16,7 +17,7 @@ export async function readApiToken(path: string): Promise<string> {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
   const token = newToken();
-  await writeFile(path, `${token}\n`, { flag: "wx", mode: 0o600 });
-  await chmod(path, 0o600);
+  // Whole or not there: an empty one, left by a power cut, would keep belayd from starting.
+  await writeSecretly(path, `${token}\n`);
   return token;
 }

@@ -139,6 +139,7 @@ export async function startDaemon(
       shelf,
       copies,
       identity,
+      leadership,
       fleet,
       now,
     },

@@ -6,6 +6,8 @@ export interface Status {
   readonly fleet: string;
   readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
   readonly activeRuns: readonly string[];
+  /** Another belayd leads, or this one's data is an old copy: why that is known, and what it may not touch. Null: it leads. */
+  readonly superseded: { readonly why: string; readonly hosts: readonly string[] | "all" } | null;
   /** In runs that go on: gates that an admin let pass alone. */
   readonly brokenGlass: readonly (BrokenGlass & { readonly run: string })[];
 }

@@ -232,7 +232,12 @@ export class AuditLog implements AuditSink {
     this.#published = next;
     for (const watcher of this.#watchers) watcher(next.newest, before.newest);
     await this.#pending.clear();
-    await this.#publisher.tidy(next);
+    await this.#publisher.tidy(next).catch((error: unknown) => {
+      this.#log.warn(
+        { error: errorInfo(error) },
+        "files that the new checkpoint outdates stay in the audit log's folder",
+      );
+    });
   }
 }
 

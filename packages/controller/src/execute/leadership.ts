@@ -4,6 +4,9 @@ import type { Logger } from "pino";
 import { type AuditSink, BELAYD_ITSELF, type Detail } from "../audit/entry.js";
 import type { LeaseStore } from "../store/leases.js";
 
+/** How many hosts are named to people. */
+const NAMED_HOSTS = 20;
+
 /** A host took steps under a lease that is not from here. */
 interface Doubt {
   readonly host: string;
@@ -61,6 +64,14 @@ export class Leadership {
     if (this.#proof !== null) return;
     this.#proof = `${host} holds ${size} entries of this audit log, signed, which are not in it`;
     this.#say({ host, size }, `${this.#proof}: nothing more is sent to any host`);
+  }
+
+  /** What is known against its leading, and which hosts that is about; null: nothing. Hosts by name, a few of them. */
+  get superseded(): { readonly why: string; readonly hosts: readonly string[] | "all" } | null {
+    if (this.#proof !== null) return { why: this.#proof, hosts: "all" };
+    const [first] = this.#doubts.values();
+    if (first === undefined) return null;
+    return { why: sentence(first), hosts: [...this.#doubts.keys()].sort().slice(0, NAMED_HOSTS) };
   }
 
   /** Nothing may be sent to a host where this is false. */

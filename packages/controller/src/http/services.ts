@@ -5,6 +5,7 @@ import type { OidcConfig } from "../config-oidc.js";
 import type { Copies } from "../copies/copies.js";
 import type { Controller } from "../execute/controller.js";
 import type { Errands } from "../execute/errand.js";
+import type { Leadership } from "../execute/leadership.js";
 import type { Planning } from "../execute/planning.js";
 import type { Restores } from "../execute/restores.js";
 import type { Rollbacks } from "../execute/rollback.js";
@@ -42,6 +43,7 @@ export interface Services {
   readonly shelf: Shelf;
   readonly copies: Copies;
   readonly identity: Identity;
+  readonly leadership: Pick<Leadership, "superseded">;
   /** There is a door over TLS, through which hosts can join. */
   readonly hasTlsDoor: boolean;
   readonly plaintextTokens: boolean;

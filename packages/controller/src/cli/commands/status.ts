@@ -1,7 +1,7 @@
 import type { Status } from "../../api/contract.js";
 import type { CommandSpec } from "../command.js";
 import { EXIT } from "../exit.js";
-import { brokenGlassLines } from "../render/gate.js";
+import { brokenGlassLines, type Page } from "../render/gate.js";
 import { labelled } from "../render/label.js";
 import { pageOf } from "../watch/display.js";
 
@@ -13,6 +13,7 @@ export const status: CommandSpec = {
     const { api } = await session.connect();
     session.answer(await api.status(), (answer) => [
       ...labelled("belayd", [`${answer.version} at ${api.client.server}`]),
+      ...supersededLines(answer, pageOf(session)),
       ...statusLines(answer),
       ...brokenGlassLines(
         answer.brokenGlass.map(({ run, gate, ...rest }) => ({ ...rest, gate: `${gate} of ${run}` })),
@@ -22,6 +23,14 @@ export const status: CommandSpec = {
     return EXIT.ok;
   },
 };
+
+/** First of all: nothing else that it says may be true of the fleet any more. */
+function supersededLines({ superseded }: Status, { style }: Page): string[] {
+  if (superseded === null) return [];
+  const { why, hosts } = superseded;
+  const idle = hosts === "all" ? "nothing is sent to any host" : `nothing is sent to ${hosts.join(", ")}`;
+  return labelled("superseded", [style.bad(why), `${idle}: another belayd leads, or this one's data is an old copy`]);
+}
 
 function statusLines({ fleet, hosts, activeRuns }: Status): string[] {
   const strangers = hosts.undeclared === 0 ? "" : `, and ${hosts.undeclared} connected that nobody declared`;

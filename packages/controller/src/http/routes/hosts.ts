@@ -32,6 +32,7 @@ export function hostRoutes(server: Server, services: Services): void {
       fleet: fleet.fleet,
       hosts: { declared: declared.size, present: presence.presentCount, undeclared },
       activeRuns: controller.activeRuns,
+      superseded: services.leadership.superseded,
       brokenGlass: (await Promise.all(controller.activeRuns.map(brokenGlassOf))).flat(),
     };
   });
