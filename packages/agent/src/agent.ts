@@ -24,7 +24,7 @@ import { openSelf, type Self } from "./self/self.js";
 import { SELF_SERVICE, SelfService } from "./self/self-service.js";
 import { UpgradeFiles } from "./self/upgrade-files.js";
 import { openServices } from "./service/services.js";
-import { Steps } from "./steps.js";
+import { Steps } from "./steps/steps.js";
 import { WitnessMemory } from "./witness/memory.js";
 import { Witness } from "./witness/witness.js";
 
