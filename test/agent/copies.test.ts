@@ -8,7 +8,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { BackupItem, BackupResult, Op, Outcome, StoredCopy } from "@belay/shared";
 import t, { type Test } from "tap";
 import { create, list } from "tar";
-import { flipByte, noAge } from "./support/servers.js";
+import { flipByte, noAge } from "./support/backups.js";
 import { World } from "./support/world.js";
 
 t.setTimeout(100_000);

@@ -4,15 +4,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import type { BackupResult, Op } from "@belay/shared";
 import t, { type Test } from "tap";
-import { EtcdServer, everythingIn, flipByte, noEtcd } from "./support/servers.js";
+import { whyNoEtcd } from "../support/servers/etcd.js";
+import { everythingIn, flipByte } from "./support/backups.js";
+import { EtcdBackend } from "./support/etcd-backend.js";
 import { World } from "./support/world.js";
 
 t.setTimeout(600_000);
-const real = { skip: noEtcd };
+const real = { skip: whyNoEtcd() };
 const SECRET = "correct-horse-battery";
 
 async function scene(t: Test, options: { tls?: boolean; more?: string; prefix?: string } = {}) {
-  const etcd = await EtcdServer.start(t, options);
+  const etcd = await EtcdBackend.start(t, options);
   const world = await World.make(t);
   writeFileSync(join(world.dir, "password"), `${SECRET}\n`, { mode: 0o600 });
   const more = options.more?.replace("DIR", world.dir) ?? "";

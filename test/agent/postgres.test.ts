@@ -2,19 +2,20 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Op } from "@belay/shared";
 import t, { type Test } from "tap";
-import { everythingIn, flipByte, noPostgres, PostgresServer } from "./support/servers.js";
+import { whyNoPostgres } from "../support/servers/postgres.js";
+import { everythingIn, flipByte } from "./support/backups.js";
+import { PostgresBackend } from "./support/postgres-backend.js";
 import { World } from "./support/world.js";
 
 t.setTimeout(240_000);
-const real = { skip: noPostgres };
-const SECRET = "correct-horse-battery";
+const real = { skip: whyNoPostgres() };
 
 async function scene(t: Test, more = "") {
-  const server = await PostgresServer.start(t, SECRET);
-  server.sql("postgres", "CREATE DATABASE teleport");
-  const sql = (text: string) => server.sql("teleport", text);
+  const backend = await PostgresBackend.start(t);
+  const { server } = backend;
+  const sql = (text: string) => backend.sql(text);
   const world = await World.make(t);
-  world.more = `backends: { state: ${server.config("teleport", more)} }`;
+  world.more = `backends: { state: ${backend.config(more)} }`;
   await world.start();
   const dir = join(world.dir, "backups");
   const items = [{ kind: "backend" as const, backend: "state" }];
@@ -81,20 +82,20 @@ t.test("a database comes back as it was, without what a newer version has added 
 t.test("with schemas named, all else in the database stays", real, async (t) => {
   const { sql, world, backup, restore } = await scene(t, ", schemas: [public, teleport]");
   sql(
-    "CREATE SCHEMA teleport; CREATE TABLE teleport.kv (v text); INSERT INTO teleport.kv VALUES ('old'); CREATE TABLE p (v int)",
+    "CREATE SCHEMA teleport; CREATE TABLE teleport.kv (v text); INSERT INTO teleport.kv VALUES ('old'); CREATE TABLE public.p (v int)",
   );
   sql("CREATE SCHEMA other; CREATE TABLE other.kv (v text); INSERT INTO other.kv VALUES ('old')");
   t.match(await world.controller.step(backup), { status: "done" });
   sql(
-    "UPDATE teleport.kv SET v = 'new'; UPDATE other.kv SET v = 'new'; CREATE TABLE teleport.added (v text); DROP TABLE p",
+    "UPDATE teleport.kv SET v = 'new'; UPDATE other.kv SET v = 'new'; CREATE TABLE teleport.added (v text); DROP TABLE public.p",
   );
   t.match(await world.controller.step(restore), { status: "done" });
-  t.equal(sql("SELECT v FROM teleport.kv; SELECT v FROM other.kv; SELECT count(*) FROM p"), "old\nnew\n0");
+  t.equal(sql("SELECT v FROM teleport.kv; SELECT v FROM other.kv; SELECT count(*) FROM public.p"), "old\nnew\n0");
   t.equal(sql("SELECT to_regclass('teleport.added') IS NULL"), "t");
 });
 
 t.test("a restore that fails in the middle changes nothing", real, async (t) => {
-  const { sql, world, backup, restore, dump, dir } = await scene(t);
+  const { server, sql, world, backup, restore, dump, dir } = await scene(t);
   sql(STATE);
   await world.controller.step(backup);
   sql("UPDATE kv SET value = 'newer'");
@@ -104,7 +105,7 @@ t.test("a restore that fails in the middle changes nothing", real, async (t) => 
   t.match(await world.controller.step({ ...backup, spec: { ...(backup as { spec: object }).spec, id: "b2" } } as Op), {
     status: "done",
   });
-  sql("ALTER TABLE kv OWNER TO owner; DROP ROLE gone");
+  sql(`ALTER TABLE kv OWNER TO ${server.role}; DROP ROLE gone`);
   t.match(await world.controller.step({ ...restore, id: "b2" } as Op), {
     status: "failed",
     retryable: false,
@@ -130,13 +131,14 @@ t.test("a password is used, and said nowhere; a wrong one and an empty database 
   t.match(await world.controller.step(backup), { status: "failed", retryable: false, error: { code: "backup-empty" } });
   sql(STATE);
   t.match(await world.controller.step(backup), { status: "done" });
-  writeFileSync(server.passFile, `127.0.0.1:${server.port}:*:*:wrong-${SECRET}\n`);
+  const { passFile, port, password } = server;
+  writeFileSync(passFile, `127.0.0.1:${port}:*:*:wrong-${password}\n`);
   t.match(await world.controller.step(backupOf("b2")), {
     status: "failed",
     error: { message: /password authentication failed/ },
   });
   t.same(readdirSync(dir), ["b1"]);
-  t.notMatch(JSON.stringify(world.controller.told), SECRET);
-  t.notMatch(everythingIn(world.stateDir), SECRET, "journal");
-  t.notMatch(readFileSync(join(dir, "b1", "manifest.json"), "utf8"), SECRET);
+  t.notMatch(JSON.stringify(world.controller.told), password);
+  t.notMatch(everythingIn(world.stateDir), password, "journal");
+  t.notMatch(readFileSync(join(dir, "b1", "manifest.json"), "utf8"), password);
 });

@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { noAge } from "../agent/support/servers.js";
+import { noAge } from "../agent/support/backups.js";
 import { BUCKET, S3Server } from "../support/s3.js";
 import { backendOf } from "./backend.js";
 import { PATIENCE_MS, Scene } from "./scene.js";

@@ -24,11 +24,11 @@ import { openSelf, type Self } from "./self/self.js";
 import { SELF_SERVICE, SelfService } from "./self/self-service.js";
 import { UpgradeFiles } from "./self/upgrade-files.js";
 import { openServices } from "./service/services.js";
-import { Steps } from "./steps.js";
+import { Steps } from "./steps/steps.js";
 import { WitnessMemory } from "./witness/memory.js";
 import { Witness } from "./witness/witness.js";
 
-/** Everything an agent needs from the world. main.ts hands in the real one; tests and benchmarks their own. */
+/** Everything an agent needs from the world. daemon.ts hands in the real one; tests and benchmarks their own. */
 export interface AgentOptions {
   config: AgentConfig;
   /** Where belayd is, and how it is called. */

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 
-/** Time as an argument. Only main constructs the real one; tests drive their own. */
+/** Time as an argument. Only main.ts and daemon.ts hand in the real one; tests drive their own. */
 export interface Clock {
   /** Milliseconds since the epoch, for people and records. May jump. */
   now(): number;

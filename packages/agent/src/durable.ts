@@ -3,17 +3,16 @@ import { chmod, lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs
 import { basename, dirname, join } from "node:path";
 
 /** Makes a folder's own entries (names, renames, removals) survive a power cut. */
-export async function syncDir(dir: string): Promise<void> {
-  const handle = await open(dir, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+export function syncDir(dir: string): Promise<void> {
+  return sync(dir);
 }
 
 /** Makes one file's content survive a power cut. */
-export async function syncFile(path: string): Promise<void> {
+export function syncFile(path: string): Promise<void> {
+  return sync(path);
+}
+
+async function sync(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
     await handle.sync();

@@ -1,21 +1,13 @@
 import { BelayError } from "@belay/shared";
-import { roomAt } from "../facts/disk.js";
+import { type Needs, shortageAt } from "../facts/disk.js";
 
-export interface Needs {
-  bytes: number;
-  inodes: number;
-}
-
-/** Said before the copy is begun: what a copy program makes of a full disk in the middle names neither path nor amount. */
-export async function needRoom(needs: Needs, at: string): Promise<void> {
-  const { freeBytes, freeInodes } = await roomAt(at);
-  if (freeBytes < needs.bytes) throw noRoom(at, "bytes", needs.bytes, freeBytes);
-  if (freeInodes < needs.inodes) throw noRoom(at, "inodes", needs.inodes, freeInodes);
-}
-
-function noRoom(path: string, of: "bytes" | "inodes", needed: number, free: number): BelayError {
-  return new BelayError("backup-no-room", `a backup takes up to ${needed} ${of} at ${path}: ${free} are free`, {
+/** Throws `backup-no-room` where `dir` has no room for a backup, or for what reads one back. */
+export async function needBackupRoom(dir: string, needs: Needs): Promise<void> {
+  const shortage = await shortageAt(dir, needs);
+  if (shortage === null) return;
+  const { of, needed, free } = shortage;
+  throw new BelayError("backup-no-room", `a backup takes up to ${needed} ${of} at ${dir}: ${free} are free`, {
     hint: "make room on that disk, or point the variable `backups` elsewhere in fleet.yaml",
-    context: { path, of, needed, free },
+    context: { path: dir, of, needed, free },
   });
 }

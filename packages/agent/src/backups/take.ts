@@ -6,7 +6,7 @@ import { makeDir, orMissing, syncDir, syncTree, writeDurably } from "../durable.
 import type { Host } from "../host.js";
 import { keep, sizeOf } from "./keep.js";
 import { BACKUP_MANIFEST, type BackupManifest, type BackupRecord, needBackup } from "./manifest.js";
-import { needRoom } from "./room.js";
+import { needBackupRoom } from "./room.js";
 import { verifyBackup } from "./verify.js";
 
 /** The manifest, the folders, and what tools make beside their output. */
@@ -42,7 +42,7 @@ export async function takeBackup(spec: BackupSpec, host: Host, signal: AbortSign
   await rm(temp, { recursive: true, force: true });
   let bytes = 0;
   for (const item of spec.items) bytes += await sizeOf(item, host, signal);
-  await needRoom({ bytes, inodes: spec.items.length + EXTRA_INODES }, spec.dir);
+  await needBackupRoom(spec.dir, { bytes, inodes: spec.items.length + EXTRA_INODES });
   await makeDir(spec.dir, 0o700);
   await mkdir(temp, { mode: 0o700 });
   try {

@@ -9,26 +9,40 @@ export interface DiskRoom {
   freeInodes: number;
 }
 
-/** Room for an unprivileged writer where `path` is, or would be: a folder yet to be made lies on its nearest parent's disk. */
+/** Room for an unprivileged writer where `path` is, or would be. */
 export async function roomAt(path: string): Promise<DiskRoom> {
-  for (let at = path; ; at = dirname(at)) {
-    const stat = await orMissing(statfs(at));
-    if (stat !== null) {
-      // Some file systems (btrfs) have no fixed number of inodes and say 0 of 0: no limit.
-      const freeInodes = stat.files === 0 ? Number.MAX_SAFE_INTEGER : stat.ffree;
-      return { path, freeBytes: stat.bavail * stat.bsize, freeInodes };
-    }
-    if (at === "/") throw new Error("the root folder has no file system");
-  }
+  const { bavail, bsize, files, ffree } = await ofNearest(path, (at) => statfs(at));
+  // Some file systems (btrfs) have no fixed number of inodes and say 0 of 0: no limit.
+  return { path, freeBytes: bavail * bsize, freeInodes: files === 0 ? Number.MAX_SAFE_INTEGER : ffree };
 }
 
-/**
- * Says what is missing before anything is begun: a full disk in the middle names neither path nor amount. Throws
- * `disk-full`.
- */
-export async function needRoom(path: string, need: { bytes: number; inodes: number; what: string }): Promise<void> {
+export interface Needs {
+  bytes: number;
+  inodes: number;
+}
+
+/** What there is too little of. */
+export interface Shortage {
+  of: "bytes" | "inodes";
+  needed: number;
+  free: number;
+  room: DiskRoom;
+}
+
+/** Asked before anything is begun: a full disk in the middle names neither path nor amount. Null: there is room for it. */
+export async function shortageAt(path: string, { bytes, inodes }: Needs): Promise<Shortage | null> {
   const room = await roomAt(path);
-  if (room.freeBytes >= need.bytes && room.freeInodes >= need.inodes) return;
+  const { freeBytes, freeInodes } = room;
+  if (freeBytes < bytes) return { of: "bytes", needed: bytes, free: freeBytes, room };
+  if (freeInodes < inodes) return { of: "inodes", needed: inodes, free: freeInodes, room };
+  return null;
+}
+
+/** Throws `disk-full` where there is no room for `what`. */
+export async function needRoom(path: string, need: Needs & { what: string }): Promise<void> {
+  const shortage = await shortageAt(path, need);
+  if (shortage === null) return;
+  const { room } = shortage;
   throw new BelayError(
     "disk-full",
     `${path} has ${room.freeBytes} bytes and ${room.freeInodes} inodes free; ${need.what} needs ${need.bytes} and ${need.inodes}`,
@@ -48,9 +62,14 @@ export async function diskFull(path: string, what: string, cause: unknown): Prom
 
 /** Names the file system that holds `path`, or would. */
 export async function deviceOf(path: string): Promise<number> {
+  return (await ofNearest(path, (at) => stat(at))).dev;
+}
+
+/** What `look` finds: a folder yet to be made lies on its nearest parent's disk. */
+async function ofNearest<T>(path: string, look: (at: string) => Promise<T>): Promise<T> {
   for (let at = path; ; at = dirname(at)) {
-    const found = await orMissing(stat(at));
-    if (found !== null) return found.dev;
+    const found = await orMissing(look(at));
+    if (found !== null) return found;
     if (at === "/") throw new Error("the root folder has no file system");
   }
 }

@@ -37,6 +37,10 @@ export function makeKey(): KeyObject {
   return generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
 }
 
+export function pemOf(key: KeyObject): string {
+  return key.export({ type: "pkcs8", format: "pem" }).toString();
+}
+
 /** The first certificate, by a token's secret. Throws belayd's own refusal, or `controller-unreachable`. */
 export function join(asking: Asking, secret: string): Promise<Issued> {
   const { host } = asking;

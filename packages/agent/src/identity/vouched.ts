@@ -1,5 +1,6 @@
 import { verify, X509Certificate } from "node:crypto";
-import { authoritiesText, BelayError, type Vouch } from "@belay/shared";
+import { authoritiesText, BelayError, type Issued, type Vouch } from "@belay/shared";
+import type { HeldIdentity } from "./identity-file.js";
 import { pinOf } from "./introduction.js";
 
 /** What belayd says of whom to trust. */
@@ -10,15 +11,27 @@ export interface SaidAuthorities {
   readonly vouch: Vouch;
 }
 
+/** What this host knows, and since when by belayd's clock. */
+export interface KnownAuthorities {
+  readonly fleet: string;
+  readonly authorities: readonly string[];
+  readonly since: number;
+}
+
+export function saidIn({ authorities: certificates, issuer: issuing, vouch }: Issued): SaidAuthorities {
+  return { certificates, issuing, vouch };
+}
+
+export function knownOf({ fleet, authorities, vouchedAt: since = 0 }: HeldIdentity): KnownAuthorities {
+  return { fleet, authorities, since };
+}
+
 /**
  * Holds what belayd says against what this host knows: one that it knows must stand behind the list, by its own key, and not
  * with a word that is older than the last one (`since`). Throws `answer-malformed`, `authorities-foreign`,
  * `authorities-unvouched` or `authorities-outdated`; gives the pins.
  */
-export function mustBeVouched(
-  said: SaidAuthorities,
-  known: { readonly fleet: string; readonly authorities: readonly string[]; readonly since: number },
-): string[] {
+export function mustBeVouched(said: SaidAuthorities, known: KnownAuthorities): string[] {
   const pins = pinsOf(said.certificates);
   const present = pinsOf(known.authorities);
   if (!pins.some((pin) => present.includes(pin))) {

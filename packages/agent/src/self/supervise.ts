@@ -1,18 +1,12 @@
 import { errorInfo } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import type { Child } from "../exec.js";
-import type { Logger } from "../log.js";
-import type { UpgradeFiles } from "./upgrade-files.js";
-import { watchUpgrade } from "./watch.js";
+import { type Watch, type Watching, watchUpgrade } from "./watch.js";
 
-export interface Supervising {
-  files: UpgradeFiles;
-  clock: Clock;
-  log: Logger;
+/** Once its signal is aborted, the agent ends too. */
+export interface Supervising extends Watch {
   /** Starts what the link leads to at this moment. Throws `command-not-started`. */
   start: () => Promise<Child>;
-  /** Stop: the agent too, and then this. */
-  signal: AbortSignal;
 }
 
 /** As long as systemd's unit waits. */
@@ -47,7 +41,7 @@ export async function supervise({ files, clock, log, start, signal }: Supervisin
 }
 
 /** A watch that failed (a full disk, say) is taken up again: there is nobody else to do it. */
-async function keepWatching(watching: Parameters<typeof watchUpgrade>[0]): Promise<void> {
+async function keepWatching(watching: Watching): Promise<void> {
   const { clock, log, signal } = watching;
   while (!signal.aborted) {
     try {

@@ -4,13 +4,17 @@ import type { Logger } from "../log.js";
 import { versionDir } from "../versions/manifest.js";
 import type { UpgradeFiles } from "./upgrade-files.js";
 
-export interface Watching {
+/** What everybody needs who looks after an upgrade of the agent from outside. */
+export interface Watch {
   files: UpgradeFiles;
   clock: Clock;
   log: Logger;
+  signal: AbortSignal;
+}
+
+export interface Watching extends Watch {
   /** Ends the agent, whatever state it is in, and has what the link leads to started in its place. Idempotent. */
   restartAgent: () => Promise<void>;
-  signal: AbortSignal;
 }
 
 const POLL_MS = 200;

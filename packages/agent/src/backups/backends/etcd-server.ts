@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { BelayError, errorInfo } from "@belay/shared";
 import { orMissing, present } from "../../durable.js";
 import type { Host } from "../../host.js";
-import { needRoom } from "../room.js";
+import { needBackupRoom } from "../room.js";
 import { TOOL_TIMEOUT_MS } from "../tool.js";
 import { etcdctl } from "./etcdctl.js";
 
@@ -31,7 +31,7 @@ export async function withSnapshot<T>(
 ): Promise<T> {
   const dir = join(await realpath(beside), FOLDER);
   await clear(dir);
-  await needRoom({ bytes: (await stat(snapshot)).size + SERVER_BYTES, inodes: 32 }, beside);
+  await needBackupRoom(beside, { bytes: (await stat(snapshot)).size + SERVER_BYTES, inodes: 32 });
   await mkdir(dir, { mode: 0o700 });
   const stopping = new AbortController();
   let running: Promise<void> | null = null;

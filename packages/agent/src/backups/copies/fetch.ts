@@ -5,7 +5,7 @@ import { makeDir } from "../../durable.js";
 import type { Host } from "../../host.js";
 import type { Attempt } from "../../ops/op.js";
 import { BACKUP_MANIFEST, type ReadBackup, readBackup } from "../manifest.js";
-import { needRoom } from "../room.js";
+import { needBackupRoom } from "../room.js";
 import { decrypted } from "./age.js";
 import { Tally, unpackBackup } from "./archive.js";
 import { getCopy } from "./belayd.js";
@@ -26,7 +26,7 @@ export async function fetchCopy(
   const { id, copy, dir, into } = what;
   const { signal } = attempt;
   await rm(join(dir, into), { recursive: true, force: true });
-  await needRoom({ bytes: copy.bytes, inodes: INODES }, dir);
+  await needBackupRoom(dir, { bytes: copy.bytes, inodes: INODES });
   await makeDir(dir, 0o700);
   try {
     const came = new Tally();

@@ -1,6 +1,6 @@
 import { type AgentMessage, BelayError, type Outcome, type Step, type StepOutcome } from "@belay/shared";
-import type { Host } from "./host.js";
-import { perform } from "./ops/registry.js";
+import type { Host } from "../host.js";
+import { perform } from "../ops/registry.js";
 
 /** At once; nobody who may ask for them needs more, and each reads this host's disks. */
 export const MAX_LOOKS = 16;

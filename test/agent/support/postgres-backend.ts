@@ -1,0 +1,29 @@
+import { execFileSync } from "node:child_process";
+import type { Owner } from "../../support/servers/child.js";
+import { PostgresServer } from "../../support/servers/postgres.js";
+
+/** The database `teleport` of a real PostgreSQL, as agent.yaml names it, and as a test looks into it. */
+export class PostgresBackend {
+  readonly server: PostgresServer;
+
+  private constructor(server: PostgresServer) {
+    this.server = server;
+  }
+
+  static async start(owner: Owner): Promise<PostgresBackend> {
+    return new PostgresBackend(await PostgresServer.start(owner));
+  }
+
+  /** agent.yaml's words for it. */
+  config(more = ""): string {
+    const { port, role, passFile } = this.server;
+    return `{ kind: postgres, host: 127.0.0.1, port: ${port}, database: teleport, user: ${role}, passFile: ${passFile}${more} }`;
+  }
+
+  /** What psql prints, unadorned. Each statement is a transaction of its own. Throws when one fails. */
+  sql(statements: string): string {
+    const argv = ["-d", this.server.connString(), "-w", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"];
+    const env = { ...process.env, PGPASSFILE: this.server.passFile };
+    return execFileSync("psql", argv, { env, encoding: "utf8", input: statements }).trim();
+  }
+}
