@@ -3,8 +3,10 @@ import { join } from "node:path";
 import {
   type Agent,
   byToken,
+  type Controller,
   type Dial,
   type Exec,
+  HostIdentity,
   type Http,
   openJournalDisk,
   silentLogger,
@@ -13,6 +15,7 @@ import {
   webSocketDial,
 } from "@belay/agent";
 import { BelayError, decodeControllerMessage, errorInfo } from "@belay/shared";
+import type { KnownHost } from "./known-hosts.js";
 import type { Answer, Order, Start } from "./talk.js";
 
 /**
@@ -52,15 +55,18 @@ let gathering: { acks: number } | null = null;
 async function start({ controller, dir, hosts }: Start): Promise<void> {
   for (let first = 0; first < hosts.length; first += TOGETHER) {
     const group = hosts.slice(first, first + TOGETHER);
-    agents.push(...(await Promise.all(group.map(({ host, token }) => startOne(controller, dir, host, token)))));
+    agents.push(...(await Promise.all(group.map((host) => startOne(controller, dir, host)))));
     // Their parent has a time for all of this, and ends this process when it is over.
     while (welcomed < agents.length) await systemClock.sleep(5);
   }
 }
 
-async function startOne(controller: string, dir: string, host: string, token: string): Promise<Agent> {
+async function startOne(base: string, dir: string, known: KnownHost): Promise<Agent> {
+  const { host } = known;
   const stateDir = join(dir, host);
+  const tokenFile = join(stateDir, "token");
   await mkdir(stateDir, { recursive: true });
+  const { controller, identity } = await introduce(base, stateDir, tokenFile, known);
   return startAgent({
     leave: () => {},
     config: {
@@ -69,9 +75,9 @@ async function startOne(controller: string, dir: string, host: string, token: st
       auditKey: null,
       approve: { by: "controller" },
       limits: { versions: null, agentVersions: null, hours: null, ops: null, artifacts: null },
-      controller,
+      controller: base,
       host,
-      tokenFile: join(stateDir, "token"),
+      tokenFile,
       stateDir,
       services: new Map([["teleport", { manager: "systemd", unit: "teleport.service" }]]),
       directories: [dir],
@@ -80,10 +86,11 @@ async function startOne(controller: string, dir: string, host: string, token: st
       identityFile: null,
       hooksDir: "/etc/belay/hooks.d",
     },
-    controller: byToken(controller, token),
+    controller,
+    ...(identity === null ? {} : { identity }),
     clock: systemClock,
     random: Math.random,
-    dial: overheard(webSocketDial(byToken(controller, token))),
+    dial: overheard(webSocketDial(controller)),
     http: nobodyAnswers,
     exec: nothingRuns,
     log: silentLogger,
@@ -91,6 +98,26 @@ async function startOne(controller: string, dir: string, host: string, token: st
     journalDisk: await openJournalDisk(join(stateDir, "journal")),
     env: {},
   });
+}
+
+/** Who the host is to belayd: by its token, or by the identity that lies in its folder, as on a host that has joined. */
+async function introduce(
+  base: string,
+  stateDir: string,
+  tokenFile: string,
+  { host, token }: KnownHost,
+): Promise<{ controller: Controller; identity: HostIdentity | null }> {
+  if (token !== null) return { controller: byToken(base, token), identity: null };
+  const identity = await HostIdentity.open({
+    base,
+    host,
+    stateDir,
+    tokenFile,
+    clock: systemClock,
+    random: Math.random,
+    log: silentLogger,
+  });
+  return { controller: identity, identity };
 }
 
 /** The agent's own dial, with an ear on the line for what belayd confirms. */

@@ -2,11 +2,14 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { BelayError } from "@belay/shared";
+import type { KnownHost } from "./known-hosts.js";
 import { cpuMsOf } from "./processor.js";
 import type { Answer, Order } from "./talk.js";
 
 const PROGRAM = fileURLToPath(new URL("./crowd-process.ts", import.meta.url));
 const START_TIMEOUT_MS = 120_000;
+/** Two handshakes each, all ends on this machine, and others on it too. */
+const START_TIMEOUT_MS_PER_AGENT = 40;
 const STOP_PATIENCE_MS = 10_000;
 
 /** Agents, spread over processes of their own. */
@@ -21,20 +24,19 @@ export class Crowd {
   static async start(options: {
     controller: string;
     dir: string;
-    tokens: readonly { host: string; token: string }[];
+    hosts: readonly KnownHost[];
     processes: number;
   }): Promise<Crowd> {
-    const { controller, dir, tokens, processes } = options;
-    const share = Math.ceil(tokens.length / processes);
+    const { controller, dir, processes } = options;
+    const share = Math.ceil(options.hosts.length / processes);
     const members = Array.from(
       { length: processes },
-      (_, index) => new Member(tokens.slice(index * share).slice(0, share)),
+      (_, index) => new Member(options.hosts.slice(index * share).slice(0, share)),
     );
     const crowd = new Crowd(members);
+    const timeoutMs = START_TIMEOUT_MS + options.hosts.length * START_TIMEOUT_MS_PER_AGENT;
     try {
-      await Promise.all(
-        members.map(({ hosts, ask }) => ask({ type: "start", controller, dir, hosts }, START_TIMEOUT_MS)),
-      );
+      await Promise.all(members.map(({ hosts, ask }) => ask({ type: "start", controller, dir, hosts }, timeoutMs)));
       return crowd;
     } catch (error) {
       await crowd.stop();
@@ -69,10 +71,10 @@ export class Crowd {
 }
 
 class Member {
-  readonly hosts: readonly { host: string; token: string }[];
+  readonly hosts: readonly KnownHost[];
   readonly #child: ChildProcess;
 
-  constructor(hosts: readonly { host: string; token: string }[]) {
+  constructor(hosts: readonly KnownHost[]) {
     this.hosts = hosts;
     this.#child = fork(PROGRAM, [], { execArgv: ["--import=tsx"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
   }

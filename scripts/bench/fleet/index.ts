@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,14 +8,19 @@ import type { RunEvent } from "@belay/controller/run/event";
 import { BelayError } from "@belay/shared";
 import { Belayd } from "./belayd.js";
 import { Crowd } from "./crowd.js";
+import { enrol, type Identification, type KnownHost } from "./known-hosts.js";
 import { fleetYaml, hostNames } from "./plan.js";
 import { cpuMsOf } from "./processor.js";
+import { mustHaveRoom } from "./room.js";
 
 /** Beside the sources, hence on a real disk; ignored by git; thrown away with `npm ci`. */
 const DISK = fileURLToPath(new URL("../../../node_modules/.cache/", import.meta.url));
 const MEMORY = "/dev/shm";
+/** At least; more of them where there would be too many agents in one. */
 const AGENT_PROCESSES = 2;
+const AGENTS_PER_PROCESS = 2_500;
 const RUN_TIMEOUT_MS = 120_000;
+const RUN_TIMEOUT_MS_PER_STEP = 10;
 const EVENTS_PER_PAGE = 1_000;
 
 /** How one run went: when each step was decided on, and when its agent heard that its outcome is on belayd's disk. */
@@ -27,6 +31,14 @@ export interface Timing {
   /** Processor time meanwhile, milliseconds: of belayd, and of all agents together. */
   readonly belaydCpuMs: number;
   readonly agentsCpuMs: number;
+}
+
+export interface BenchFleetOptions {
+  readonly agents: number;
+  readonly by: Identification;
+  readonly plans: readonly Plan[];
+  /** For a look at belayd while it is alone. */
+  readonly beforeAgents?: (belayd: Belayd) => Promise<void>;
 }
 
 /** A real belayd with its database on a disk, and agents in other processes with their journals in memory. */
@@ -53,12 +65,10 @@ export class BenchFleet {
     this.#tidy = parts.tidy;
   }
 
-  /** Resolves when every agent was welcomed. `beforeAgents`: for a look at belayd while it is alone. */
-  static async start(
-    agents: number,
-    plans: readonly Plan[],
-    beforeAgents: (belayd: Belayd) => Promise<void> = async () => {},
-  ): Promise<BenchFleet> {
+  /** Resolves when every agent was welcomed. Throws `bench-no-room` where this machine can't hold so many. */
+  static async start(options: BenchFleetOptions): Promise<BenchFleet> {
+    const { agents, by, plans, beforeAgents } = options;
+    await mustHaveRoom(agents, by, AGENTS_PER_PROCESS);
     await mkdir(DISK, { recursive: true });
     const disk = await mkdtemp(join(DISK, "belay-bench-"));
     const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
@@ -78,16 +88,20 @@ export class BenchFleet {
     };
     process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
     try {
-      const tokens = hostNames(agents).map((host) => ({ host, token: randomBytes(24).toString("base64url") }));
-      const belayd = await Belayd.start({ dir: disk, fleetYaml: fleetYaml(agents, memory), plans, tokens });
-      toEnd.unshift(belayd);
-      await beforeAgents(belayd);
-      const crowd = await Crowd.start({
-        controller: belayd.api.address,
-        dir: memory,
-        tokens,
-        processes: AGENT_PROCESSES,
+      let hosts: readonly KnownHost[] = [];
+      const belayd = await Belayd.start({
+        dir: disk,
+        fleetYaml: fleetYaml(agents, memory),
+        plans,
+        by,
+        enrol: async (store, dataDir) => {
+          hosts = await enrol(by, { store, dataDir, agentsDir: memory, hosts: hostNames(agents) });
+        },
       });
+      toEnd.unshift(belayd);
+      await beforeAgents?.(belayd);
+      const processes = Math.max(AGENT_PROCESSES, Math.ceil(agents / AGENTS_PER_PROCESS));
+      const crowd = await Crowd.start({ controller: belayd.door, dir: memory, hosts, processes });
       toEnd.unshift(crowd);
       return new BenchFleet({ belayd, crowd, dir: memory, ended: ending.signal, tidy });
     } catch (error) {
@@ -101,7 +115,8 @@ export class BenchFleet {
     const { belayd } = this;
     const hosts = Object.keys(plan.hosts).length;
     const before = await this.#cpuMs();
-    const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
+    const timeoutMs = RUN_TIMEOUT_MS + hosts * perHost * RUN_TIMEOUT_MS_PER_STEP;
+    const acknowledged = this.#crowd.acknowledged(hosts, perHost, timeoutMs);
     const start = Date.now();
     const [{ id }, acks] = await Promise.all([belayd.api.start(plan.id), acknowledged]);
     const after = await this.#cpuMs();

@@ -1,11 +1,13 @@
+import type { KnownHost } from "./known-hosts.js";
+
 /** What the bench and a process full of agents say to each other. */
 
 export interface Start {
   readonly type: "start";
   readonly controller: string;
-  /** On tmpfs, where each agent's journal stands in for a disk that it would not share with others. */
+  /** Each host's state is in a folder below. On tmpfs, where each agent's journal stands in for a disk that it would not share with others. */
   readonly dir: string;
-  readonly hosts: readonly { readonly host: string; readonly token: string }[];
+  readonly hosts: readonly KnownHost[];
 }
 
 /** Answer when so many more outcomes were acknowledged. */
