@@ -75,7 +75,7 @@ export function fleetYaml(count: number, dir: string): string {
     `fleet: ${FLEET}`,
     "product: teleport",
     "environment: bench",
-    `vars: { install: "${dir}", data: "${dir}", backups: "${dir}" }`,
+    `vars: { install: "${dir}", data: "${dir}", backups: "${dir}", binDir: "${dir}" }`,
     "clusters:",
     `  - name: ${CLUSTER}`,
     "    hosts:",
