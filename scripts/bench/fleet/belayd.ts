@@ -12,6 +12,7 @@ import { BelayError } from "@belay/shared";
 import { PortClaim } from "../../../test/support/fleet-on-disk/ports.js";
 import { Api } from "../../../test/support/real-fleet/api.js";
 import type { Identification } from "./known-hosts.js";
+import { cpuMsOf } from "./processor.js";
 
 const PROGRAM = fileURLToPath(new URL("../../../packages/controller/bin/belayd.js", import.meta.url));
 const REPORTER = fileURLToPath(new URL("./report-memory.mjs", import.meta.url));
@@ -50,9 +51,20 @@ export class Belayd {
   readonly door: string;
   readonly #dir: string;
   readonly #ports: PortClaim;
+  /** Processor time of its first start, before any agent came, milliseconds. */
+  readonly startCpuMs: number;
   #child: ChildProcess;
+  #isWanted = true;
 
-  private constructor(parts: { dir: string; ports: PortClaim; child: ChildProcess; api: Api; door: string }) {
+  private constructor(parts: {
+    dir: string;
+    ports: PortClaim;
+    child: ChildProcess;
+    startCpuMs: number;
+    api: Api;
+    door: string;
+  }) {
+    this.startCpuMs = parts.startCpuMs;
     this.#dir = parts.dir;
     this.#ports = parts.ports;
     this.#child = parts.child;
@@ -79,14 +91,33 @@ export class Belayd {
     };
     await writeFile(join(dir, "belayd.yaml"), JSON.stringify(config));
     await fill(dataDir, options);
-    const child = await launch(dir);
-    const apiToken = (await readFile(join(dataDir, "api-token"), "utf8")).trim();
-    const api = new Api(`http://${listen}`, apiToken);
-    return new Belayd({ dir, ports, child, api, door: by === "token" ? `http://${listen}` : `https://${door}` });
+    const child = launch(dir);
+    try {
+      await untilUp(dir, child);
+      const startCpuMs = await cpuMsOf(child.pid ?? 0);
+      const apiToken = (await readFile(join(dataDir, "api-token"), "utf8")).trim();
+      const api = new Api(`http://${listen}`, apiToken);
+      const dialled = by === "token" ? `http://${listen}` : `https://${door}`;
+      return new Belayd({ dir, ports, child, startCpuMs, api, door: dialled });
+    } catch (error) {
+      child.kill("SIGKILL");
+      ports.release();
+      throw error;
+    }
   }
 
   get pid(): number {
     return this.#child.pid ?? 0;
+  }
+
+  /** Kills it, without a goodbye to anybody, and starts it again where it was. Resolves when it serves. */
+  async restart(): Promise<void> {
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await exited;
+    if (!this.#isWanted) throw new BelayError("bench-belayd", "the bench was ended");
+    this.#child = launch(this.#dir);
+    await untilUp(this.#dir, this.#child);
   }
 
   /** Takes ten seconds, in which nothing else should happen. Throws `bench-belayd` when it gives no answer. */
@@ -112,6 +143,7 @@ export class Belayd {
   }
 
   async stop(): Promise<void> {
+    this.#isWanted = false;
     this.#ports.release();
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, "exit");
@@ -134,34 +166,31 @@ async function fill(dataDir: string, { plans, enrol }: BelaydOptions): Promise<v
   }
 }
 
-/** Starts belayd in its folder; resolves when it serves. Throws `bench-belayd`. */
-async function launch(dir: string): Promise<ChildProcess> {
-  const logFile = join(dir, "belayd.log");
-  const log = openSync(logFile, "w");
+/** Starts belayd in its folder. */
+function launch(dir: string): ChildProcess {
+  const log = openSync(logFileIn(dir), "w");
   // BELAY_BENCH_NODE: options for a look inside, such as --cpu-prof.
   const more = process.env.BELAY_BENCH_NODE?.split(" ").filter((word) => word !== "") ?? [];
   const argv = ["--expose-gc", "--import", REPORTER, ...more, PROGRAM, "--config", join(dir, "belayd.yaml")];
   const env = { ...process.env, BELAY_BENCH_MEMORY: memoryFileIn(dir) };
   const child = spawn(process.execPath, argv, { stdio: ["ignore", log, log], env });
   closeSync(log);
-  try {
-    await untilUp(logFile, child);
-    return child;
-  } catch (error) {
-    child.kill("SIGKILL");
-    throw error;
-  }
+  return child;
+}
+
+function logFileIn(dir: string): string {
+  return join(dir, "belayd.log");
 }
 
 function memoryFileIn(dir: string): string {
   return join(dir, "memory.json");
 }
 
-/** Its log says when it has taken up what it had, and serves. */
-async function untilUp(logFile: string, child: ChildProcess): Promise<void> {
+/** Its log says when it has taken up what it had, and serves. Throws `bench-belayd`. */
+async function untilUp(dir: string, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
-    const log = await readFile(logFile, "utf8");
+    const log = await readFile(logFileIn(dir), "utf8");
     if (log.includes('"msg":"belayd is up"')) return;
     if (child.exitCode !== null || Date.now() > deadline) {
       throw new BelayError("bench-belayd", `belayd does not start:\n${log.slice(-2_000)}`);

@@ -4,12 +4,14 @@ import { fileURLToPath } from "node:url";
 import { BelayError } from "@belay/shared";
 import type { KnownHost } from "./known-hosts.js";
 import { cpuMsOf } from "./processor.js";
-import type { Answer, Order } from "./talk.js";
+import type { Answer, Failures, Order, Return } from "./talk.js";
 
 const PROGRAM = fileURLToPath(new URL("./crowd-process.ts", import.meta.url));
 const START_TIMEOUT_MS = 120_000;
 /** Two handshakes each, all ends on this machine, and others on it too. */
 const START_TIMEOUT_MS_PER_AGENT = 40;
+/** For an answer that takes no time, from a process that may be busy. */
+const BRACE_TIMEOUT_MS = 30_000;
 const STOP_PATIENCE_MS = 10_000;
 
 /** Agents, spread over processes of their own. */
@@ -20,7 +22,7 @@ export class Crowd {
     this.#members = members;
   }
 
-  /** Starts them all; resolves when each has been welcomed. */
+  /** Starts them all; resolves when each has been welcomed, and has told what is on its host. */
   static async start(options: {
     controller: string;
     dir: string;
@@ -57,6 +59,30 @@ export class Crowd {
     });
     const all = await Promise.all(answers);
     return new Map(all.flatMap((answer) => (answer?.type === "gathered" ? [...answer.acks] : [])));
+  }
+
+  get size(): number {
+    return this.#members.reduce((sum, { hosts }) => sum + hosts.length, 0);
+  }
+
+  /** From now on it counts who comes back; with `backoff` false, agents dial anew without waiting. */
+  async brace(backoff: boolean): Promise<void> {
+    await Promise.all(this.#members.map(({ ask }) => ask({ type: "brace", backoff }, BRACE_TIMEOUT_MS)));
+  }
+
+  /**
+   * Resolves when all agents have come back since `brace`, or when `withinMs` are over. With `cut`, their connections are cut
+   * first, by their own end.
+   */
+  async comeBack(cut: boolean, withinMs: number): Promise<{ returns: readonly Return[]; failures: Failures }> {
+    const order: Order = { type: "come-back", cut, withinMs };
+    const answers = await Promise.all(this.#members.map(({ ask }) => ask(order, withinMs + BRACE_TIMEOUT_MS)));
+    const all = answers.flatMap((answer) => (answer.type === "returned" ? [answer] : []));
+    const failures: Record<string, number> = {};
+    for (const [why, count] of all.flatMap((each) => Object.entries(each.failures))) {
+      failures[why] = (failures[why] ?? 0) + count;
+    }
+    return { returns: all.flatMap(({ returns }) => returns), failures };
   }
 
   /** Processor time of all agents so far, milliseconds. */

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
@@ -11,16 +12,21 @@ import { Crowd } from "./crowd.js";
 import { enrol, type Identification, type KnownHost } from "./known-hosts.js";
 import { fleetYaml, hostNames } from "./plan.js";
 import { cpuMsOf } from "./processor.js";
-import { mustHaveRoom } from "./room.js";
+import { AGENTS_PER_PROCESS, mustHaveRoom } from "./room.js";
+import type { Failures, Return } from "./talk.js";
 
 /** Beside the sources, hence on a real disk; ignored by git; thrown away with `npm ci`. */
 const DISK = fileURLToPath(new URL("../../../node_modules/.cache/", import.meta.url));
 const MEMORY = "/dev/shm";
-/** At least; more of them where there would be too many agents in one. */
+/** At least. */
 const AGENT_PROCESSES = 2;
-const AGENTS_PER_PROCESS = 2_500;
 const RUN_TIMEOUT_MS = 120_000;
 const RUN_TIMEOUT_MS_PER_STEP = 10;
+const STORM_TIMEOUT_MS = 120_000;
+/** A handshake and all that follows, both ends on this machine. */
+const STORM_TIMEOUT_MS_PER_AGENT = 30;
+/** belayd saves what hosts said every five seconds: once belongs to a storm. */
+const SETTLING_MS = 6_000;
 const EVENTS_PER_PAGE = 1_000;
 
 /** How one run went: when each step was decided on, and when its agent heard that its outcome is on belayd's disk. */
@@ -29,6 +35,28 @@ export interface Timing {
   /** From the request to start to the last acknowledgement, milliseconds. */
   readonly wholeMs: number;
   /** Processor time meanwhile, milliseconds: of belayd, and of all agents together. */
+  readonly belaydCpuMs: number;
+  readonly agentsCpuMs: number;
+}
+
+/** What takes the connections away: their own ends cut all of them, or belayd is killed and started again. */
+export interface Blow {
+  readonly strike: "cut" | "restart";
+  /** False: agents dial anew without waiting, which none does in earnest. */
+  readonly backoff: boolean;
+}
+
+/** How the agents came back. */
+export interface Aftermath {
+  readonly start: number;
+  /** When a belayd that was killed served again; null: it was not. */
+  readonly upAt: number | null;
+  readonly returns: readonly Return[];
+  readonly failures: Failures;
+  /**
+   * Processor time, milliseconds, until what hosts said is saved: of belayd, less that of a start where it was started, and
+   * of all agents together.
+   */
   readonly belaydCpuMs: number;
   readonly agentsCpuMs: number;
 }
@@ -65,10 +93,10 @@ export class BenchFleet {
     this.#tidy = parts.tidy;
   }
 
-  /** Resolves when every agent was welcomed. Throws `bench-no-room` where this machine can't hold so many. */
+  /** Resolves when every agent was welcomed and has told what is on its host. Throws `bench-no-room` where this machine can't hold so many. */
   static async start(options: BenchFleetOptions): Promise<BenchFleet> {
     const { agents, by, plans, beforeAgents } = options;
-    await mustHaveRoom(agents, by, AGENTS_PER_PROCESS);
+    await mustHaveRoom(agents, by);
     await mkdir(DISK, { recursive: true });
     const disk = await mkdtemp(join(DISK, "belay-bench-"));
     const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
@@ -137,6 +165,41 @@ export class BenchFleet {
       belaydCpuMs: after.belayd - before.belayd,
       agentsCpuMs: after.agents - before.agents,
     };
+  }
+
+  /**
+   * Takes every agent's connection away at once, and waits until all are back: welcomed, and what is on their hosts told.
+   * Throws `bench-storm` where belayd then doesn't know what they say they told it.
+   */
+  async storm({ strike, backoff }: Blow): Promise<Aftermath> {
+    const { belayd } = this;
+    const timeoutMs = STORM_TIMEOUT_MS + this.#crowd.size * STORM_TIMEOUT_MS_PER_AGENT;
+    await this.#crowd.brace(backoff);
+    const before = await this.#cpuMs();
+    const start = Date.now();
+    const upAgain = strike === "cut" ? null : belayd.restart().then(() => Date.now());
+    const [upAt, { returns, failures }] = await Promise.all([
+      upAgain,
+      this.#crowd.comeBack(strike === "cut", timeoutMs),
+    ]);
+    await sleep(SETTLING_MS);
+    const after = await this.#cpuMs();
+    const isWhole = returns.every(({ toldAt }) => toldAt !== null);
+    if (isWhole) await this.#mustKnow(returns.length, start);
+    return {
+      start,
+      upAt,
+      returns,
+      failures,
+      belaydCpuMs: after.belayd - (strike === "cut" ? before.belayd : belayd.startCpuMs),
+      agentsCpuMs: after.agents - before.agents,
+    };
+  }
+
+  async #mustKnow(agents: number, since: number): Promise<void> {
+    const hosts = await this.belayd.api.hosts();
+    const known = hosts.filter(({ present, facts }) => present && facts !== null && facts.at >= since).length;
+    if (known !== agents) throw new BelayError("bench-storm", `belayd knows ${known} of ${agents} agents again`);
   }
 
   async #cpuMs(): Promise<{ belayd: number; agents: number }> {

@@ -5,7 +5,7 @@ import { hashToken } from "@belay/controller/fleet/gateway";
 import { Authorities } from "@belay/controller/identity/authorities";
 import { writeSerial } from "@belay/controller/identity/serial";
 import { AgentStore } from "@belay/controller/store/agents";
-import { beginIdentity } from "@belay/controller/store/identities";
+import { beginIdentity, type IdentityRow } from "@belay/controller/store/identities";
 import type { Store } from "@belay/controller/store/sqlite";
 import { FLEET } from "./plan.js";
 
@@ -53,14 +53,17 @@ async function giveCertificates({ store, dataDir, agentsDir, hosts }: Enrolment)
   const now = Date.now();
   const authorities = await Authorities.open({ dir: join(dataDir, "ca"), fleet: FLEET, given: null, now });
   const { active, certificates } = authorities;
-  const joinOne = async (host: string) => {
+  const begun = { at: now, expiresAt: now + CERTIFICATE_LIFE_MS, trusts: [active.pin] };
+  // All asked for at once share one commit.
+  const rows = await Promise.all(
+    hosts.map((host) => store.commits.write((tx) => beginIdentity(tx, { host, ...begun }))),
+  );
+  const joinOne = async ({ host, generation, issued }: IdentityRow) => {
     const { publicKey, privateKey } = generateKeyPairSync("ec", {
       namedCurve: "P-256",
       publicKeyEncoding: { type: "spki", format: "der" },
       privateKeyEncoding: { type: "pkcs8", format: "pem" },
     });
-    const begun = { host, at: now, expiresAt: now + CERTIFICATE_LIFE_MS, trusts: [active.pin] };
-    const { generation, issued } = await store.commits.write((tx) => beginIdentity(tx, begun));
     const serial = writeSerial({ generation, sequence: issued });
     const certificate = await active.issueHost({
       fleet: FLEET,
@@ -86,8 +89,8 @@ async function giveCertificates({ store, dataDir, agentsDir, hosts }: Enrolment)
     return { host, token: null };
   };
   const known: KnownHost[] = [];
-  for (let first = 0; first < hosts.length; first += TOGETHER) {
-    known.push(...(await Promise.all(hosts.slice(first, first + TOGETHER).map(joinOne))));
+  for (let first = 0; first < rows.length; first += TOGETHER) {
+    known.push(...(await Promise.all(rows.slice(first, first + TOGETHER).map(joinOne))));
   }
   return known;
 }

@@ -3,6 +3,8 @@ import { BelayError } from "@belay/shared";
 import { figure } from "../screen.js";
 import type { Identification } from "./known-hosts.js";
 
+/** With more of them in one process, its event loop would be what is measured. */
+export const AGENTS_PER_PROCESS = 2_500;
 /** belayd's own files, and connections that were accepted before those they replace were seen to be gone. */
 const SPARE_FILES_OF_BELAYD = 2_000;
 /** A socket, a journal, and now and then a file that is read. */
@@ -11,14 +13,14 @@ const SPARE_FILES_OF_AGENTS = 500;
 /** A cut connection's port is not free at once. */
 const PORTS_PER_AGENT = 2;
 /** At both ends together, measured with 500 of them and rounded up; what the processes take besides. */
-const KIB_PER_AGENT: Readonly<Record<Identification, number>> = { token: 200, certificate: 500 };
+const KIB_PER_AGENT: Readonly<Record<Identification, number>> = { token: 100, certificate: 300 };
 const OTHERWISE_KIB = 600 * 1024;
 
 /**
  * Sees before anything is started that this machine has room for so many agents and their belayd. Throws `bench-no-room`,
  * which says what is short and how many would do.
  */
-export async function mustHaveRoom(agents: number, by: Identification, perProcess: number): Promise<void> {
+export async function mustHaveRoom(agents: number, by: Identification): Promise<void> {
   const files = await openFilesLimit();
   mustDo(
     agents,
@@ -28,7 +30,7 @@ export async function mustHaveRoom(agents: number, by: Identification, perProces
   );
   const eachMay = Math.floor((files - SPARE_FILES_OF_AGENTS) / FILES_PER_AGENT);
   mustDo(
-    Math.min(agents, perProcess),
+    Math.min(agents, AGENTS_PER_PROCESS),
     eachMay,
     `a process of agents may have ${figure(files)} files open at once`,
     "Raise the hard limit on open files.",
