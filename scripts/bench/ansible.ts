@@ -45,7 +45,7 @@ export async function benchAnsible(): Promise<AnsibleResult> {
   if (version === null) return { installed: false };
   const hosts = hostNames(HOSTS);
   const plan = noopPlan(hosts, 1);
-  const fleet = await BenchFleet.start(HOSTS, [plan]);
+  const fleet = await BenchFleet.start({ agents: HOSTS, by: "token", plans: [plan] });
   try {
     const inventory = hosts.map((host) => `${host} ansible_connection=local\n`).join("");
     await writeFile(join(fleet.dir, "inventory"), inventory);

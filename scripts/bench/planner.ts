@@ -29,8 +29,8 @@ const SIZES = [
 ];
 const REPEATS = 5;
 /** 5.4.2 to 8.1.0 takes three hops. */
-const RELEASES = ["5.4.2", "6.0.0", "6.2.31", "7.0.0", "7.1.0", "7.3.2", "8.0.0", "8.1.0"];
-const TO = "8.1.0";
+export const RELEASES = ["5.4.2", "6.0.0", "6.2.31", "7.0.0", "7.1.0", "7.3.2", "8.0.0", "8.1.0"];
+export const TO = "8.1.0";
 
 /** Plans and lints made-up fleets. The largest comes first, so that its first time is a cold one. */
 export function benchPlanner(): PlannerRow[] {

@@ -1,6 +1,7 @@
 import type { Plan } from "@belay/controller/plan/plan";
 import type { Memory } from "./fleet/belayd.js";
 import { BenchFleet, type Timing } from "./fleet/index.js";
+import type { Identification } from "./fleet/known-hosts.js";
 import { hostNames, noopPlan } from "./fleet/plan.js";
 import { loadNow } from "./machine.js";
 import { figure, table } from "./screen.js";
@@ -21,6 +22,7 @@ export interface Wave {
 
 export interface WaveResult {
   readonly agents: number;
+  readonly by: Identification;
   readonly burst: readonly Wave[];
   readonly program: readonly Wave[];
   /** What one connected agent costs belayd, bytes. */
@@ -28,21 +30,25 @@ export interface WaveResult {
   readonly memory: { readonly alone: Memory; readonly connected: Memory; readonly afterWaves: Memory };
 }
 
-const AGENTS = 1_000;
 /** The engine compiles what is hot; a belayd that has been up for a while has that behind it. */
 const WARM_UPS = 2;
 const WAVES = 5;
 const STEPS_PER_HOST = 10;
 const PROGRAM_WAVES = 3;
 
-/** A no-op to 1,000 agents at once, several times; then a program of ten each. */
-export async function benchWaves(): Promise<WaveResult> {
-  const hosts = hostNames(AGENTS);
+/** A no-op to all agents at once, several times; then a program of ten each. */
+export async function benchWaves(agents: number, by: Identification): Promise<WaveResult> {
+  const hosts = hostNames(agents);
   const single = noopPlan(hosts, 1);
   const program = noopPlan(hosts, STEPS_PER_HOST);
   let alone: Memory = { live: 0, resident: 0 };
-  const fleet = await BenchFleet.start(AGENTS, [single, program], async (belayd) => {
-    alone = await belayd.memory();
+  const fleet = await BenchFleet.start({
+    agents,
+    by,
+    plans: [single, program],
+    beforeAgents: async (belayd) => {
+      alone = await belayd.memory();
+    },
   });
   try {
     const connected = await fleet.belayd.memory();
@@ -51,10 +57,10 @@ export async function benchWaves(): Promise<WaveResult> {
     const programWaves = await carryOutAll(fleet, program, STEPS_PER_HOST, PROGRAM_WAVES);
     const afterWaves = await fleet.belayd.memory();
     const perAgent = {
-      live: (connected.live - alone.live) / AGENTS,
-      resident: (connected.resident - alone.resident) / AGENTS,
+      live: (connected.live - alone.live) / agents,
+      resident: (connected.resident - alone.resident) / agents,
     };
-    return { agents: AGENTS, burst, program: programWaves, perAgent, memory: { alone, connected, afterWaves } };
+    return { agents, by, burst, program: programWaves, perAgent, memory: { alone, connected, afterWaves } };
   } finally {
     await fleet.stop();
   }
@@ -81,9 +87,15 @@ function waveOf({ steps, belaydCpuMs, agentsCpuMs }: Timing): Wave {
   };
 }
 
-export function showWaves({ agents, burst, program, perAgent, memory }: WaveResult): string[] {
+/** In words for people. */
+export const BY: Readonly<Record<Identification, string>> = {
+  token: "by tokens in the clear",
+  certificate: "over mutual TLS",
+};
+
+export function showWaves({ agents, by, burst, program, perAgent, memory }: WaveResult): string[] {
   return [
-    `wave of a no-op to ${figure(agents)} agents, durable on both ends`,
+    `wave of a no-op to ${figure(agents)} agents ${BY[by]}, durable on both ends`,
     ...table([
       ["  wave", "steps", "steps/s", "p50 ms", "p99 ms", "belayd CPU us", "agent CPU us", "load"],
       ...rowsOf("one step each", burst),

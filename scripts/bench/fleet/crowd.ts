@@ -2,11 +2,16 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { BelayError } from "@belay/shared";
+import type { KnownHost } from "./known-hosts.js";
 import { cpuMsOf } from "./processor.js";
-import type { Answer, Order } from "./talk.js";
+import type { Answer, Failures, Order, Return } from "./talk.js";
 
 const PROGRAM = fileURLToPath(new URL("./crowd-process.ts", import.meta.url));
 const START_TIMEOUT_MS = 120_000;
+/** Two handshakes each, all ends on this machine, and others on it too. */
+const START_TIMEOUT_MS_PER_AGENT = 40;
+/** For an answer that takes no time, from a process that may be busy. */
+const BRACE_TIMEOUT_MS = 30_000;
 const STOP_PATIENCE_MS = 10_000;
 
 /** Agents, spread over processes of their own. */
@@ -17,24 +22,23 @@ export class Crowd {
     this.#members = members;
   }
 
-  /** Starts them all; resolves when each has been welcomed. */
+  /** Starts them all; resolves when each has been welcomed, and has told what is on its host. */
   static async start(options: {
     controller: string;
     dir: string;
-    tokens: readonly { host: string; token: string }[];
+    hosts: readonly KnownHost[];
     processes: number;
   }): Promise<Crowd> {
-    const { controller, dir, tokens, processes } = options;
-    const share = Math.ceil(tokens.length / processes);
+    const { controller, dir, processes } = options;
+    const share = Math.ceil(options.hosts.length / processes);
     const members = Array.from(
       { length: processes },
-      (_, index) => new Member(tokens.slice(index * share).slice(0, share)),
+      (_, index) => new Member(options.hosts.slice(index * share).slice(0, share)),
     );
     const crowd = new Crowd(members);
+    const timeoutMs = START_TIMEOUT_MS + options.hosts.length * START_TIMEOUT_MS_PER_AGENT;
     try {
-      await Promise.all(
-        members.map(({ hosts, ask }) => ask({ type: "start", controller, dir, hosts }, START_TIMEOUT_MS)),
-      );
+      await Promise.all(members.map(({ hosts, ask }) => ask({ type: "start", controller, dir, hosts }, timeoutMs)));
       return crowd;
     } catch (error) {
       await crowd.stop();
@@ -57,6 +61,30 @@ export class Crowd {
     return new Map(all.flatMap((answer) => (answer?.type === "gathered" ? [...answer.acks] : [])));
   }
 
+  get size(): number {
+    return this.#members.reduce((sum, { hosts }) => sum + hosts.length, 0);
+  }
+
+  /** From now on it counts who comes back; with `backoff` false, agents dial anew without waiting. */
+  async brace(backoff: boolean): Promise<void> {
+    await Promise.all(this.#members.map(({ ask }) => ask({ type: "brace", backoff }, BRACE_TIMEOUT_MS)));
+  }
+
+  /**
+   * Resolves when all agents have come back since `brace`, or when `withinMs` are over. With `cut`, their connections are cut
+   * first, by their own end.
+   */
+  async comeBack(cut: boolean, withinMs: number): Promise<{ returns: readonly Return[]; failures: Failures }> {
+    const order: Order = { type: "come-back", cut, withinMs };
+    const answers = await Promise.all(this.#members.map(({ ask }) => ask(order, withinMs + BRACE_TIMEOUT_MS)));
+    const all = answers.flatMap((answer) => (answer.type === "returned" ? [answer] : []));
+    const failures: Record<string, number> = {};
+    for (const [why, count] of all.flatMap((each) => Object.entries(each.failures))) {
+      failures[why] = (failures[why] ?? 0) + count;
+    }
+    return { returns: all.flatMap(({ returns }) => returns), failures };
+  }
+
   /** Processor time of all agents so far, milliseconds. */
   async cpuMs(): Promise<number> {
     const each = await Promise.all(this.#members.map(({ pid }) => cpuMsOf(pid)));
@@ -69,10 +97,10 @@ export class Crowd {
 }
 
 class Member {
-  readonly hosts: readonly { host: string; token: string }[];
+  readonly hosts: readonly KnownHost[];
   readonly #child: ChildProcess;
 
-  constructor(hosts: readonly { host: string; token: string }[]) {
+  constructor(hosts: readonly KnownHost[]) {
     this.hosts = hosts;
     this.#child = fork(PROGRAM, [], { execArgv: ["--import=tsx"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
   }

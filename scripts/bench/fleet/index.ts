@@ -1,22 +1,32 @@
-import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Plan } from "@belay/controller/plan/plan";
 import type { RunEvent } from "@belay/controller/run/event";
 import { BelayError } from "@belay/shared";
 import { Belayd } from "./belayd.js";
 import { Crowd } from "./crowd.js";
+import { enrol, type Identification, type KnownHost } from "./known-hosts.js";
 import { fleetYaml, hostNames } from "./plan.js";
 import { cpuMsOf } from "./processor.js";
+import { AGENTS_PER_PROCESS, mustHaveRoom } from "./room.js";
+import type { Failures, Return } from "./talk.js";
 
 /** Beside the sources, hence on a real disk; ignored by git; thrown away with `npm ci`. */
 const DISK = fileURLToPath(new URL("../../../node_modules/.cache/", import.meta.url));
 const MEMORY = "/dev/shm";
+/** At least. */
 const AGENT_PROCESSES = 2;
 const RUN_TIMEOUT_MS = 120_000;
+const RUN_TIMEOUT_MS_PER_STEP = 10;
+const STORM_TIMEOUT_MS = 120_000;
+/** A handshake and all that follows, both ends on this machine. */
+const STORM_TIMEOUT_MS_PER_AGENT = 30;
+/** belayd saves what hosts said every five seconds: once belongs to a storm. */
+const SETTLING_MS = 6_000;
 const EVENTS_PER_PAGE = 1_000;
 
 /** How one run went: when each step was decided on, and when its agent heard that its outcome is on belayd's disk. */
@@ -27,6 +37,36 @@ export interface Timing {
   /** Processor time meanwhile, milliseconds: of belayd, and of all agents together. */
   readonly belaydCpuMs: number;
   readonly agentsCpuMs: number;
+}
+
+/** What takes the connections away: their own ends cut all of them, or belayd is killed and started again. */
+export interface Blow {
+  readonly strike: "cut" | "restart";
+  /** False: agents dial anew without waiting, which none does in earnest. */
+  readonly backoff: boolean;
+}
+
+/** How the agents came back. */
+export interface Aftermath {
+  readonly start: number;
+  /** When a belayd that was killed served again; null: it was not. */
+  readonly upAt: number | null;
+  readonly returns: readonly Return[];
+  readonly failures: Failures;
+  /**
+   * Processor time, milliseconds, until what hosts said is saved: of belayd, less that of a start where it was started, and
+   * of all agents together.
+   */
+  readonly belaydCpuMs: number;
+  readonly agentsCpuMs: number;
+}
+
+export interface BenchFleetOptions {
+  readonly agents: number;
+  readonly by: Identification;
+  readonly plans: readonly Plan[];
+  /** For a look at belayd while it is alone. */
+  readonly beforeAgents?: (belayd: Belayd) => Promise<void>;
 }
 
 /** A real belayd with its database on a disk, and agents in other processes with their journals in memory. */
@@ -53,12 +93,10 @@ export class BenchFleet {
     this.#tidy = parts.tidy;
   }
 
-  /** Resolves when every agent was welcomed. `beforeAgents`: for a look at belayd while it is alone. */
-  static async start(
-    agents: number,
-    plans: readonly Plan[],
-    beforeAgents: (belayd: Belayd) => Promise<void> = async () => {},
-  ): Promise<BenchFleet> {
+  /** Resolves when every agent was welcomed and has told what is on its host. Throws `bench-no-room` where this machine can't hold so many. */
+  static async start(options: BenchFleetOptions): Promise<BenchFleet> {
+    const { agents, by, plans, beforeAgents } = options;
+    await mustHaveRoom(agents, by);
     await mkdir(DISK, { recursive: true });
     const disk = await mkdtemp(join(DISK, "belay-bench-"));
     const memory = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "belay-bench-"));
@@ -78,16 +116,20 @@ export class BenchFleet {
     };
     process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
     try {
-      const tokens = hostNames(agents).map((host) => ({ host, token: randomBytes(24).toString("base64url") }));
-      const belayd = await Belayd.start({ dir: disk, fleetYaml: fleetYaml(agents, memory), plans, tokens });
-      toEnd.unshift(belayd);
-      await beforeAgents(belayd);
-      const crowd = await Crowd.start({
-        controller: belayd.api.address,
-        dir: memory,
-        tokens,
-        processes: AGENT_PROCESSES,
+      let hosts: readonly KnownHost[] = [];
+      const belayd = await Belayd.start({
+        dir: disk,
+        fleetYaml: fleetYaml(agents, memory),
+        plans,
+        by,
+        enrol: async (store, dataDir) => {
+          hosts = await enrol(by, { store, dataDir, agentsDir: memory, hosts: hostNames(agents) });
+        },
       });
+      toEnd.unshift(belayd);
+      await beforeAgents?.(belayd);
+      const processes = Math.max(AGENT_PROCESSES, Math.ceil(agents / AGENTS_PER_PROCESS));
+      const crowd = await Crowd.start({ controller: belayd.door, dir: memory, hosts, processes });
       toEnd.unshift(crowd);
       return new BenchFleet({ belayd, crowd, dir: memory, ended: ending.signal, tidy });
     } catch (error) {
@@ -101,7 +143,8 @@ export class BenchFleet {
     const { belayd } = this;
     const hosts = Object.keys(plan.hosts).length;
     const before = await this.#cpuMs();
-    const acknowledged = this.#crowd.acknowledged(hosts, perHost, RUN_TIMEOUT_MS);
+    const timeoutMs = RUN_TIMEOUT_MS + hosts * perHost * RUN_TIMEOUT_MS_PER_STEP;
+    const acknowledged = this.#crowd.acknowledged(hosts, perHost, timeoutMs);
     const start = Date.now();
     const [{ id }, acks] = await Promise.all([belayd.api.start(plan.id), acknowledged]);
     const after = await this.#cpuMs();
@@ -122,6 +165,41 @@ export class BenchFleet {
       belaydCpuMs: after.belayd - before.belayd,
       agentsCpuMs: after.agents - before.agents,
     };
+  }
+
+  /**
+   * Takes every agent's connection away at once, and waits until all are back: welcomed, and what is on their hosts told.
+   * Throws `bench-storm` where belayd then doesn't know what they say they told it.
+   */
+  async storm({ strike, backoff }: Blow): Promise<Aftermath> {
+    const { belayd } = this;
+    const timeoutMs = STORM_TIMEOUT_MS + this.#crowd.size * STORM_TIMEOUT_MS_PER_AGENT;
+    await this.#crowd.brace(backoff);
+    const before = await this.#cpuMs();
+    const start = Date.now();
+    const upAgain = strike === "cut" ? null : belayd.restart().then(() => Date.now());
+    const [upAt, { returns, failures }] = await Promise.all([
+      upAgain,
+      this.#crowd.comeBack(strike === "cut", timeoutMs),
+    ]);
+    await sleep(SETTLING_MS);
+    const after = await this.#cpuMs();
+    const isWhole = returns.every(({ toldAt }) => toldAt !== null);
+    if (isWhole) await this.#mustKnow(returns.length, start);
+    return {
+      start,
+      upAt,
+      returns,
+      failures,
+      belaydCpuMs: after.belayd - (strike === "cut" ? before.belayd : belayd.startCpuMs),
+      agentsCpuMs: after.agents - before.agents,
+    };
+  }
+
+  async #mustKnow(agents: number, since: number): Promise<void> {
+    const hosts = await this.belayd.api.hosts();
+    const known = hosts.filter(({ present, facts }) => present && facts !== null && facts.at >= since).length;
+    if (known !== agents) throw new BelayError("bench-storm", `belayd knows ${known} of ${agents} agents again`);
   }
 
   async #cpuMs(): Promise<{ belayd: number; agents: number }> {

@@ -1,6 +1,8 @@
 import type { Plan, Stage } from "@belay/controller/plan/plan";
 import { sealPlan } from "@belay/controller/plan/seal";
 
+/** Its name is in every host's certificate. */
+export const FLEET = "bench";
 const VERSION = "6.2.31";
 const CLUSTER = "main";
 /** Wide enough for 10,000 hosts. */
@@ -35,7 +37,7 @@ export function noopPlan(hosts: readonly string[], steps: number): Plan {
   return sealPlan({
     format: 1,
     kind: "upgrade",
-    fleet: "bench",
+    fleet: FLEET,
     product: "teleport",
     environment: "bench",
     to: VERSION,
@@ -70,10 +72,10 @@ export function noopPlan(hosts: readonly string[], steps: number): Plan {
 export function fleetYaml(count: number, dir: string): string {
   const range = `[${"1".padStart(DIGITS, "0")}:${String(count).padStart(DIGITS, "0")}]`;
   return [
-    "fleet: bench",
+    `fleet: ${FLEET}`,
     "product: teleport",
     "environment: bench",
-    `vars: { install: "${dir}", data: "${dir}", backups: "${dir}" }`,
+    `vars: { install: "${dir}", data: "${dir}", backups: "${dir}", binDir: "${dir}" }`,
     "clusters:",
     `  - name: ${CLUSTER}`,
     "    hosts:",
