@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { IdentityFile } from "@belay/agent";
-import { hashToken } from "@belay/controller/fleet/gateway";
+import { hashToken } from "@belay/controller/bearer-token";
 import { Authorities } from "@belay/controller/identity/authorities";
 import { writeSerial } from "@belay/controller/identity/serial";
 import { AgentStore } from "@belay/controller/store/agents";

@@ -23,9 +23,6 @@ import type { Presence } from "./presence.js";
 import { Refusals } from "./refusals.js";
 import { Session } from "./session.js";
 
-// The fleet's bench takes it from here.
-export { hashToken } from "../bearer-token.js";
-
 /** Whom hosts that came with a certificate must trust, and what they say of it. */
 export interface Trust {
   message(): Authorities;
