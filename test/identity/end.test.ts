@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { IdentityFile, systemHttp } from "@belay/agent";
-import { Identity } from "@belay/controller/identity/identity";
+import type { IdentityEvent } from "@belay/controller/identity/event";
+import { Identity, type IdentityOptions } from "@belay/controller/identity/identity";
 import { openSqlite } from "@belay/controller/store/sqlite";
-import t from "tap";
+import t, { type Test } from "tap";
 import { until } from "../support/real-fleet/until.js";
 import { type HostAtDoor, IdentityScene } from "./scene.js";
 
@@ -123,29 +124,15 @@ t.test("OpenSSL's own clock ends it too", async (t) => {
 });
 
 t.test("a connection does not outlive its host's last certificate", async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), "belay-identity-"));
-  const store = openSqlite(dataDir);
   let now = Date.now();
   const ended: unknown[] = [];
-  const identity = await Identity.open({
-    dataDir,
-    fleet: "acme",
-    given: null,
-    store,
-    lifeMs: DAY_MS,
-    names: () => ["127.0.0.1"],
+  const identity = await alone(t, {
+    now: () => now,
     connected: {
       isPresent: (host) => host === "node-1",
       disconnect: (host, { code }) => ended.push([host, code]),
       announce: () => {},
     },
-    now: () => now,
-    tell: () => {},
-    failed: (error) => t.fail(String(error)),
-  });
-  t.teardown(async () => {
-    await store.close();
-    await rm(dataDir, { recursive: true });
   });
   const redeem = async (host: string) => {
     const { token } = await identity.enrolment.createToken(host, 60_000, "tester");
@@ -179,6 +166,42 @@ t.test("a connection does not outlive its host's last certificate", async (t) =>
     first,
     "belayd's own was renewed by then, at two thirds of its life",
   );
+});
+
+t.test("nothing is handed out, and nothing ended, that is not on record by then", async (t) => {
+  let refuses = false;
+  const recorded: IdentityEvent[] = [];
+  let release = () => {};
+  const identity = await alone(t, {
+    tell: async (event) => {
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      if (refuses) throw new Error("no space left on device");
+      recorded.push(event);
+    },
+  });
+  const settled: unknown[] = [];
+  const acts = [
+    () => identity.enrolment.createToken("node-1", 60_000, "ann"),
+    () => identity.endTokens("node-1", "ann"),
+    () => identity.rotation.rotate("ann"),
+    () => identity.rotation.activate("ann", []),
+    () => identity.rotation.retire("ann", []),
+  ];
+  for (const [index, act] of acts.entries()) {
+    const acting = act().then(() => settled.push(index));
+    await sleep(50);
+    t.equal(settled.length, index, "not before");
+    release();
+    await acting;
+    t.equal(recorded.length, index + 1);
+  }
+  refuses = true;
+  const refused = identity.enrolment.createToken("node-2", 60_000, "ann");
+  await sleep(50);
+  release();
+  await t.rejects(refused, /no space left/, "whoever asked has no token");
 });
 
 t.test("identity reuse: a copy of a host is noticed, by what its connections do to each other", async (t) => {
@@ -226,4 +249,27 @@ async function renewNow(scene: IdentityScene, host: HostAtDoor): Promise<void> {
   await until(async () => (await renewed()) || "not yet", "another certificate", 10_000);
   t.equal(await due.knock(), "welcome", "and shows it");
   await due.identity.halt();
+}
+
+/** What belayd knows of identities, without the rest of belayd. */
+async function alone(t: Test, more: Partial<IdentityOptions>): Promise<Identity> {
+  const dataDir = await mkdtemp(join(tmpdir(), "belay-identity-"));
+  const store = openSqlite(dataDir);
+  t.teardown(async () => {
+    await store.close();
+    await rm(dataDir, { recursive: true });
+  });
+  return Identity.open({
+    dataDir,
+    fleet: "acme",
+    given: null,
+    store,
+    lifeMs: DAY_MS,
+    names: () => ["127.0.0.1"],
+    connected: { isPresent: () => false, disconnect: () => {}, announce: () => {} },
+    now: Date.now,
+    tell: async () => {},
+    failed: (error) => t.fail(String(error)),
+    ...more,
+  });
 }

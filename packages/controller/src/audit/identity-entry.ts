@@ -7,21 +7,27 @@ import type { RefusalTally } from "./tally.js";
 
 const KEPT = ["host", "hosts", "owner", "why", "generation", "sequence", "expiresAt", "pin", "reason"];
 
-/** Puts on record what happens to identities. Strangers who fail are counted, but for the first of a kind a minute. */
+/**
+ * Puts on record what happens to identities. Strangers who fail are counted, but for the first of a kind a minute. What it returns
+ * rejects, and the log says so, when what happened can't be recorded.
+ */
 export function identityRecorder(
   audit: AuditSink,
   refusals: RefusalTally,
   log: Logger,
-): (event: IdentityEvent) => void {
-  return (event) => {
+): (event: IdentityEvent) => Promise<void> {
+  return async (event) => {
     const entry = entryOf(event);
     if (entry.phase === "refused") {
       refusals.report(`${event.type} ${entry.about.host} ${entry.about.why}`, entry);
       return;
     }
-    audit.append(entry).catch((error: unknown) => {
+    try {
+      await audit.append(entry);
+    } catch (error) {
       log.error({ event, error: errorInfo(error) }, "what happened to an identity is not on record");
-    });
+      throw error;
+    }
   };
 }
 

@@ -15,7 +15,7 @@ import type { IdentityRow } from "../store/identities.js";
 import type { JoinTokenStore, RefusedJoin } from "../store/join-tokens.js";
 import type { Authorities } from "./authorities.js";
 import { isP256 } from "./authority.js";
-import type { IdentityEvent, Tell } from "./event.js";
+import { type IdentityEvent, note, type Tell } from "./event.js";
 import type { Identities } from "./identities.js";
 import type { Peers } from "./peers.js";
 import { writeSerial } from "./serial.js";
@@ -67,7 +67,7 @@ export class Enrolment {
     const at = this.#now();
     const expiresAt = at + ttlMs;
     await this.#tokens.create({ host, secretHash: digest(secret), pin, at, by, expiresAt });
-    this.#tell({ type: "join-token-created", host, by, expiresAt });
+    await this.#tell({ type: "join-token-created", host, by, expiresAt });
     return { token: writeJoinToken({ fleet: this.#authorities.fleet, pin, secret }), expiresAt };
   }
 
@@ -91,15 +91,15 @@ export class Enrolment {
     });
     if (!redeemed.ok) {
       const { why, owner } = redeemed;
-      this.#tell({ type: "join-refused", host, from, why, owner });
+      note(this.#tell, { type: "join-refused", host, from, why, owner });
       throw new BelayError(why, REFUSALS[why], { hint: `make a new one: belay agent token create --host ${host}` });
     }
     const { identity } = redeemed;
     this.#identities.began(identity);
     if (redeemed.first) {
-      this.#tell({ type: "host-joined", host, from, generation: identity.generation });
       began(host);
-    } else this.#tell({ type: "join-repeated", host, from, sequence: identity.issued });
+      await this.#tell({ type: "host-joined", host, from, generation: identity.generation });
+    } else await this.#tell({ type: "join-repeated", host, from, sequence: identity.issued });
     return this.#certify(identity, key, now);
   }
 
@@ -111,7 +111,7 @@ export class Enrolment {
     const key = this.#provenKey(request, { ...asked, host, purpose: "renew" });
     const now = this.#now();
     const row = await this.#identities.issue(present, now + this.#lifeMs);
-    this.#tell({
+    await this.#tell({
       type: "certificate-renewed",
       host,
       from: request.socket.remoteAddress ?? "",
@@ -141,7 +141,7 @@ export class Enrolment {
     const { purpose, host, key } = asked;
     const refuse = (why: "proof-wrong" | "key-unfit", message: string) => {
       const event: IdentityEvent = { type: "join-refused", host, from: socket.remoteAddress ?? "", why, owner: null };
-      this.#tell(event);
+      note(this.#tell, event);
       return new BelayError(why, message);
     };
     const der = Buffer.from(key, "base64");

@@ -32,8 +32,16 @@ export type IdentityEvent =
   | { readonly type: "ca-made" | "ca-activated" | "ca-retired"; readonly pin: string; readonly by: string }
   | { readonly type: "hosts-lost"; readonly hosts: readonly string[]; readonly by: string };
 
-/** Where events go. Must not throw. */
-export type Tell = (event: IdentityEvent) => void;
+/**
+ * Where events go. Settles when the event is on record; rejects when it can't be, which is logged there. Whoever hands out a
+ * certificate or a token waits for it, so that none is in the world that the audit log doesn't know.
+ */
+export type Tell = (event: IdentityEvent) => Promise<void>;
+
+/** For what has happened already, or was refused: nobody waits, and what could not be recorded was logged. */
+export function note(tell: Tell, event: IdentityEvent): void {
+  tell(event).catch(() => {});
+}
 
 /** The severity that they are logged with. */
 export function isAlarming(event: IdentityEvent): boolean {

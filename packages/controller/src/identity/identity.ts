@@ -98,7 +98,7 @@ export class Identity {
     await this.tokens.end(host, this.#now());
     await this.identities.revoke(host, { at: this.#now(), by, reason });
     this.#cut(host, { code: "certificate-revoked", message: "this host's identity was revoked" });
-    this.#tell({ type: "host-revoked", host, by, reason });
+    await this.#tell({ type: "host-revoked", host, by, reason });
   }
 
   /** Takes back tokens of a host that nobody has used. Throws `token-unknown`. */
@@ -108,7 +108,7 @@ export class Identity {
         hint: "`belay agent token list` shows them; `belay agent revoke` ends a host that has joined.",
       });
     }
-    this.#tell({ type: "join-token-ended", host, by });
+    await this.#tell({ type: "join-token-ended", host, by });
   }
 
   /** Begins to keep things up to date by itself. */

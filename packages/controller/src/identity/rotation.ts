@@ -2,7 +2,7 @@ import { BelayError } from "@belay/shared";
 import type { IdentityRow } from "../store/identities.js";
 import type { JoinTokenStore } from "../store/join-tokens.js";
 import type { Authorities, Phase } from "./authorities.js";
-import type { Tell } from "./event.js";
+import { note, type Tell } from "./event.js";
 import type { Identities } from "./identities.js";
 import type { ServerCertificate } from "./server-certificate.js";
 
@@ -76,7 +76,7 @@ export class Rotation {
     return this.#alone(async () => {
       await this.#authorities.rotate(this.#now());
       await this.#spread();
-      this.#tell({ type: "ca-made", pin: this.#authorities.other?.authority.pin ?? "", by });
+      await this.#tell({ type: "ca-made", pin: this.#authorities.other?.authority.pin ?? "", by });
     });
   }
 
@@ -95,7 +95,7 @@ export class Rotation {
       const { pin } = this.#authorities.active;
       const tokensEnded = await this.#tokens.endOthers(pin, this.#now());
       await this.#spread();
-      this.#tell({ type: "ca-activated", pin, by });
+      await this.#tell({ type: "ca-activated", pin, by });
       return { tokensEnded };
     });
   }
@@ -113,7 +113,7 @@ export class Rotation {
       }
       const { authority } = await this.#authorities.retire();
       await this.#spread();
-      this.#tell({ type: "ca-retired", pin: authority.pin, by });
+      await this.#tell({ type: "ca-retired", pin: authority.pin, by });
     });
   }
 
@@ -139,7 +139,7 @@ export class Rotation {
         },
       );
     }
-    if (lost.length > 0) this.#tell({ type: "hosts-lost", hosts: lost, by });
+    if (lost.length > 0) note(this.#tell, { type: "hosts-lost", hosts: lost, by });
   }
 
   async #spread(): Promise<void> {
