@@ -188,7 +188,7 @@ export class Gateway {
 
   /** Tells every host that came with a certificate whom to trust from now on. */
   announce(message: Authorities): void {
-    for (const session of this.#sessions) this.#sayTrust(session, message);
+    for (const session of this.#sessions) if (isToldTrust(session)) session.send(message);
   }
 
   /** Ends all connections and the sweep. Idempotent. */
@@ -206,7 +206,8 @@ export class Gateway {
     this.#sessions.put(session, now);
     this.#serve(session, socket);
     this.#sayWelcome(session, probe);
-    if (this.#trust !== null) this.#sayTrust(session, this.#trust.message());
+    // Made for each anew, with a signature over the time: not for those who get nothing of it.
+    if (this.#trust !== null && isToldTrust(session)) session.send(this.#trust.message());
     this.#presence.arrived(host, now, { protocol, version: hello.agentVersion });
     this.#log.info({ host, agentVersion: hello.agentVersion, protocol, forgot }, "agent connected");
     if (protocol >= WORDS_SINCE.checkpoints) this.#witnesses?.met(host, hello);
@@ -266,9 +267,9 @@ export class Gateway {
       session.send({ ...welcome, probe: null });
     }
   }
+}
 
-  /** Who came with a certificate hears whom to trust from now on. One that is too old for the words has none. */
-  #sayTrust(session: Session, message: Authorities): void {
-    if (session.certified && session.protocol >= WORDS_SINCE.authorities) session.send(message);
-  }
+/** Who came with a certificate hears whom to trust from now on. One that is too old for the words has none. */
+function isToldTrust({ certified, protocol }: Session): boolean {
+  return certified && protocol >= WORDS_SINCE.authorities;
 }
