@@ -1,7 +1,7 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SystemdService, systemClock, systemExec } from "@belay/agent";
+import { type Clock, SystemdService, systemClock, systemExec } from "@belay/agent";
 import t from "tap";
 
 /** A systemctl that answers as the real one does, from a file, and writes down how it was called. */
@@ -16,7 +16,7 @@ case "$2" in
 esac
 `;
 
-function fake(t: { teardown: (work: () => void) => void }) {
+function fake(t: { teardown: (work: () => void) => void }, clock: Clock = systemClock) {
   const dir = mkdtempSync(join(tmpdir(), "belay-systemd-"));
   t.teardown(() => rmSync(dir, { recursive: true }));
   const systemctl = join(dir, "systemctl");
@@ -47,7 +47,7 @@ function fake(t: { teardown: (work: () => void) => void }) {
     name: "svc",
     unit: "svc.service",
     exec: systemExec,
-    clock: systemClock,
+    clock,
     systemctl,
   });
   return { dir, show, calls, service };
@@ -93,6 +93,47 @@ t.test("start: forgets old failures, reads a changed unit again, leaves a runnin
   await service.start();
   t.equal(calls().length, 3);
 });
+
+t.test(
+  "a reload that was looked ahead to asks systemd nothing, unless the unit's files are others by then",
+  async (t) => {
+    let late = 0;
+    const { dir, show, calls, service } = fake(t, { ...systemClock, ticks: () => systemClock.ticks() + late });
+    const asked = () => readFileSync(join(dir, "calls"), "utf8").trim().split("\n").length;
+    const [unit, dropIn, versions] = [join(dir, "svc.service"), join(dir, "more.conf"), join(dir, "current")];
+    writeFileSync(join(dir, "svc.service-1"), "[Service]\n");
+    writeFileSync(join(dir, "svc.service-2"), "[Service]\n# another\n");
+    symlinkSync("svc.service-1", versions);
+    symlinkSync("current", unit);
+    writeFileSync(dropIn, "[Service]\n");
+    const running = { ActiveState: "active", SubState: "running", MainPID: "42" };
+    show({ ...running, FragmentPath: unit, DropInPaths: dropIn });
+    /** How many times systemctl was called for a reload, when `meanwhile` happened after the look ahead. */
+    const callsOf = async (meanwhile: () => void) => {
+      t.match(await service.beforeReload(), { state: "running", pid: 42 });
+      meanwhile();
+      const before = asked();
+      await service.reload();
+      return asked() - before;
+    };
+    t.equal(await callsOf(() => {}), 1, "the reload itself");
+    const swapped = () => {
+      rmSync(versions);
+      symlinkSync("svc.service-2", versions);
+    };
+    t.equal(await callsOf(swapped), 2, "the link that the unit lies behind was switched");
+    t.equal(await callsOf(() => writeFileSync(dropIn, "[Service]\nNice=5\n")), 2);
+    t.equal(await callsOf(() => rmSync(dropIn)), 2);
+    const lateness = () => {
+      late = 11_000;
+    };
+    t.equal(await callsOf(lateness), 2, "too long ago");
+    const before = asked();
+    await service.reload();
+    t.equal(asked() - before, 2, "what was seen counts once");
+    t.same(new Set(calls()), new Set(["reload svc.service"]));
+  },
+);
 
 t.test("stop and reload", async (t) => {
   const { dir, show, calls, service } = fake(t);

@@ -205,6 +205,7 @@ services:
       name: "svc",
       status,
       glimpse: async () => process.pid,
+      beforeReload: status,
       needDefinition: status,
       start: touched("start"),
       stop: touched("stop"),

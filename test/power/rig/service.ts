@@ -40,6 +40,10 @@ export class RigService implements Service {
     return this.running === null ? null : this.#pid;
   }
 
+  beforeReload(): Promise<ServiceStatus> {
+    return this.status();
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

@@ -12,7 +12,7 @@ export interface Settling {
   version: { expect: string; probes: readonly VersionProbe[]; versionsDir: string } | null;
   /** Restarts that had happened before; one more is a crash. Null: the service may be found in any state. */
   restarts: number | null;
-  /** What it was a moment ago, for who has just looked: the first look here is then that one. */
+  /** What it was a moment ago, for who has just looked or glimpsed: the first look here is then that one. */
   seen?: ServiceStatus;
   /** The process that a reload left behind to drain: when it is the main one again, its successor is dead. */
   left?: number | null;
@@ -51,8 +51,8 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
   for (;;) {
     watch.signal.throwIfAborted();
     const isDue = calm !== null && clock.ticks() - calm.since >= watch.settleMs;
-    const glimpsed: ServiceStatus | null = calm === null || isDue ? null : await stillAs(calm.status, watch.service);
-    const status: ServiceStatus = glimpsed ?? seen ?? (await watch.service.status());
+    const glimpsed: ServiceStatus | null = calm === null || isDue ? seen : await stillAs(calm.status, watch.service);
+    const status: ServiceStatus = glimpsed ?? (await watch.service.status());
     seen = null;
     const ailments = await ailmentsAt(status, watch, host);
     const now = clock.ticks();

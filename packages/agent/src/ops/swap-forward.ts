@@ -41,7 +41,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
     // Asked while the old version still serves: from the switch on, every question is time in which nobody is served.
-    if (reloads) before = await service.status();
+    if (reloads) before = await service.beforeReload();
   }
   if (!switching || (await installedVersion(op.link, op.versionsDir)) !== op.to) {
     if (!reloads) await stopForSwap(op, service, attempt);
@@ -113,7 +113,7 @@ async function startNew(start: Start, host: Host, attempt: Attempt): Promise<Ser
     // Never a second signal: a process that gets two forks twice. What an earlier life signalled is only waited for.
     const heard = resumed || (await hears(service, attempt, host));
     const oldPid = attempt.passed("starting")?.pid;
-    const taken = heard ? await reloadTook(op, service, oldPid, host, attempt.signal) : null;
+    const taken = heard ? await reloadTook({ ...start, oldPid }, host, attempt.signal) : null;
     if (taken !== null) {
       await attempt.pass("started", { restarts: taken.restarts, left: taken.pid === oldPid ? null : oldPid });
       return taken;
@@ -142,17 +142,19 @@ async function hears(service: Service, attempt: Attempt, host: Host): Promise<bo
 
 /** A reload took when another process is the main one, or the process reports the new version. Null: it didn't. */
 async function reloadTook(
-  op: Swap,
-  service: Service,
-  oldPid: unknown,
+  start: Start & { readonly oldPid: unknown },
   host: Host,
   signal: AbortSignal,
 ): Promise<ServiceStatus | null> {
+  const { op, service, before, oldPid } = start;
   const { clock } = host;
   const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
   let looked = Number.NEGATIVE_INFINITY;
   for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
     const glimpsed = await service.glimpse();
+    // Its own live process, and another: whoever watches it settle asks its supervisor in the end.
+    if (before !== undefined && glimpsed !== null && glimpsed !== oldPid)
+      return { ...before, pid: glimpsed, ailments: [] };
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
     looked = clock.ticks();
     const status = await service.status();

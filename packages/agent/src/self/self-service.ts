@@ -21,6 +21,10 @@ export class SelfService implements Service {
     return this.#pid;
   }
 
+  beforeReload(): Promise<ServiceStatus> {
+    return this.status();
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

@@ -81,6 +81,10 @@ export class ProcessService implements Service {
   }
 
   /** It is defined by agent.yaml, which was read whole. */
+  beforeReload(): Promise<ServiceStatus> {
+    return this.status();
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

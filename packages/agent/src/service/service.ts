@@ -16,10 +16,15 @@ export interface Service {
   /** Looks, changes nothing. */
   status(): Promise<ServiceStatus>;
   /**
-   * What may be its main process now, at a hundredth of the price of `status`: for somebody who waits for a change of it, and
-   * then looks properly. Null: nobody says.
+   * Its main process as far as that shows without asking its supervisor, at a hundredth of the price of `status`: a live process of
+   * it. Null: that doesn't show.
    */
   glimpse(): Promise<number | null>;
+  /**
+   * Looks at all that a `reload` right after it depends on, so that this one need not: while it is asked, the service still serves
+   * everybody. Answers its status.
+   */
+  beforeReload(): Promise<ServiceStatus>;
   /**
    * Reads how it is defined, if that has changed, touches no process, and answers its status. Throws where it couldn't be started
    * by it. Idempotent.

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
-import { findProcess, processesIn } from "./proc.js";
+import { findProcess, isInGroup, processesIn } from "./proc.js";
 import type { Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
 import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
@@ -17,7 +17,17 @@ const AGREE_POLL_MS = 100;
 /** After SIGKILL only a process stuck in the kernel stays this long. */
 const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES =
-  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup";
+  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+/** How long what was seen before a reload counts. */
+const SEEN_BEFORE_MS = 10_000;
+
+/** What `beforeReload` saw. */
+interface SeenBefore {
+  readonly shown: Map<string, string>;
+  /** Of the unit's files. */
+  readonly stamps: string;
+  readonly at: number;
+}
 
 /** A service that systemd supervises. Everything goes through systemctl, as argument lists. */
 export class SystemdService implements Service {
@@ -28,6 +38,8 @@ export class SystemdService implements Service {
   readonly #systemctl: string;
   /** Of the unit, as last seen. */
   #pidFile = "";
+  #group = "";
+  #seenBefore: SeenBefore | null = null;
 
   constructor(options: { name: string; unit: string; exec: Exec; clock: Clock; systemctl?: string }) {
     this.name = options.name;
@@ -79,9 +91,15 @@ export class SystemdService implements Service {
     await this.#endLeftovers(shown.get("ControlGroup") ?? "");
   }
 
+  async beforeReload(): Promise<ServiceStatus> {
+    const shown = await this.#fresh();
+    this.#seenBefore = { shown, stamps: await stampsOf(shown), at: this.#clock.ticks() };
+    return statusOf(shown);
+  }
+
   /** Through the unit's own ExecReload. Throws `service-cannot-reload` where that can't work: a restart can. */
   async reload(): Promise<void> {
-    const shown = await this.#fresh();
+    const shown = (await this.#stillAsBefore()) ?? (await this.#fresh());
     if (stateOf(shown) !== "running") {
       throw new BelayError("service-not-running", `${this.name} does not run`, { hint: "start it" });
     }
@@ -96,11 +114,19 @@ export class SystemdService implements Service {
   /** The PID file is where a successor announces itself; without one only systemd knows. */
   async glimpse(): Promise<number | null> {
     if (this.#pidFile === "") return (await this.status()).pid;
-    const text = await orMissing(readFile(this.#pidFile, "utf8"));
-    return text === null ? null : Number(text) || null;
+    const named = Number(await orMissing(readFile(this.#pidFile, "utf8")));
+    return named > 0 && (await isInGroup(named, this.#group)) ? named : null;
   }
 
   async close(): Promise<void> {}
+
+  /** What was seen just before, once. Null: too long ago, or the unit's files are others now: the switch of a link may do that. */
+  async #stillAsBefore(): Promise<Map<string, string> | null> {
+    const before = this.#seenBefore;
+    this.#seenBefore = null;
+    if (before === null || this.#clock.ticks() - before.at > SEEN_BEFORE_MS) return null;
+    return (await stampsOf(before.shown)) === before.stamps ? before.shown : null;
+  }
 
   /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
   async #agreement(first: Map<string, string>): Promise<void> {
@@ -153,6 +179,7 @@ export class SystemdService implements Service {
     this.#succeed("show", shown);
     const properties = parseShow(shown.stdout);
     this.#pidFile = properties.get("PIDFile") ?? "";
+    this.#group = properties.get("ControlGroup") ?? "";
     return properties;
   }
 
@@ -184,6 +211,16 @@ async function statusOf(shown: Map<string, string>): Promise<ServiceStatus> {
     group: shown.get("ControlGroup") ?? "",
   });
   return { state: stateOf(shown), pid, restarts: restartsOf(shown), ailments: ailment === null ? [] : [ailment] };
+}
+
+/** Tells the files that a unit was read from, links followed, from others in their place. */
+async function stampsOf(shown: Map<string, string>): Promise<string> {
+  const dropIns = (shown.get("DropInPaths") ?? "").split(" ");
+  const files = [shown.get("FragmentPath") ?? "", ...dropIns].filter((file) => file !== "");
+  const stamps = await Promise.all(files.map((file) => orMissing(stat(file))));
+  return stamps
+    .map((file) => (file === null ? "gone" : `${file.dev}:${file.ino}:${file.mtimeMs}:${file.size}`))
+    .join(" ");
 }
 
 function isTimeout(error: unknown): boolean {
