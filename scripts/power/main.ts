@@ -4,10 +4,11 @@ import { runCampaign, type Told, whyNoPowerCuts } from "../../test/power/rig/cam
 import { FILE_SYSTEMS, type FileSystem } from "../../test/power/rig/disk.js";
 import { ATTACKS, killAtEachCall, whyNoSyscallKills } from "../../test/power/rig/syscalls.js";
 
-const HELP = `npm run power -- [--cuts N] [--seed N] [--fs ext4,xfs] [--machines N] [--forget KIND] [--syscalls]
+const HELP = `npm run power -- [--of WHAT] [--cuts N] [--seed N] [--fs ext4,xfs] [--machines N] [--forget KIND] [--syscalls]
 
 Cuts the power of hosts that the agent upgrades, and looks after each cut whether everything is as it was promised.
 
+  --of WHAT      of these hosts, or of a machine with belayd's audit-log (hosts)
   --cuts N       how often, over all file systems (2000)
   --seed N       where and when, as far as chance decides (the time of day)
   --fs LIST      on which file systems (${FILE_SYSTEMS.join(",")})
@@ -26,17 +27,19 @@ async function main(argv: string[]): Promise<number> {
       fs: { type: "string", default: FILE_SYSTEMS.join(",") },
       machines: { type: "string" },
       forget: { type: "string" },
+      of: { type: "string", default: "hosts" },
       syscalls: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   const fileSystems = values.fs.split(",");
-  const { forget } = values;
+  const { forget, of } = values;
   const numbers = [values.cuts, values.seed, values.machines ?? "1"];
   if (
     values.help ||
     !fileSystems.every(isFileSystem) ||
     !(forget === undefined || isForgettable(forget)) ||
+    !(of === "hosts" || of === "audit-log") ||
     !numbers.every((text) => /^[1-9][0-9]{0,14}$/.test(text))
   ) {
     say(HELP);
@@ -67,6 +70,7 @@ async function main(argv: string[]): Promise<number> {
     fileSystems,
     ...(values.machines === undefined ? {} : { machines: Number(values.machines) }),
     ...(forget === undefined ? {} : { forget }),
+    of: of === "audit-log" ? of : "hosts",
     heard,
   });
   say(

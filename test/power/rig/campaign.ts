@@ -13,6 +13,8 @@ export interface Campaign {
   cuts: number;
   seed: number;
   fileSystems: readonly FileSystem[];
+  /** What it is the power of: hosts that the agent upgrades, or the machine with belayd's audit log. */
+  of?: "hosts" | "audit-log";
   forget?: Forgotten;
   /** Complaints after which a machine is given up. */
   stopAfter?: number;
@@ -104,6 +106,7 @@ async function runMachine(job: Job, campaign: Campaign, result: Result): Promise
     "--cuts",
     `${job.cuts}`,
   ];
+  if (campaign.of !== undefined) args.push("--of", campaign.of);
   if (campaign.forget !== undefined) args.push("--forget", campaign.forget);
   if (campaign.stopAfter !== undefined) args.push("--stop-after", `${campaign.stopAfter}`);
   const own = [

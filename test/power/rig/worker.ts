@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { randomFrom } from "../../support/random.js";
 import { type Forgotten, watchCalls } from "./calls.js";
 import type { FileSystem } from "./disk.js";
+import { LogMachine } from "./log-machine.js";
 import { Machine } from "./machine.js";
 import { PowerSwitch } from "./power-switch.js";
 import { buildReleases } from "./releases.js";
@@ -19,8 +20,8 @@ export interface WorkerReport {
   seconds: number;
 }
 
-/** So many cuts hit the same disks, before they are made anew. */
-const CUTS_A_LIFE = 100;
+/** So many cuts hit the same disks, before they are made anew. A log's first start is worth more cuts than its hundredth. */
+const CUTS_A_LIFE = { hosts: 100, "audit-log": 12 };
 const RELEASES = 5;
 
 const { values } = parseArgs({
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     disks: { type: "string", default: "1" },
     forget: { type: "string" },
+    of: { type: "string", default: "hosts" },
     "stop-after": { type: "string", default: "5" },
     verbose: { type: "boolean", default: false },
   },
@@ -48,17 +50,13 @@ const complain = (what: string) => {
 
 mkdirSync(join(values.dir, "tools"));
 const power = PowerSwitch.make(join(values.dir, "tools"));
-const releases = await buildReleases(RELEASES, join(values.dir, "tools"));
-const machine = new Machine(values.fs as FileSystem, values.disks === "2" ? 2 : 1, dir, {
-  power,
-  releases,
-  random,
-  complain,
-});
+const fs = values.fs as FileSystem;
+const of = values.of === "audit-log" ? "audit-log" : "hosts";
+const machine = of === "hosts" ? await machineOfHosts() : new LogMachine(fs, dir, { power, random, complain });
 await watchCalls(dir, machine, (values.forget ?? null) as Forgotten | null);
 const begun = performance.now();
 while (done < cuts && complaints < Number(values["stop-after"])) {
-  if (done % CUTS_A_LIFE === 0) {
+  if (done % CUTS_A_LIFE[of] === 0) {
     if (done > 0) await machine.end();
     await machine.begin();
   }
@@ -70,3 +68,8 @@ await machine.end();
 const report: WorkerReport = { cuts: done, complaints, seconds: (performance.now() - begun) / 1000 };
 say(report);
 await power.end();
+
+async function machineOfHosts(): Promise<Machine> {
+  const releases = await buildReleases(RELEASES, join(values.dir, "tools"));
+  return new Machine(fs, values.disks === "2" ? 2 : 1, dir, { power, releases, random, complain });
+}

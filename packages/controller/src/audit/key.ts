@@ -1,8 +1,8 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { open, readFile } from "node:fs/promises";
+import { link, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
-import { syncPath } from "../durable.js";
+import { syncPath, writeSecretly } from "../durable.js";
 
 /** What checkpoints are signed by. `before`: the key that hosts know still, while they are told of its successor. */
 export interface AuditKeys {
@@ -43,13 +43,12 @@ async function readKey(file: string): Promise<KeyObject | null> {
 
 async function makeKey(file: string): Promise<KeyObject> {
   const { privateKey } = generateKeyPairSync("ed25519");
-  const handle = await open(file, "wx", 0o600);
-  try {
-    await handle.writeFile(privateKey.export({ format: "pem", type: "pkcs8" }));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  // Under its own name when it is whole: half a key, left by a power cut, would keep belayd from starting. And never in place of
+  // another one, as a rename would put it.
+  const temp = `${file}.new`;
+  await writeSecretly(temp, privateKey.export({ format: "pem", type: "pkcs8" }) as string);
+  await link(temp, file);
+  await rm(temp);
   await syncPath(dirname(file));
   return privateKey;
 }
