@@ -30,11 +30,16 @@ const STATUS = {
 
 t.test("a belayd that another one followed says so before anything else", async (t) => {
   const why = "node-7 has taken steps under lease 9, which is not from this database";
-  const some = await belayd(t, { "GET /v1/status": { ...STATUS, superseded: { why, hosts: ["node-7", "node-8"] } } });
+  const some = await belayd(t, {
+    "GET /v1/status": { ...STATUS, superseded: { why, hosts: ["node-7", "node-8"], more: 498 } },
+  });
   const first = (await belay(["status"], some)).out.split("\n");
   t.match(first[1], new RegExp(`^superseded +${why}$`));
-  t.match(first[2], /^ +nothing is sent to node-7, node-8: another belayd leads, or this one's data is an old copy$/);
-  const all = await belayd(t, { "GET /v1/status": { ...STATUS, superseded: { why, hosts: "all" } } });
+  t.match(
+    first[2],
+    /^ +nothing is sent to node-7, node-8 and 498 more: another belayd leads, or this one's data is an old copy$/,
+  );
+  const all = await belayd(t, { "GET /v1/status": { ...STATUS, superseded: { why, hosts: "all", more: 0 } } });
   t.match((await belay(["status"], all)).out, /nothing is sent to any host: another belayd leads/);
 });
 

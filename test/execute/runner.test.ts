@@ -169,6 +169,39 @@ t.test("nobody is shown what a crash could take back: who looks waits for the di
   await runner.stop();
 });
 
+t.test("what can neither be written nor read is not shown as if it were on record", async (t) => {
+  const scene = new Scene(noopPlan(["node-1"]));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  scene.log.broken = scene.log.unreadable = new Error("input/output error");
+  scene.answerAll(runner);
+  await eventually(async () => {
+    try {
+      await waitsOf(runner);
+      return false;
+    } catch (error) {
+      t.match(error, { code: "run-unreadable", message: /input\/output error/, hint: /goes on by itself/ });
+      return true;
+    }
+  });
+  scene.log.broken = scene.log.unreadable = null;
+  await eventually(() => scene.ended.length === 1);
+  t.equal(await runner.look(({ view }) => view().status), "ended");
+});
+
+t.test("a turn that fails leaves nothing of itself to be seen", async (t) => {
+  const scene = new Scene(noopPlan(["node-1", "node-2"], { parallel: 1 }));
+  const runner = await scene.runner();
+  await eventually(() => scene.hosts.sent.length === 1);
+  scene.hosts.isPresent = () => {
+    throw new Error("a defect");
+  };
+  scene.answerAll(runner);
+  await eventually(async () => (await waitsOf(runner))[0]?.code === "run-broken");
+  t.equal(await runner.look(({ state }) => state.inFlight.size), 1, "its outcome is on no record");
+  t.equal(scene.log.ofType("step-ended").length, 0);
+});
+
 t.test("a command that is not legal now is refused with the reason", async (t) => {
   const scene = new Scene(noopPlan(["node-1"]));
   const runner = await scene.runner();

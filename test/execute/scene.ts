@@ -27,6 +27,8 @@ export class MemoryLog implements RunLog {
   readonly events: RunEvent[] = [];
   appends = 0;
   broken: Error | null = null;
+  /** Thrown by reads. */
+  unreadable: Error | null = null;
   /** Called before an append is "on disk": what was acted on by then was acted on too early. */
   beforeDisk: () => void = () => {};
   #held: { readonly reach: () => void; readonly released: Promise<void> } | null = null;
@@ -59,6 +61,7 @@ export class MemoryLog implements RunLog {
   }
 
   async read(_run: string, after: number, limit: number): Promise<LoggedEvent[]> {
+    if (this.unreadable !== null) throw this.unreadable;
     return this.events.slice(after, after + limit).map((event, index) => ({ seq: after + index + 1, event }));
   }
 

@@ -16,7 +16,7 @@ import { Sightings } from "./fleet/sightings.js";
 import { hostCallers } from "./http/callers.js";
 import { DOOR_LIMITS, type DoorLimits } from "./http/doors/limits.js";
 import { readOwnersCertificate } from "./http/tls.js";
-import { type IdentityEvent, isAlarming, note } from "./identity/event.js";
+import { type IdentityEvent, isAlarming } from "./identity/event.js";
 import { Identity } from "./identity/identity.js";
 import { doorNames } from "./identity/names.js";
 import type { Fleet } from "./inventory/fleet.js";
@@ -111,7 +111,7 @@ export async function startDaemon(
     trust: {
       message: () => identity.message(),
       hostTrusts: (host, pins) => identity.hostTrusts(host, pins),
-      cloned: (host, from) => note(tellIdentity, { type: "identity-cloned", host, from }),
+      cloned: (host, from) => void tellIdentity({ type: "identity-cloned", host, from }),
     },
     now,
     log,

@@ -5,6 +5,7 @@ import { adopt } from "../entry/adopt.js";
 import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
+import { isChildOf } from "../service/proc.js";
 import type { Service, ServiceStatus } from "../service/service.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
@@ -152,9 +153,10 @@ async function reloadTook(
   let looked = Number.NEGATIVE_INFINITY;
   for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
     const glimpsed = await service.glimpse();
-    // Its own live process, and another: whoever watches it settle asks its supervisor in the end.
-    if (before !== undefined && glimpsed !== null && glimpsed !== oldPid)
+    // Its own live process, made by the one that was asked to: whoever watches it settle asks its supervisor in the end.
+    if (before !== undefined && glimpsed !== null && (await isChildOf(glimpsed, before.pid))) {
       return { ...before, pid: glimpsed, ailments: [] };
+    }
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
     looked = clock.ticks();
     const status = await service.status();

@@ -22,7 +22,7 @@ export interface Service {
   glimpse(): Promise<number | null>;
   /**
    * Looks at all that a `reload` right after it depends on, so that this one need not: while it is asked, the service still serves
-   * everybody. Answers its status.
+   * everybody. Nothing else that changes the service may come in between. Answers its status.
    */
   beforeReload(): Promise<ServiceStatus>;
   /**

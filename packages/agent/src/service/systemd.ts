@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
@@ -213,10 +214,11 @@ async function statusOf(shown: Map<string, string>): Promise<ServiceStatus> {
   return { state: stateOf(shown), pid, restarts: restartsOf(shown), ailments: ailment === null ? [] : [ailment] };
 }
 
-/** Tells the files that a unit was read from, links followed, from others in their place. */
+/** Tells the files that a unit was read from, and the folders of its drop-ins, links followed, from others in their place. */
 async function stampsOf(shown: Map<string, string>): Promise<string> {
-  const dropIns = (shown.get("DropInPaths") ?? "").split(" ");
-  const files = [shown.get("FragmentPath") ?? "", ...dropIns].filter((file) => file !== "");
+  const fragment = shown.get("FragmentPath") ?? "";
+  const dropIns = (shown.get("DropInPaths") ?? "").split(" ").filter((file) => file !== "");
+  const files = [...(fragment === "" ? [] : [fragment, `${fragment}.d`]), ...dropIns, ...dropIns.map(dirname)];
   const stamps = await Promise.all(files.map((file) => orMissing(stat(file))));
   return stamps
     .map((file) => (file === null ? "gone" : `${file.dev}:${file.ino}:${file.mtimeMs}:${file.size}`))

@@ -1,13 +1,22 @@
 import type { HostFacts } from "@belay/shared";
 import type { BrokenGlass } from "../run/evidence.js";
 
+/** Another belayd leads, or this one's data is an old copy. */
+export interface Superseded {
+  /** How that is known. */
+  readonly why: string;
+  /** Which hosts nothing is sent to: the first of them by name, and how many `more`. */
+  readonly hosts: readonly string[] | "all";
+  readonly more: number;
+}
+
 export interface Status {
   readonly version: string;
   readonly fleet: string;
   readonly hosts: { readonly declared: number; readonly present: number; readonly undeclared: number };
   readonly activeRuns: readonly string[];
-  /** Another belayd leads, or this one's data is an old copy: why that is known, and what it may not touch. Null: it leads. */
-  readonly superseded: { readonly why: string; readonly hosts: readonly string[] | "all" } | null;
+  /** Null: it leads. */
+  readonly superseded: Superseded | null;
   /** In runs that go on: gates that an admin let pass alone. */
   readonly brokenGlass: readonly (BrokenGlass & { readonly run: string })[];
 }

@@ -9,7 +9,7 @@ const KEPT = ["host", "hosts", "owner", "why", "generation", "sequence", "expire
 
 /**
  * Puts on record what happens to identities. Strangers who fail are counted, but for the first of a kind a minute. What it returns
- * rejects, and the log says so, when what happened can't be recorded.
+ * settles also when what happened can't be recorded: then the log says so.
  */
 export function identityRecorder(
   audit: AuditSink,
@@ -26,7 +26,6 @@ export function identityRecorder(
       await audit.append(entry);
     } catch (error) {
       log.error({ event, error: errorInfo(error) }, "what happened to an identity is not on record");
-      throw error;
     }
   };
 }

@@ -141,7 +141,7 @@ export class AuditLog implements AuditSink {
   async file(path: string): Promise<Buffer | null> {
     if (path === "checkpoint") return Buffer.from(this.newest.note);
     if (path === "key") return Buffer.from(`${writeVerifier(verifierOf(this.origin, this.key))}\n`);
-    return this.#tiles.file(path, this.#published.edge);
+    return this.#tiles.file(path, () => this.#published.edge);
   }
 
   /** Entries from the newest on disk backwards; `before`: only those before this place. */

@@ -30,13 +30,16 @@ export class StoredTiles {
     return proveConsistency(size, edge.size, (height, index) => this.#subtree(edge, height, index));
   }
 
-  /** A tile by its path; also an unfinished one that has grown since. Null: the log with this edge has none there. */
-  async file(path: string, edge: Edge): Promise<Buffer | null> {
+  /**
+   * A tile by its path; also an unfinished one that has grown since. Null: the log has none there. `edge` is asked after the tile
+   * was looked for: it may be grown, and tidied away, by a checkpoint that came in between.
+   */
+  async file(path: string, edge: () => Edge): Promise<Buffer | null> {
     const tile = tileAt(path);
     if (tile === null) return null;
     const found = await this.#folder.read(path);
     if (found !== null || tile.width === TILE_WIDTH) return found;
-    const grown = [...tilesOf(edge.size)].find(({ level, index }) => level === tile.level && index === tile.index);
+    const grown = [...tilesOf(edge().size)].find(({ level, index }) => level === tile.level && index === tile.index);
     if (grown === undefined || grown.width < tile.width) return null;
     const bytes = await this.#folder.read(tilePath(grown));
     return bytes === null ? null : beginningOf(bytes, tile);

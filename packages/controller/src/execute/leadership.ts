@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { BelayError, errorInfo, type Hello } from "@belay/shared";
 import type { Logger } from "pino";
+import type { Superseded } from "../api/contract.js";
 import { type AuditSink, BELAYD_ITSELF, type Detail } from "../audit/entry.js";
 import type { LeaseStore } from "../store/leases.js";
 
@@ -66,12 +67,13 @@ export class Leadership {
     this.#say({ host, size }, `${this.#proof}: nothing more is sent to any host`);
   }
 
-  /** What is known against its leading, and which hosts that is about; null: nothing. Hosts by name, a few of them. */
-  get superseded(): { readonly why: string; readonly hosts: readonly string[] | "all" } | null {
-    if (this.#proof !== null) return { why: this.#proof, hosts: "all" };
+  /** What is known against its leading, and which hosts that is about; null: nothing. */
+  get superseded(): Superseded | null {
+    if (this.#proof !== null) return { why: this.#proof, hosts: "all", more: 0 };
     const [first] = this.#doubts.values();
     if (first === undefined) return null;
-    return { why: sentence(first), hosts: [...this.#doubts.keys()].sort().slice(0, NAMED_HOSTS) };
+    const hosts = [...this.#doubts.keys()].slice(0, NAMED_HOSTS);
+    return { why: sentence(first), hosts, more: this.#doubts.size - hosts.length };
   }
 
   /** Nothing may be sent to a host where this is false. */

@@ -60,6 +60,8 @@ export class Rollbacks {
   readonly #started = new Map<string, Waiter>();
   readonly #going = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Runs of which a rollback is being asked for: what the one finds, the other would find, too. */
+  readonly #asking = new Set<string>();
   #stopped = false;
 
   constructor(parts: RollbackParts) {
@@ -68,7 +70,7 @@ export class Rollbacks {
 
   /** Throws `rollback-pending` when steps in flight take long, or it was asked for already: it then starts by itself. */
   async rollBack(runName: string, request: ByPerson<RollbackRequest>): Promise<RollbackAnswer> {
-    const { runs, records, controller } = this.#parts;
+    const { runs, controller } = this.#parts;
     const row = await runs.get(runName);
     const { by, reason = "", scope } = request;
     const past = controller.active(row.id) === null;
@@ -76,21 +78,34 @@ export class Rollbacks {
     const plan = await this.#plan(row, wanted);
     // What can't be planned now is refused before the run is ended for it.
     if (!plan.ok || request.planOnly === true) return { plan, run: null };
-    if ((await records.pending(row.id)) !== null) throw pendingAlready(row.id);
-    const runner = controller.active(row.id);
+    if (this.#asking.has(row.id)) throw pendingAlready(row.id);
+    this.#asking.add(row.id);
+    try {
+      return await this.#ask(row.id, wanted);
+    } finally {
+      this.#asking.delete(row.id);
+    }
+  }
+
+  /** Puts it on record, and ends the run for it, if that goes on. */
+  async #ask(run: string, wanted: PendingRollback): Promise<RollbackAnswer> {
+    const { records, controller } = this.#parts;
+    const { by, reason } = wanted;
+    if ((await records.pending(run)) !== null) throw pendingAlready(run);
+    const runner = controller.active(run);
     // Refused here if it isn't legal, before anything is on record.
     await runner?.look(({ state }) => rollback(state, { by, reason }, state.lastAt));
-    await records.setPending(row.id, JSON.stringify(wanted));
-    if (runner === null) return this.goOn(row.id);
-    const started = new Promise<RollbackAnswer>((resolve, reject) => this.#started.set(row.id, { resolve, reject }));
+    await records.setPending(run, JSON.stringify(wanted));
+    if (runner === null) return this.goOn(run);
+    const started = new Promise<RollbackAnswer>((resolve, reject) => this.#started.set(run, { resolve, reject }));
     try {
       await runner.command((state, at) => rollback(state, { by, reason }, at));
     } catch (error) {
-      this.#started.delete(row.id);
-      await records.clearPending(row.id);
+      this.#started.delete(run);
+      await records.clearPending(run);
       throw error;
     }
-    return withPatience(started, row.id);
+    return withPatience(started, run);
   }
 
   /** A run is over. As rolled back: its rollback follows. Otherwise nothing does, whatever was asked before. */

@@ -63,6 +63,8 @@ export class Runner {
   #turning: Promise<void> | null = null;
   /** While the state is ahead of the disk: settles when they are the same again. */
   #recording: Promise<void> | null = null;
+  /** Why they are not, though nobody writes: what the disk has can't be read. */
+  #unread: BelayError | null = null;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
   #broken: string | null = null;
@@ -105,10 +107,11 @@ export class Runner {
 
   /**
    * Reads the run as it is on record. What is being written is waited for: nobody may be told what a crash could take back (I14).
-   * `read` is called once, and must keep nothing of what it is shown.
+   * `read` is called once, and must keep nothing of what it is shown. Throws `run-unreadable`, until the database works again.
    */
   async look<T>(read: (sight: RunSight) => T): Promise<T> {
     while (this.#recording !== null) await this.#recording;
+    if (this.#unread !== null) throw this.#unread;
     return read({ state: this.#state, world: this.#world, view: () => this.#view() });
   }
 
@@ -196,7 +199,7 @@ export class Runner {
     for (const input of inputs) turn.absorb(input);
     const { waits, wakeAt } = turn.decide();
     const logged = turn.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
-    const recorded = this.#ahead(logged.length > 0);
+    const recorded = logged.length > 0 ? this.#ahead() : () => {};
     if (logged.length > 0) {
       try {
         await this.#parts.log.append(this.run, this.#seq, turn.events, turn.backups);
@@ -227,8 +230,7 @@ export class Runner {
   }
 
   /** From here until what it returns is called, whoever wants to look waits. */
-  #ahead(isAhead: boolean): () => void {
-    if (!isAhead) return () => {};
+  #ahead(): () => void {
     let release = () => {};
     this.#recording = new Promise((resolve) => {
       release = resolve;
@@ -292,15 +294,18 @@ export class Runner {
   }
 
   /**
-   * A defect, by definition: what is legal is checked before it is done. This run stands still, with all it has recorded,
-   * and the others go on.
+   * A defect, by definition: what is legal is checked before it is done. This run stands still, with all it has recorded and
+   * nothing of what the turn that failed had made of it, and the others go on.
    */
-  #giveUp(error: unknown): void {
+  async #giveUp(error: unknown): Promise<void> {
+    const recorded = this.#ahead();
     this.#stopped = true;
     this.#broken = errorInfo(error).message;
     this.#waits = [brokenWait(error, this.#parts.now())];
     this.#parts.logger.fatal({ run: this.run, err: error }, "this run stands still because of a defect in belayd");
     this.#turnAway([...this.#working, ...this.#inbox.splice(0)]);
+    await this.#reload();
+    recorded();
   }
 
   #announce(events: readonly LoggedEvent[]): void {
@@ -348,8 +353,13 @@ export class Runner {
       const { state, seq } = await readBack(this.#parts.log, this.run, this.plan);
       this.#state = state;
       this.#seq = seq;
+      this.#unread = null;
       return true;
     } catch (error) {
+      this.#unread = new BelayError("run-unreadable", `run ${this.run} can't be read: ${errorInfo(error).message}`, {
+        hint: "look at belayd's disk and log; the run goes on by itself when its database works again",
+        cause: error,
+      });
       this.#parts.logger.error({ run: this.run, err: error }, "cannot read the run back");
       return false;
     }

@@ -56,6 +56,7 @@ const STATUS: Readonly<Record<string, number>> = {
   internal: 500,
   "plan-broken": 500,
   "audit-broken": 500,
+  "run-unreadable": 503,
   "shutting-down": 503,
   "copy-store-unreachable": 503,
   "copy-store-refused": 503,

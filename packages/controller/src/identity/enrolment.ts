@@ -15,7 +15,7 @@ import type { IdentityRow } from "../store/identities.js";
 import type { JoinTokenStore, RefusedJoin } from "../store/join-tokens.js";
 import type { Authorities } from "./authorities.js";
 import { isP256 } from "./authority.js";
-import { type IdentityEvent, note, type Tell } from "./event.js";
+import type { IdentityEvent, Tell } from "./event.js";
 import type { Identities } from "./identities.js";
 import type { Peers } from "./peers.js";
 import { writeSerial } from "./serial.js";
@@ -91,7 +91,7 @@ export class Enrolment {
     });
     if (!redeemed.ok) {
       const { why, owner } = redeemed;
-      note(this.#tell, { type: "join-refused", host, from, why, owner });
+      void this.#tell({ type: "join-refused", host, from, why, owner });
       throw new BelayError(why, REFUSALS[why], { hint: `make a new one: belay agent token create --host ${host}` });
     }
     const { identity } = redeemed;
@@ -99,7 +99,10 @@ export class Enrolment {
     if (redeemed.first) {
       began(host);
       await this.#tell({ type: "host-joined", host, from, generation: identity.generation });
-    } else await this.#tell({ type: "join-repeated", host, from, sequence: identity.issued });
+    } else {
+      const { generation, issued: sequence } = identity;
+      await this.#tell({ type: "join-repeated", host, from, generation, sequence });
+    }
     return this.#certify(identity, key, now);
   }
 
@@ -141,7 +144,7 @@ export class Enrolment {
     const { purpose, host, key } = asked;
     const refuse = (why: "proof-wrong" | "key-unfit", message: string) => {
       const event: IdentityEvent = { type: "join-refused", host, from: socket.remoteAddress ?? "", why, owner: null };
-      note(this.#tell, event);
+      void this.#tell(event);
       return new BelayError(why, message);
     };
     const der = Buffer.from(key, "base64");

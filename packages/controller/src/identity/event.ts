@@ -10,7 +10,13 @@ export type IdentityEvent =
   | { readonly type: "join-token-ended"; readonly host: string; readonly by: string }
   | { readonly type: "host-joined"; readonly host: string; readonly from: string; readonly generation: number }
   /** A certificate more for the key that joined: an answer was lost, or somebody else has both key and token. */
-  | { readonly type: "join-repeated"; readonly host: string; readonly from: string; readonly sequence: number }
+  | {
+      readonly type: "join-repeated";
+      readonly host: string;
+      readonly from: string;
+      readonly generation: number;
+      readonly sequence: number;
+    }
   | {
       readonly type: "join-refused";
       readonly host: string;
@@ -33,15 +39,10 @@ export type IdentityEvent =
   | { readonly type: "hosts-lost"; readonly hosts: readonly string[]; readonly by: string };
 
 /**
- * Where events go. Settles when the event is on record; rejects when it can't be, which is logged there. Whoever hands out a
- * certificate or a token waits for it, so that none is in the world that the audit log doesn't know.
+ * Where events go. Settles when the event is on record, or can't be, which is logged there; never rejects, because by then it has
+ * happened. Whoever hands out a certificate or a token waits for it: a crash in between leaves none that the audit log doesn't know.
  */
 export type Tell = (event: IdentityEvent) => Promise<void>;
-
-/** For what has happened already, or was refused: nobody waits, and what could not be recorded was logged. */
-export function note(tell: Tell, event: IdentityEvent): void {
-  tell(event).catch(() => {});
-}
 
 /** The severity that they are logged with. */
 export function isAlarming(event: IdentityEvent): boolean {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { errorInfo } from "@belay/shared";
 import type { Authorities } from "./authorities.js";
-import { note, type Tell } from "./event.js";
+import type { Tell } from "./event.js";
 import { type HostCertificate, readHostCertificate } from "./host-certificate.js";
 import type { Identities } from "./identities.js";
 
@@ -90,6 +90,6 @@ export class Peers {
     if (now - (this.#told.get(key) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
     if (this.#told.size >= MAX_TOLD) this.#told.clear();
     this.#told.set(key, now);
-    note(this.#tell, { type: "certificate-refused", host, from, why });
+    void this.#tell({ type: "certificate-refused", host, from, why });
   }
 }

@@ -2,7 +2,7 @@ import { BelayError } from "@belay/shared";
 import type { IdentityRow } from "../store/identities.js";
 import type { JoinTokenStore } from "../store/join-tokens.js";
 import type { Authorities, Phase } from "./authorities.js";
-import { note, type Tell } from "./event.js";
+import type { Tell } from "./event.js";
 import type { Identities } from "./identities.js";
 import type { ServerCertificate } from "./server-certificate.js";
 
@@ -89,7 +89,7 @@ export class Rotation {
       const { other } = this.#authorities;
       if (other?.phase === "next") {
         const { pin } = other.authority;
-        this.#mustNotLose((host) => trusts(host, pin), lose, "don't trust the new authority yet", by);
+        await this.#mustNotLose((host) => trusts(host, pin), lose, "don't trust the new authority yet", by);
       }
       await this.#authorities.activate(this.#now());
       const { pin } = this.#authorities.active;
@@ -109,7 +109,12 @@ export class Rotation {
       const { other } = this.#authorities;
       if (other?.phase === "trusted") {
         const { pin } = other.authority;
-        this.#mustNotLose(({ issuer }) => issuer !== null && issuer !== pin, lose, "still need the old authority", by);
+        await this.#mustNotLose(
+          ({ issuer }) => issuer !== null && issuer !== pin,
+          lose,
+          "still need the old authority",
+          by,
+        );
       }
       const { authority } = await this.#authorities.retire();
       await this.#spread();
@@ -123,7 +128,12 @@ export class Rotation {
     return this.#identities.all().filter(({ revoked, expiresAt }) => revoked === null && expiresAt > now);
   }
 
-  #mustNotLose(isSafe: (host: IdentityRow) => boolean, lose: readonly string[], what: string, by: string): void {
+  async #mustNotLose(
+    isSafe: (host: IdentityRow) => boolean,
+    lose: readonly string[],
+    what: string,
+    by: string,
+  ): Promise<void> {
     const lost = this.#concerned()
       .filter((host) => !isSafe(host))
       .map(({ host }) => host);
@@ -139,7 +149,7 @@ export class Rotation {
         },
       );
     }
-    if (lost.length > 0) note(this.#tell, { type: "hosts-lost", hosts: lost, by });
+    if (lost.length > 0) await this.#tell({ type: "hosts-lost", hosts: lost, by });
   }
 
   async #spread(): Promise<void> {

@@ -24,12 +24,15 @@ export const status: CommandSpec = {
   },
 };
 
-/** First of all: nothing else that it says may be true of the fleet any more. */
+/** Before the fleet: nothing that it says of that may be true any more. */
 function supersededLines({ superseded }: Status, { style }: Page): string[] {
   if (superseded === null) return [];
-  const { why, hosts } = superseded;
-  const idle = hosts === "all" ? "nothing is sent to any host" : `nothing is sent to ${hosts.join(", ")}`;
-  return labelled("superseded", [style.bad(why), `${idle}: another belayd leads, or this one's data is an old copy`]);
+  const { why, hosts, more } = superseded;
+  const whom = hosts === "all" ? "any host" : hosts.join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return labelled("superseded", [
+    style.bad(why),
+    `nothing is sent to ${whom}: another belayd leads, or this one's data is an old copy`,
+  ]);
 }
 
 function statusLines({ fleet, hosts, activeRuns }: Status): string[] {

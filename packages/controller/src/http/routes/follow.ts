@@ -1,3 +1,4 @@
+import { errorInfo } from "@belay/shared";
 import Type from "typebox";
 import type { LoggedEvent } from "../../api/contract.js";
 import { logLine } from "../../run/log.js";
@@ -23,7 +24,7 @@ export function followRoutes(server: Server, services: Services): void {
   server.get("/v1/runs/:run/stream", { ...viewer, schema: { params: runParams } }, async (request, reply) => {
     const run = await openRun(services, request.params.run);
     const stream = new EventStream(request, reply);
-    await streamViews(stream, run).catch((error: unknown) => {
+    await streamViews(stream, run, services).catch((error: unknown) => {
       stream.end();
       throw error;
     });
@@ -55,17 +56,22 @@ export function followRoutes(server: Server, services: Services): void {
 }
 
 /** The view now, then again whenever it changed, at most so often; the last one after the run's end. */
-async function streamViews(stream: EventStream, run: OpenRun): Promise<void> {
+async function streamViews(stream: EventStream, run: OpenRun, services: Services): Promise<void> {
+  // Until the view is made: everything that changes before, and be it that a write takes long, is in that one.
+  let timer: NodeJS.Timeout | null = null;
   const send = () =>
     run.look(({ view }) => {
+      timer = null;
       const seen = view();
       stream.send("view", seen);
       if (seen.status === "ended") stream.end();
     });
-  let timer: NodeJS.Timeout | null = null;
   const flush = () => {
-    timer = null;
-    void send();
+    send().catch((error: unknown) => {
+      // Looked at again with the next change.
+      timer = null;
+      services.log.warn({ run: run.id, error: errorInfo(error) }, "there is no view of this run now");
+    });
   };
   const unwatch = run.runner?.watch({
     events: () => {},
