@@ -51,6 +51,8 @@ const SYSTEM = [
     why: "signatures of approvals, by keys with a passphrase and in tests",
     for: ["tests", "demo"],
   },
+  { program: "fish", pkg: "fish", why: "completion in its shell", for: ["tests"] },
+  { program: "zsh", pkg: "zsh", why: "completion in its shell", for: ["tests"] },
   { program: "pg_dump", pkg: "postgresql-client", why: "backends in PostgreSQL", for: ["tests"] },
 ];
 
