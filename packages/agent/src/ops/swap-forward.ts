@@ -5,7 +5,6 @@ import { adopt } from "../entry/adopt.js";
 import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
-import { isChildOf } from "../service/proc.js";
 import type { Service, ServiceStatus } from "../service/service.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
@@ -50,8 +49,9 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     if (!switching) await attempt.pass("switching");
     await switchLink(op.link, versionDir(op.versionsDir, op.to));
   }
-  let seen: ServiceStatus | undefined;
-  if (attempt.passed("started") === undefined) seen = await startNew({ op, service, reloads, before }, host, attempt);
+  let glimpsed: ServiceStatus | undefined;
+  if (attempt.passed("started") === undefined)
+    glimpsed = await startNew({ op, service, reloads, before }, host, attempt);
   // Started in an earlier life, and not brought up by the boot since.
   else if ((await service.status()).state === "stopped") await service.start();
 
@@ -69,7 +69,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   await settle(
     {
       ...{ service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
-      ...(seen === undefined ? {} : { seen }),
+      ...(glimpsed === undefined ? {} : { glimpsed }),
     },
     host,
   );
@@ -150,13 +150,12 @@ async function reloadTook(
   const { op, service, before, oldPid } = start;
   const { clock } = host;
   const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
-  let looked = Number.NEGATIVE_INFINITY;
+  let looked = clock.ticks();
   for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
     const glimpsed = await service.glimpse();
-    // Its own live process, made by the one that was asked to: whoever watches it settle asks its supervisor in the end.
-    if (before !== undefined && glimpsed !== null && (await isChildOf(glimpsed, before.pid))) {
-      return { ...before, pid: glimpsed, ailments: [] };
-    }
+    // Its own live process, and another: whoever watches it settle asks its supervisor when it is up.
+    const isNew = before !== undefined && glimpsed !== null && glimpsed !== oldPid;
+    if (isNew) return { ...before, pid: glimpsed, ailments: [] };
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
     looked = clock.ticks();
     const status = await service.status();

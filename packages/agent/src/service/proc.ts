@@ -17,12 +17,6 @@ export async function findProcess(pid: number): Promise<LiveProcess | null> {
   return { pid, bornAt: Number(fields[19]) };
 }
 
-/** Did this process make that one, and live on? Null pids have no children. */
-export async function isChildOf(pid: number, parent: number | null): Promise<boolean> {
-  const stat = await readProc(`/proc/${pid}/stat`);
-  return stat !== null && parent !== null && Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
-}
-
 /** True if the process was started with exactly this `NAME=value` in its environment. Not allowed to look: false. */
 export async function isMarked(pid: number, marker: string): Promise<boolean> {
   const environ = await readProc(`/proc/${pid}/environ`);
