@@ -12,11 +12,8 @@ export interface Settling {
   version: { expect: string; probes: readonly VersionProbe[]; versionsDir: string } | null;
   /** Restarts that had happened before; one more is a crash. Null: the service may be found in any state. */
   restarts: number | null;
-  /**
-   * What was glimpsed of it a moment ago: the first look is then that one. Its supervisor says afterwards how often that process was
-   * restarted; where it names another one, this one crashed.
-   */
-  glimpsed?: ServiceStatus;
+  /** What it was a moment ago, for who has just looked or glimpsed: the first look here is then that one. */
+  seen?: ServiceStatus;
   /** The process that a reload left behind to drain: when it is the main one again, its successor is dead. */
   left?: number | null;
   settleMs: number;
@@ -49,22 +46,15 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
   const pollMs = Math.max(MIN_POLL_MS, Math.min(MAX_POLL_MS, watch.settleMs / 5));
   const startBy = clock.ticks() + watch.startTimeoutMs;
   let calm: Calm | null = null;
-  let first = watch.glimpsed ?? null;
-  let { restarts } = watch;
-  let unconfirmed: number | null = first?.pid ?? null;
+  let seen = watch.seen ?? null;
   let told = false;
   for (;;) {
     watch.signal.throwIfAborted();
-    const isDue = unconfirmed !== null || (calm !== null && clock.ticks() - calm.since >= watch.settleMs);
-    const glimpsed: ServiceStatus | null = calm === null || isDue ? first : await stillAs(calm.status, watch.service);
+    const isDue = calm !== null && clock.ticks() - calm.since >= watch.settleMs;
+    const glimpsed: ServiceStatus | null = calm === null || isDue ? seen : await stillAs(calm.status, watch.service);
     const status: ServiceStatus = glimpsed ?? (await watch.service.status());
-    first = null;
-    if (glimpsed === null && unconfirmed !== null) {
-      if (status.pid !== unconfirmed) throw crashed(watch, status);
-      restarts = Math.max(restarts ?? 0, status.restarts);
-      unconfirmed = null;
-    }
-    const ailments = await ailmentsAt(status, { ...watch, restarts }, host);
+    seen = null;
+    const ailments = await ailmentsAt(status, watch, host);
     const now = clock.ticks();
     if (ailments.length > 0) {
       calm = null;
@@ -75,8 +65,6 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
       told = true;
       if (glimpsed === null && now - calm.since >= watch.settleMs) return;
     }
-    // Healthy at first sight: now there is time to ask.
-    if (unconfirmed !== null && calm !== null) continue;
     const left = calm === null ? pollMs : calm.since + watch.settleMs - clock.ticks();
     await clock.sleep(Math.max(MIN_POLL_MS, Math.min(pollMs, left)), watch.signal);
   }
@@ -90,8 +78,13 @@ async function stillAs(status: ServiceStatus, service: Service): Promise<Service
 }
 
 async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): Promise<string[]> {
-  const again = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
-  if (again || (watch.restarts !== null && status.state === "failed")) throw crashed(watch, status);
+  const crashed = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
+  if (crashed || (watch.restarts !== null && status.state === "failed")) {
+    throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
+      hint: "look at the service's own log on this host",
+      context: { service: watch.service.name, state: status.state, restarts: status.restarts },
+    });
+  }
   if (status.state !== "running") return [`the service is ${status.state}`];
   const ailments = [...status.ailments, ...(await ailmentsOf(watch.checks, status.pid, host, watch.signal))];
   if (watch.version !== null && ailments.length === 0) {
@@ -104,13 +97,6 @@ async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): P
 
 function isBack(left: number | null | undefined, pid: number | null): boolean {
   return typeof left === "number" && left === pid;
-}
-
-function crashed({ service }: Settling, { state, restarts }: ServiceStatus): BelayError {
-  return new BelayError("service-crashed", `${service.name} ended by itself`, {
-    hint: "look at the service's own log on this host",
-    context: { service: service.name, state, restarts },
-  });
 }
 
 function unhealthy(watch: Settling, ailments: string[]): BelayError {

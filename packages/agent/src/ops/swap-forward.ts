@@ -49,9 +49,8 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     if (!switching) await attempt.pass("switching");
     await switchLink(op.link, versionDir(op.versionsDir, op.to));
   }
-  let glimpsed: ServiceStatus | undefined;
-  if (attempt.passed("started") === undefined)
-    glimpsed = await startNew({ op, service, reloads, before }, host, attempt);
+  let seen: ServiceStatus | undefined;
+  if (attempt.passed("started") === undefined) seen = await startNew({ op, service, reloads, before }, host, attempt);
   // Started in an earlier life, and not brought up by the boot since.
   else if ((await service.status()).state === "stopped") await service.start();
 
@@ -69,7 +68,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   await settle(
     {
       ...{ service, checks, version, restarts, left: left ?? null, settleMs, startTimeoutMs, signal, healthy },
-      ...(glimpsed === undefined ? {} : { glimpsed }),
+      ...(seen === undefined ? {} : { seen }),
     },
     host,
   );
@@ -153,7 +152,8 @@ async function reloadTook(
   let looked = clock.ticks();
   for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
     const glimpsed = await service.glimpse();
-    // Its own live process, and another: whoever watches it settle asks its supervisor when it is up.
+    // Its own live process, and another: whoever watches it settle asks its supervisor in the end. Restarts count from before the
+    // reload: a service that ends by it, and is brought up again, has crashed, though what came up is the new version.
     const isNew = before !== undefined && glimpsed !== null && glimpsed !== oldPid;
     if (isNew) return { ...before, pid: glimpsed, ailments: [] };
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
