@@ -13,6 +13,7 @@ export interface IdentityView {
   readonly revoked: { readonly at: number; readonly by: string; readonly reason: string } | null;
 }
 
+/** An authority and how far the hosts are with it. */
 export interface AuthorityView {
   /** SHA-256 of its public key. */
   readonly pin: string;
@@ -21,8 +22,10 @@ export interface AuthorityView {
   readonly validUntil: number;
   /** PEM: for those who reach belayd over TLS with a tool of their own. */
   readonly certificate: string;
+  /** Hosts that have it on their disk, and those that don't. */
   readonly trustedBy: number;
   readonly notTrustedBy: readonly string[];
+  /** Hosts whose certificate is of this one. */
   readonly issuedTo: readonly string[];
 }
 

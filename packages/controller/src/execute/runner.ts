@@ -9,9 +9,9 @@ import type { Flight, RunState } from "../run/state.js";
 import { viewOf } from "../run/view.js";
 import type { Wait } from "../run/wait.js";
 import { Dispatch } from "./dispatch.js";
+import { OnRecord } from "./on-record.js";
 import type { HeldLease, Hosts, Report, RunLog, RunWatcher } from "./ports.js";
 import { Proofs } from "./proofs.js";
-import { readBack } from "./read-back.js";
 import { brokenWait, storeWait } from "./setback.js";
 import { type CommandBuilder, type Input, Turn, type TurnParts } from "./turn.js";
 
@@ -54,28 +54,22 @@ export class Runner {
   readonly #turnParts: TurnParts;
   readonly #watchers = new Set<RunWatcher>();
   readonly #notes = new Map<StepId, string>();
-  #state: RunState;
-  #seq: number;
+  readonly #record: OnRecord;
   #waits: readonly Wait[] = [];
   readonly #inbox: Input[] = [];
   /** What the turn at work took out of the inbox. */
   #working: readonly Input[] = [];
   #turning: Promise<void> | null = null;
-  /** While the state is ahead of the disk: settles when they are the same again. */
-  #recording: Promise<void> | null = null;
-  /** Why they are not, though nobody writes: what the disk has can't be read. */
-  #unread: BelayError | null = null;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
   #broken: string | null = null;
 
-  private constructor(parts: RunnerParts, proofs: Proofs | null, state: RunState, seq: number) {
+  private constructor(parts: RunnerParts, proofs: Proofs | null, record: OnRecord) {
     this.run = parts.run;
     this.plan = parts.plan;
     this.#parts = parts;
     this.#dispatch = new Dispatch(parts.run, indexPlan(parts.plan), parts.hosts, parts.now, proofs);
-    this.#state = state;
-    this.#seq = seq;
+    this.#record = record;
     this.#world = {
       isPresent: (host) => parts.hosts.isPresent(host),
       absentSince: (host) => parts.hosts.absentSince(host),
@@ -90,8 +84,8 @@ export class Runner {
 
   /** Reads a run back from its log. It does nothing before `begin`. */
   static async load(parts: RunnerParts): Promise<Runner> {
-    const { state, seq } = await readBack(parts.log, parts.run, parts.plan);
-    return new Runner(parts, await Proofs.make(parts.plan), state, seq);
+    const record = await OnRecord.load(parts);
+    return new Runner(parts, await Proofs.make(parts.plan), record);
   }
 
   /** Goes on where the log ends, be it one event old or half done (I14). Settles when the run is under this lease. */
@@ -109,16 +103,18 @@ export class Runner {
    * Reads the run as it is on record. What is being written is waited for: nobody may be told what a crash could take back (I14).
    * `read` is called once, and must keep nothing of what it is shown. Throws `run-unreadable`, until the database works again.
    */
-  async look<T>(read: (sight: RunSight) => T): Promise<T> {
-    while (this.#recording !== null) await this.#recording;
-    if (this.#unread !== null) throw this.#unread;
-    return read({ state: this.#state, world: this.#world, view: () => this.#view() });
+  look<T>(read: (sight: RunSight) => T): Promise<T> {
+    return this.#record.look(() => read({ state: this.#state, world: this.#world, view: () => this.#view() }));
+  }
+
+  get #state(): RunState {
+    return this.#record.state;
   }
 
   #view(): RunView {
     return viewOf(this.#state, this.#world, this.#parts.now(), {
       waits: this.#waits,
-      lastSeq: this.#seq,
+      lastSeq: this.#record.seq,
       noteOf: (step) => this.#notes.get(step) ?? null,
     });
   }
@@ -198,18 +194,17 @@ export class Runner {
     const turn = new Turn(this.#state, this.#turnParts);
     for (const input of inputs) turn.absorb(input);
     const { waits, wakeAt } = turn.decide();
-    const logged = turn.events.map((event, index) => ({ seq: this.#seq + 1 + index, event }));
-    const recorded = logged.length > 0 ? this.#ahead() : () => {};
+    const logged = turn.events.map((event, index) => ({ seq: this.#record.seq + 1 + index, event }));
+    const recorded = logged.length > 0 ? this.#record.ahead() : () => {};
     if (logged.length > 0) {
       try {
-        await this.#parts.log.append(this.run, this.#seq, turn.events, turn.backups);
+        await this.#parts.log.append(this.run, this.#record.seq, turn.events, turn.backups);
       } catch (error) {
         await this.#recover(error, inputs, recorded);
         return true;
       }
     }
-    this.#state = turn.state;
-    this.#seq += logged.length;
+    this.#record.recorded(turn.state, logged.length);
     this.#waits = waits;
     recorded();
     for (const step of turn.ended) this.#forget(step);
@@ -227,18 +222,6 @@ export class Runner {
     }
     if (logged.length === 0) this.#sleepUntil(wakeAt);
     return logged.length > 0 || this.#inbox.length > 0;
-  }
-
-  /** From here until what it returns is called, whoever wants to look waits. */
-  #ahead(): () => void {
-    let release = () => {};
-    this.#recording = new Promise((resolve) => {
-      release = resolve;
-    });
-    return () => {
-      this.#recording = null;
-      release();
-    };
   }
 
   #forget(step: StepId): void {
@@ -298,13 +281,13 @@ export class Runner {
    * nothing of what the turn that failed had made of it, and the others go on.
    */
   async #giveUp(error: unknown): Promise<void> {
-    const recorded = this.#ahead();
+    const recorded = this.#record.ahead();
     this.#stopped = true;
     this.#broken = errorInfo(error).message;
     this.#waits = [brokenWait(error, this.#parts.now())];
     this.#parts.logger.fatal({ run: this.run, err: error }, "this run stands still because of a defect in belayd");
     this.#turnAway([...this.#working, ...this.#inbox.splice(0)]);
-    await this.#reload();
+    await this.#record.reload();
     recorded();
   }
 
@@ -339,29 +322,11 @@ export class Runner {
     this.#waits = [storeWait(error, this.#parts.now())];
     // At once, for those who look: a disk that takes nothing can mostly be read. And again after a while, because what a lost
     // connection left undecided may have been written meanwhile.
-    await this.#reload();
+    await this.#record.reload();
     recorded();
     for (let read = false; !read && !this.#stopped; ) {
       await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
-      read = await this.#reload();
-    }
-  }
-
-  /** Takes the state from the disk. False: it can't be read. */
-  async #reload(): Promise<boolean> {
-    try {
-      const { state, seq } = await readBack(this.#parts.log, this.run, this.plan);
-      this.#state = state;
-      this.#seq = seq;
-      this.#unread = null;
-      return true;
-    } catch (error) {
-      this.#unread = new BelayError("run-unreadable", `run ${this.run} can't be read: ${errorInfo(error).message}`, {
-        hint: "look at belayd's disk and log; the run goes on by itself when its database works again",
-        cause: error,
-      });
-      this.#parts.logger.error({ run: this.run, err: error }, "cannot read the run back");
-      return false;
+      read = await this.#record.reload();
     }
   }
 }

@@ -1,24 +1,11 @@
 import { BelayError } from "@belay/shared";
+import type { AuthorityView } from "../api/contract.js";
 import type { IdentityRow } from "../store/identities.js";
 import type { JoinTokenStore } from "../store/join-tokens.js";
-import type { Authorities, Phase } from "./authorities.js";
+import type { Authorities } from "./authorities.js";
 import type { Tell } from "./event.js";
 import type { Identities } from "./identities.js";
 import type { ServerCertificate } from "./server-certificate.js";
-
-/** An authority and how far the hosts are with it. */
-export interface AuthorityStanding {
-  readonly pin: string;
-  readonly phase: Phase;
-  readonly since: number;
-  readonly validUntil: number;
-  readonly certificate: string;
-  /** Hosts that have it on their disk, and those that don't. */
-  readonly trustedBy: number;
-  readonly notTrustedBy: readonly string[];
-  /** Hosts whose certificate is of this one. */
-  readonly issuedTo: readonly string[];
-}
 
 /** How a new authority takes an old one's place, phase by phase, with no host lost that nobody named. */
 export class Rotation {
@@ -51,7 +38,7 @@ export class Rotation {
   }
 
   /** The active one first. */
-  show(): AuthorityStanding[] {
+  show(): AuthorityView[] {
     const hosts = this.#concerned();
     const active = this.#authorities.standing.filter(({ phase }) => phase === "active");
     const others = this.#authorities.standing.filter(({ phase }) => phase !== "active");

@@ -1,7 +1,8 @@
+import type { GateDecision } from "../api/contract.js";
 import { ROOT } from "../people/caller.js";
 import { leftBehind, neededBy } from "./order.js";
 import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
-import type { GateDecision, GateRecord, RunState } from "./state.js";
+import type { GateRecord, RunState } from "./state.js";
 
 /** What gates ask of the events that open, answer and close them (I6). */
 export const gateGuards = {

@@ -1,8 +1,9 @@
 import type { BackupResult, ErrorInfo, HostName, OpKind, StepId } from "@belay/shared";
 import { BelayError } from "@belay/shared";
+import type { GateDecision } from "../api/contract.js";
 import type { OnTimeout } from "../inventory/fleet.js";
 import type { Gate, Hop, Plan, Stage } from "../plan/plan.js";
-import type { GatePassage, RunEvent, RunResult, SignedApproval } from "./event.js";
+import type { GatePassage, RunEvent, RunResult } from "./event.js";
 import type { Evidence } from "./evidence.js";
 import type { Hardness } from "./tolerance.js";
 
@@ -195,17 +196,6 @@ export interface FailureRecord {
   /** For `left-behind`, which stands in front of a hop: the hosts that somebody must answer for. */
   readonly leftBehind: readonly HostName[];
   decision: GateDecision | null;
-}
-
-export interface GateDecision {
-  readonly decision: string;
-  readonly by: string;
-  readonly reason: string;
-  readonly at: number;
-  readonly tokenBy?: string;
-  readonly signed?: SignedApproval;
-  /** When an approval stopped counting, because whoever gave it may not do so any more. */
-  readonly lapsedAt?: number;
 }
 
 /**
