@@ -9,9 +9,9 @@ const MIB = 1024 * 1024;
 function fileOn(disk: { readonly error?: Error }, most = Number.POSITIVE_INFINITY) {
   const taken: Buffer[] = [];
   const file = {
-    async write(bytes: Buffer, from: number) {
-      const part = bytes.subarray(from, from + Math.min(most, bytes.length));
-      taken.push(Buffer.from(part));
+    async writev(pieces: Uint8Array[]) {
+      const part = Buffer.concat(pieces).subarray(0, most);
+      taken.push(part);
       return { bytesWritten: part.length };
     },
     async datasync() {

@@ -12,6 +12,35 @@ export interface Clock {
   timer(ms: number, fire: () => void): () => void;
 }
 
+/** Tells when nothing was heard for too long; see `listen`. */
+export interface Listening {
+  /** Something was heard. Cheap enough for every piece of a stream. */
+  heard(): void;
+  /** Nothing can be heard until the next `heard`: whoever listens is busy. */
+  busy(): void;
+  end(): void;
+}
+
+/** Calls `silent` once, when nothing was heard for `ms`. One timer for all of it, not one for each sign of life. */
+export function listen(clock: Clock, ms: number, silent: () => void): Listening {
+  let heardAt = clock.ticks();
+  let disarm = clock.timer(ms, look);
+  function look(): void {
+    const left = Math.min(ms, heardAt + ms - clock.ticks());
+    if (left > 0) disarm = clock.timer(left, look);
+    else silent();
+  }
+  return {
+    heard: () => {
+      heardAt = clock.ticks();
+    },
+    busy: () => {
+      heardAt = Number.POSITIVE_INFINITY;
+    },
+    end: () => disarm(),
+  };
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   ticks: () => performance.now(),

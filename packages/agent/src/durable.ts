@@ -89,24 +89,35 @@ export function isFull(error: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
-/** One buffer, used again and again: a stream's new one for each chunk would be tens of megabytes until they are collected. */
-const HASH_BYTES = 256 * 1024;
+const READ_BYTES = 256 * 1024;
 
-/** Feeds a whole file into a hash and returns how many bytes that were. */
-export async function hashInto(hash: Hash, path: string, signal?: AbortSignal): Promise<number> {
-  const buffer = Buffer.allocUnsafe(HASH_BYTES);
+/**
+ * A file's content in pieces, each of them there until the next is asked for: one buffer, used again and again. A new one for each
+ * would be tens of megabytes until they are collected.
+ */
+export async function* readPieces(path: string): AsyncGenerator<Buffer> {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
   const handle = await open(path, "r");
   try {
-    for (let bytes = 0; ; ) {
-      signal?.throwIfAborted();
-      const { bytesRead } = await handle.read(buffer, 0, HASH_BYTES, null);
-      if (bytesRead === 0) return bytes;
-      hash.update(buffer.subarray(0, bytesRead));
-      bytes += bytesRead;
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, 0, READ_BYTES, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
     }
   } finally {
     await handle.close();
   }
+}
+
+/** Feeds a whole file into a hash and returns how many bytes that were. */
+export async function hashInto(hash: Hash, path: string, signal?: AbortSignal): Promise<number> {
+  let bytes = 0;
+  for await (const piece of readPieces(path)) {
+    signal?.throwIfAborted();
+    hash.update(piece);
+    bytes += piece.length;
+  }
+  return bytes;
 }
 
 /** SHA-256 in hex of a file's content. */

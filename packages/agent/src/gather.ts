@@ -30,41 +30,37 @@ export class Gathering {
     this.#syncs = syncs;
   }
 
-  /** Takes a piece. Throws what writing throws. */
-  async add(piece: Uint8Array): Promise<void> {
-    if (this.#filled === 0 && piece.length >= LARGE_BYTES) {
-      await this.#write(piece);
-      return;
-    }
-    for (let from = 0; from < piece.length; ) {
-      const part = piece.subarray(from, from + this.#buffer.length - this.#filled);
-      this.#buffer.set(part, this.#filled);
-      this.#filled += part.length;
-      from += part.length;
-      if (this.#filled === this.#buffer.length) await this.#writeHeld();
-    }
+  /** Takes a piece; null: it is held, and there is nothing to wait for. Rejects with what writing rejects with. */
+  add(piece: Uint8Array): Promise<void> | null {
+    if (piece.length >= LARGE_BYTES) return this.#write(this.#takeHeld(), piece);
+    const room = this.#buffer.length - this.#filled;
+    this.#buffer.set(piece.length <= room ? piece : piece.subarray(0, room), this.#filled);
+    this.#filled += Math.min(room, piece.length);
+    if (this.#filled < this.#buffer.length) return null;
+    return this.#write(this.#takeHeld()).then(() => this.#holdRest(piece.subarray(room)));
   }
 
   /** Writes what is still held. Nothing that was added is sure to be in the file, or in the hash, before. */
   async flush(): Promise<void> {
-    await this.#writeHeld();
+    await this.#write(this.#takeHeld());
     await this.#syncing;
     if (this.#failed !== null) throw this.#failed.error;
   }
 
-  async #writeHeld(): Promise<void> {
-    const held = this.#buffer.subarray(0, this.#filled);
-    this.#filled = 0;
-    await this.#write(held);
+  async #holdRest(rest: Uint8Array): Promise<void> {
+    if (rest.length > 0) await this.add(rest);
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
-    this.#hash.update(bytes);
-    for (let from = 0; from < bytes.length; ) {
-      const { bytesWritten } = await this.#file.write(bytes, from);
-      from += bytesWritten;
-    }
-    this.#unsynced += bytes.length;
+  #takeHeld(): Uint8Array {
+    const held = this.#buffer.subarray(0, this.#filled);
+    this.#filled = 0;
+    return held;
+  }
+
+  async #write(...pieces: Uint8Array[]): Promise<void> {
+    for (const piece of pieces) this.#hash.update(piece);
+    await writeAll(this.#file, pieces);
+    for (const { length } of pieces) this.#unsynced += length;
     if (this.#syncs && this.#unsynced >= SYNCED_BYTES && this.#syncing === null) this.#sync();
   }
 
@@ -79,5 +75,18 @@ export class Gathering {
         this.#failed ??= { error };
       },
     );
+  }
+}
+
+/** All of it by one call, unless the system takes less at once. */
+async function writeAll(file: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
+  let left = pieces.filter(({ length }) => length > 0);
+  while (left.length > 0) {
+    let { bytesWritten: taken } = await file.writev(left);
+    left = left.flatMap((piece) => {
+      const here = Math.min(taken, piece.length);
+      taken -= here;
+      return here < piece.length ? [piece.subarray(here)] : [];
+    });
   }
 }

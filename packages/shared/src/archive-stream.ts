@@ -1,5 +1,4 @@
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Writable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { unreadable } from "./archive-entry.js";
 import type { BelayError } from "./error.js";
@@ -58,8 +57,9 @@ export async function parse(parser: ArchiveParser, blocks: AsyncIterable<Buffer>
 }
 
 /**
- * The bytes of an archive, unzipped if they are zipped, in whole blocks, and no more of them than `maxBytes`. Throws
- * `artifact-unreadable`, what `tooLong` makes, and what the archive's own stream throws.
+ * The bytes of an archive, unzipped if they are zipped, in whole blocks, and no more of them than `maxBytes`. The archive may
+ * use a piece's memory again for the next one. Throws `artifact-unreadable`, what `tooLong` makes, and what the archive's own
+ * stream throws.
  */
 export async function* blocksOf(
   archive: AsyncIterable<Uint8Array>,
@@ -67,18 +67,41 @@ export async function* blocksOf(
   tooLong: () => BelayError,
 ): AsyncGenerator<Buffer> {
   let bytes = 0;
-  let rest: Buffer = Buffer.alloc(0);
+  const blocks = new Blocks();
   const zeros = { run: 0 };
   for await (const piece of unzipped(archive)) {
     if (bytes === 0 && isPacked(piece)) throw unreadable("what is in its compression is compressed again");
     bytes += piece.length;
     if (bytes > maxBytes) throw tooLong();
-    const all = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
-    const whole = all.length - (all.length % BLOCK);
-    rest = all.subarray(whole);
-    yield* cutWhereItMayEnd(all.subarray(0, whole), zeros);
+    for (const whole of blocks.take(piece)) yield* cutWhereItMayEnd(whole, zeros);
   }
-  if (rest.length > 0) throw unreadable(`its last block has ${rest.length} bytes`);
+  if (blocks.left > 0) throw unreadable(`its last block has ${blocks.left} bytes`);
+}
+
+/** Cuts pieces of any size into whole blocks. */
+class Blocks {
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** How many bytes wait for the rest of their block. */
+  get left(): number {
+    return this.#rest.length;
+  }
+
+  /** What is whole now. Only a block that two pieces share is put together: a copy of each piece would be a mebibyte. */
+  take(piece: Buffer): Buffer[] {
+    const whole: Buffer[] = [];
+    let from = 0;
+    if (this.#rest.length > 0) {
+      from = BLOCK - this.#rest.length;
+      this.#rest = Buffer.concat([this.#rest, piece.subarray(0, from)]);
+      if (this.#rest.length < BLOCK) return whole;
+      whole.push(this.#rest);
+    }
+    const until = piece.length - ((piece.length - from) % BLOCK);
+    if (until > from) whole.push(piece.subarray(from, until));
+    this.#rest = piece.subarray(until);
+    return whole;
+  }
 }
 
 /**
@@ -120,7 +143,8 @@ async function* unzipped(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Buf
       for (let next = await pieces.next(); !next.done; next = await pieces.next()) yield bufferOf(next.value);
     })();
     if (head.subarray(0, GZIP.length).equals(GZIP)) yield* gunzipped(whole);
-    else yield* whole;
+    // What reads the blocks may still hold the last when it asks for the next.
+    else for await (const piece of whole) yield Buffer.from(piece);
   } finally {
     await pieces.return?.();
   }
@@ -129,15 +153,16 @@ async function* unzipped(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Buf
 async function* gunzipped(zipped: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const gunzip = createGunzip({ chunkSize: PIECE_BYTES });
   let fed = 0;
-  const counted = (async function* () {
+  const feeding = (async () => {
     for await (const piece of zipped) {
       fed += piece.length;
-      yield piece;
+      // Not a pipeline: that asks for the next piece, and so gives this one up, while it is still being unzipped.
+      await taken(gunzip, piece);
     }
+    gunzip.end();
   })();
-  const feeding = pipeline(Readable.from(counted, { objectMode: false }), gunzip);
-  // Told by the loop below, too.
-  feeding.catch(() => {});
+  // What the archive's own stream throws is told by the loop below.
+  feeding.catch((error: Error) => gunzip.destroy(error));
   try {
     for await (const piece of gunzip) yield piece as Buffer;
     await feeding;
@@ -147,6 +172,20 @@ async function* gunzipped(zipped: AsyncIterable<Buffer>): AsyncGenerator<Buffer>
   }
   // Zlib says nothing of what it finds behind the end of what it unzips.
   if (gunzip.bytesWritten !== fed) throw unreadable(`${fed - gunzip.bytesWritten} bytes follow its end`);
+}
+
+/** Resolves when nothing of the piece is needed any more. */
+function taken(by: Writable, piece: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // A stream that ends in an error calls nobody back for what it is busy with.
+    const closed = () => reject(by.errored ?? new Error("nobody reads what is unzipped"));
+    by.once("close", closed);
+    by.write(piece, (error) => {
+      by.off("close", closed);
+      if (error === null || error === undefined) resolve();
+      else reject(error);
+    });
+  });
 }
 
 /** The same bytes, not a copy of them. */

@@ -18,6 +18,13 @@ export type HookName = (typeof HOOKS)[number];
 const ANY_EXECUTES = 0o111;
 const OTHERS_WRITE = 0o022;
 
+/** Whether this host has any hook. Throws `hook-refused` for one that could not be run: asked before anything is touched. */
+export async function needHooks({ hooksDir }: { readonly hooksDir: string }): Promise<boolean> {
+  let any = false;
+  for (const name of HOOKS) any = (await executablesOf(hooksDir, name)).length > 0 || any;
+  return any;
+}
+
 /**
  * The executables of one hook: the file of that name, then those in the folder `<name>.d` in the order of their names.
  * Throws `hook-refused` for one that anybody but root and the agent's own user could have written, or that can't be

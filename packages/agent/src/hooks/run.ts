@@ -3,7 +3,7 @@ import { BelayError, errorInfo, type HookRun } from "@belay/shared";
 import type { CommandResult } from "../exec.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "../ops/op.js";
-import { executablesOf, HOOKS, type HookName } from "./find.js";
+import { executablesOf, type HookName } from "./find.js";
 
 /** The exit code that says: nothing is wrong, but not now. */
 const TRY_AGAIN = 21;
@@ -17,11 +17,6 @@ export interface HookCause {
   from: string | null;
   to: string | null;
   timeoutMs: number;
-}
-
-/** Throws `hook-refused` if any hook of this host could not be run: asked before anything is touched. */
-export async function needHooks(host: Pick<Host, "hooksDir">): Promise<void> {
-  for (const name of HOOKS) await executablesOf(host.hooksDir, name);
 }
 
 /**

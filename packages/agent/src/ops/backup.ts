@@ -3,7 +3,8 @@ import { sendCopy } from "../backups/copies/send.js";
 import { needBackup, readBackup } from "../backups/manifest.js";
 import { allowBackup, takeBackup } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
-import { needHooks, runHook } from "../hooks/run.js";
+import { needHooks } from "../hooks/find.js";
+import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
 import type { Attempt, Perform } from "./op.js";
 

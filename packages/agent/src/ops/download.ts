@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, lstat, open, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { BelayError } from "@belay/shared";
+import { listen } from "../clock.js";
 import { hashInto, isFull, orMissing } from "../durable.js";
 import { Gathering } from "../gather.js";
 import type { Host } from "../host.js";
@@ -106,21 +107,22 @@ async function write(
 ): Promise<number> {
   let bytes = part.from;
   let stalled = false;
-  const arm = () =>
-    host.clock.timer(host.downloadIdleMs, () => {
-      stalled = true;
-      answer.destroy();
-    });
-  let disarm = arm();
+  const listening = listen(host.clock, host.downloadIdleMs, () => {
+    stalled = true;
+    answer.destroy();
+  });
   const gathering = new Gathering(file, part.hash, { bytes: what.size });
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
-      disarm();
       bytes += chunk.length;
       if (bytes > what.size) return bytes;
-      await gathering.add(chunk);
+      const writing = gathering.add(chunk);
+      if (writing !== null) {
+        listening.busy();
+        await writing;
+      }
+      listening.heard();
       attempt.progress("downloading", { done: bytes, total: what.size, unit: "bytes" });
-      disarm = arm();
     }
     await gathering.flush();
     return bytes;
@@ -137,7 +139,7 @@ async function write(
     if (answer.errored !== null) throw cut(what, bytes, error);
     throw error;
   } finally {
-    disarm();
+    listening.end();
   }
 }
 

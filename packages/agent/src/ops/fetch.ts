@@ -1,9 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { lstat, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, done } from "@belay/shared";
-import { isFull, makeDir, orMissing, present, syncDir, syncTree, writeDurably } from "../durable.js";
+import { isFull, makeDir, orMissing, present, readPieces, syncDir, syncTree, writeDurably } from "../durable.js";
 import { diskFull, needRoom } from "../facts/disk.js";
 import { MANIFEST_NAME, type VersionManifest, verifyVersion, versionDir } from "../versions/manifest.js";
 import { unpack } from "../versions/unpack.js";
@@ -67,13 +66,11 @@ export const fetch: Perform<"fetch"> = async (op, host, attempt) => {
   return done(true);
 };
 
-const PIECE_BYTES = 1024 * 1024;
-
-/** Opened when the first of it is asked for: a stream that fails before anybody listens to it ends the agent. */
+/** A file's content, hashed on the way. Each piece is there until the next is asked for. */
 async function* piecesOf(file: string, hash: Hash): AsyncGenerator<Uint8Array> {
-  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
-    hash.update(piece as Buffer);
-    yield piece as Buffer;
+  for await (const piece of readPieces(file)) {
+    hash.update(piece);
+    yield piece;
   }
 }
 

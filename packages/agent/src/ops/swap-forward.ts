@@ -10,7 +10,7 @@ import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { settle } from "./settle.js";
-import { hooksRun, swapHook } from "./swap-hooks.js";
+import { hooksRun, mayHook, swapHook } from "./swap-hooks.js";
 
 type Swap = OpOf<"swap">;
 
@@ -36,7 +36,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   if (!switching) {
     await swapHook("pre-drain", op, host, attempt, attempt.signal);
     await swapHook("drain", op, host, attempt, attempt.signal);
-    if (op.hookTimeoutMs !== undefined) await attempt.pass("drained", { at: Math.round(host.clock.now()) });
+    if (mayHook(op, attempt)) await attempt.pass("drained", { at: Math.round(host.clock.now()) });
     await adopt(op, host, attempt);
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);

@@ -17,11 +17,16 @@ export async function swapHook(
   attempt: Attempt,
   signal: AbortSignal,
 ): Promise<void> {
-  if (op.hookTimeoutMs === undefined || attempt.passed(`${name}-done`) !== undefined) return;
-  if (attempt.passed(name) === undefined) await attempt.pass(name);
   const { service, from, to, hookTimeoutMs } = op;
+  if (hookTimeoutMs === undefined || !mayHook(op, attempt) || attempt.passed(`${name}-done`) !== undefined) return;
+  if (attempt.passed(name) === undefined) await attempt.pass(name);
   const runs = await runHook(name, { service, from, to, timeoutMs: hookTimeoutMs }, host, attempt, signal);
   await attempt.pass(`${name}-done`, { runs });
+}
+
+/** Had this host a hook when the swap began? With none there is nothing to announce. Earlier agents didn't note it. */
+export function mayHook(op: Swap, attempt: Attempt): boolean {
+  return op.hookTimeoutMs !== undefined && attempt.passed("begun")?.hooks !== false;
 }
 
 /** All that hooks said on the way forward, for the outcome. */

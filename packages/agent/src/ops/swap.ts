@@ -4,7 +4,7 @@ import { present } from "../durable.js";
 import { installedAt } from "../entry/installed.js";
 import { runningVersion } from "../facts/running.js";
 import { allowEntry } from "../facts/snapshot.js";
-import { needHooks } from "../hooks/run.js";
+import { needHooks } from "../hooks/find.js";
 import type { Host } from "../host.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
 import type { Attempt, Perform } from "./op.js";
@@ -30,8 +30,9 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
     if (attempt.check) return done(true, { would: wouldDo(op) });
     // A unit that somebody broke since the plan was made could be brought up by neither version.
     const status = await host.allowed.service(op.service).needDefinition();
+    const hooks = op.hookTimeoutMs !== undefined && (await needHooks(host));
     // From here on, whatever happens, this op ends in one of two whole states.
-    await attempt.pass("begun", { at: Math.round(host.clock.now()), wasRunning: status.state !== "stopped" });
+    await attempt.pass("begun", { at: Math.round(host.clock.now()), wasRunning: status.state !== "stopped", hooks });
   }
   if (attempt.passed("reverting") === undefined) {
     try {

@@ -19,11 +19,13 @@ const AGREE_POLL_MS = 100;
 const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES =
   "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+/** Asked again within this time, systemd would say the same: each question starts a process. */
+const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
 const SEEN_BEFORE_MS = 10_000;
 
-/** What `beforeReload` saw. */
-interface SeenBefore {
+/** What systemd said. */
+interface Seen {
   readonly shown: Map<string, string>;
   /** Of the unit's files. */
   readonly stamps: string;
@@ -40,7 +42,8 @@ export class SystemdService implements Service {
   /** Of the unit, as last seen. */
   #pidFile = "";
   #group = "";
-  #seenBefore: SeenBefore | null = null;
+  #seen: Seen | null = null;
+  #seenBeforeReload: Seen | null = null;
 
   constructor(options: { name: string; unit: string; exec: Exec; clock: Clock; systemctl?: string }) {
     this.name = options.name;
@@ -55,7 +58,7 @@ export class SystemdService implements Service {
   }
 
   async needDefinition(): Promise<ServiceStatus> {
-    const shown = await this.#fresh();
+    const shown = (await this.#stillTrue(this.#seen, JUST_NOW_MS)) ?? (await this.#fresh());
     this.#needUnit(shown);
     return statusOf(shown);
   }
@@ -83,6 +86,7 @@ export class SystemdService implements Service {
     const shown = await this.#fresh();
     if (stateOf(shown) === "stopped") return;
     this.#needUnit(shown);
+    this.#seen = null;
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
       if (!isTimeout(error)) throw error;
       await this.#job("kill", ["--signal=SIGKILL", this.#unit]);
@@ -93,14 +97,16 @@ export class SystemdService implements Service {
   }
 
   async beforeReload(): Promise<ServiceStatus> {
-    const shown = await this.#fresh();
-    this.#seenBefore = { shown, stamps: await stampsOf(shown), at: this.#clock.ticks() };
+    const shown = (await this.#stillTrue(this.#seen, JUST_NOW_MS)) ?? (await this.#fresh());
+    this.#seenBeforeReload = this.#seen;
     return statusOf(shown);
   }
 
   /** Through the unit's own ExecReload. Throws `service-cannot-reload` where that can't work: a restart can. */
   async reload(): Promise<void> {
-    const shown = (await this.#stillAsBefore()) ?? (await this.#fresh());
+    const before = this.#seenBeforeReload;
+    this.#seenBeforeReload = null;
+    const shown = (await this.#stillTrue(before, SEEN_BEFORE_MS)) ?? (await this.#fresh());
     if (stateOf(shown) !== "running") {
       throw new BelayError("service-not-running", `${this.name} does not run`, { hint: "start it" });
     }
@@ -121,12 +127,11 @@ export class SystemdService implements Service {
 
   async close(): Promise<void> {}
 
-  /** What was seen just before, once. Null: too long ago, or the unit's files are others now: the switch of a link may do that. */
-  async #stillAsBefore(): Promise<Map<string, string> | null> {
-    const before = this.#seenBefore;
-    this.#seenBefore = null;
-    if (before === null || this.#clock.ticks() - before.at > SEEN_BEFORE_MS) return null;
-    return (await stampsOf(before.shown)) === before.stamps ? before.shown : null;
+  /** Null: it is too long ago, or the unit's files are others now: the switch of a link may do that. */
+  async #stillTrue(seen: Seen | null, maxAgeMs: number): Promise<Map<string, string> | null> {
+    if (seen === null || this.#clock.ticks() - seen.at > maxAgeMs) return null;
+    if (seen.shown.get("NeedDaemonReload") === "yes") return null;
+    return (await stampsOf(seen.shown)) === seen.stamps ? seen.shown : null;
   }
 
   /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
@@ -176,15 +181,18 @@ export class SystemdService implements Service {
   }
 
   async #show(): Promise<Map<string, string>> {
-    const shown = await this.#systemctlRun(["show", "-p", PROPERTIES, this.#unit], SHOW_TIMEOUT_MS);
-    this.#succeed("show", shown);
-    const properties = parseShow(shown.stdout);
-    this.#pidFile = properties.get("PIDFile") ?? "";
-    this.#group = properties.get("ControlGroup") ?? "";
-    return properties;
+    const at = this.#clock.ticks();
+    const answer = await this.#systemctlRun(["show", "-p", PROPERTIES, this.#unit], SHOW_TIMEOUT_MS);
+    this.#succeed("show", answer);
+    const shown = parseShow(answer.stdout);
+    this.#pidFile = shown.get("PIDFile") ?? "";
+    this.#group = shown.get("ControlGroup") ?? "";
+    this.#seen = { shown, stamps: await stampsOf(shown), at };
+    return shown;
   }
 
   async #job(verb: string, args: string[]): Promise<void> {
+    this.#seen = null;
     this.#succeed(verb, await this.#systemctlRun([verb, ...args], JOB_TIMEOUT_MS));
   }
 
