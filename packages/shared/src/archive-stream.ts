@@ -5,7 +5,7 @@ import type { BelayError } from "./error.js";
 
 const BLOCK = 512;
 /** Unzipped into small pieces, handling them takes longer than unzipping. */
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = 512 * 1024;
 const ZERO = Buffer.alloc(BLOCK);
 const GZIP = Buffer.from([0x1f, 0x8b]);
 const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
