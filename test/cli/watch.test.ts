@@ -37,11 +37,11 @@ t.test("a run from its gate to its end, line by line", async (t) => {
   const after = lines.slice(lines.indexOf("20:15:30 gate hop-1.main.auth: approve by ann: go"));
   t.same(after, [
     "20:15:30 gate hop-1.main.auth: approve by ann: go",
+    "20:15:40 gate hop-1.main.auth: closed",
     "20:15:49 stage hop-1.main.auth: done in 9s, 1 ok",
     "20:16:00 stage hop-1.main.node: 3 hosts",
-    "20:16:30 stage hop-1.main.node: batch 2 of 2, 2 of 3 hosts done, 1 failed",
     "20:16:15 FAILED node-2 in hop-1.main.node: /readyz answers 503 after 5 s (not-settled)",
-    "20:16:30 gate hop-1.main.auth: closed",
+    "20:16:30 stage hop-1.main.node: batch 2 of 2, 2 of 3 hosts done, 1 failed",
     `20:16:30 run ${RUN} is running`,
     "20:16:20 stage hop-1.main.node: done in 20s, 3 ok",
     "20:16:20 stage hop-2.main.auth: done in 20s, 1 ok",

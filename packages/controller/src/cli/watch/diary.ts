@@ -6,17 +6,23 @@ import { plural } from "../render/text.js";
 /** A stage of many hosts says how far it is at every tenth of them. */
 const TENTHS = 10;
 
-/** What is new in a run since the last look, as lines to append: for logs, CI, and everything that is no terminal. */
-export function newLines(before: RunView | null, view: RunView, page: Page): string[] {
-  const said: string[] = [];
-  const say = (at: number, text: string) => said.push(`${clock(at)} ${text}`);
+interface Entry {
+  readonly at: number;
+  readonly lines: readonly string[];
+}
 
-  if (before === null) {
-    const done = view.stages.filter(({ status }) => status === "done").length;
-    const so_far = done === 0 ? "" : `, ${done} of ${plural(view.stages.length, "stage")} done`;
-    say(page.now, `${view.check ? "check" : "run"} ${view.id} to ${view.to}: ${view.status}${so_far}`);
-  }
+/**
+ * What is new in a run since the last look, as lines to append: for logs, CI, and everything that is no terminal. In the order
+ * in which it happened, however much of it lies between two looks.
+ */
+export function newLines(before: RunView | null, view: RunView, page: Page): string[] {
+  const entries: Entry[] = [];
+  const say = (at: number, text: string) => entries.push({ at, lines: [`${clock(at)} ${text}`] });
+
   const known = new Map(before?.stages.map((stage) => [stage.id, stage]));
+  if (before?.gate != null && before.gate.gate !== view.gate?.gate) {
+    say(closedAt(before, view, page.now), `gate ${before.gate.gate}: closed`);
+  }
   for (const stage of view.stages) {
     for (const { at, text } of stageNews(before === null ? stage : known.get(stage.id), stage, page.now)) say(at, text);
   }
@@ -24,16 +30,35 @@ export function newLines(before: RunView | null, view: RunView, page: Page): str
     const { host, stage, error, at } = failure;
     say(at, page.style.bad(`FAILED ${host} in ${stage}: ${error.message} (${error.code})`));
   }
-  gateNews(before?.gate ?? null, view.gate, say, said, page);
+  if (view.gate !== null) entries.push(...gateNews(before?.gate ?? null, view.gate, page));
   if (before !== null && before.status !== view.status && view.status !== "ended" && view.status !== "waiting") {
     say(page.now, `run ${view.id} is ${view.status}`);
   }
   for (const wait of newWaits(before, view)) say(wait.since, `waits: ${wait.message}; ${wait.unblock}`);
-  if (view.status === "ended" && before?.status !== "ended") {
-    const at = view.endedAt ?? page.now;
-    say(at, `run ${view.id}: ${view.result ?? "ended"} after ${span(at - view.startedAt)}`);
-  }
-  return said;
+  const said = entries.sort((a, b) => a.at - b.at).flatMap(({ lines }) => lines);
+  return [...beginning(before, view, page), ...said, ...ending(before, view, page)];
+}
+
+function beginning(before: RunView | null, view: RunView, page: Page): string[] {
+  if (before !== null) return [];
+  const done = view.stages.filter(({ status }) => status === "done").length;
+  const soFar = done === 0 ? "" : `, ${done} of ${plural(view.stages.length, "stage")} done`;
+  return [`${clock(page.now)} ${view.check ? "check" : "run"} ${view.id} to ${view.to}: ${view.status}${soFar}`];
+}
+
+function ending(before: RunView | null, view: RunView, page: Page): string[] {
+  if (view.status !== "ended" || before?.status === "ended") return [];
+  const at = view.endedAt ?? page.now;
+  return [`${clock(at)} run ${view.id}: ${view.result ?? "ended"} after ${span(at - view.startedAt)}`];
+}
+
+/** Nobody says when; what stood behind the gate has not begun before. */
+function closedAt(before: RunView, view: RunView, now: number): number {
+  const known = new Map(before.stages.map(({ id, startedAt }) => [id, startedAt]));
+  const begun = view.stages.flatMap(({ id, startedAt }) =>
+    startedAt !== null && (known.get(id) ?? null) === null ? [startedAt] : [],
+  );
+  return Math.min(now, ...begun);
 }
 
 function* stageNews(
@@ -67,22 +92,12 @@ function* stageNews(
   }
 }
 
-function gateNews(
-  before: GateView | null,
-  gate: GateView | null,
-  say: (at: number, text: string) => void,
-  said: string[],
-  page: Page,
-): void {
-  if (before !== null && before.gate !== gate?.gate) say(page.now, `gate ${before.gate}: closed`);
-  if (gate === null) return;
-  if (before?.gate !== gate.gate) {
-    said.push("", ...gateLines(gate, page), "");
-    return;
-  }
-  for (const { decision, by, reason, at } of gate.decisions.slice(before.decisions.length)) {
-    say(at, `gate ${gate.gate}: ${decision} by ${by}${reason === "" ? "" : `: ${reason}`}`);
-  }
+function gateNews(before: GateView | null, gate: GateView, page: Page): Entry[] {
+  if (before?.gate !== gate.gate) return [{ at: gate.openedAt ?? page.now, lines: ["", ...gateLines(gate, page), ""] }];
+  return gate.decisions.slice(before.decisions.length).map(({ decision, by, reason, at }) => ({
+    at,
+    lines: [`${clock(at)} gate ${gate.gate}: ${decision} by ${by}${reason === "" ? "" : `: ${reason}`}`],
+  }));
 }
 
 function newFailures(before: RunView | null, view: RunView): RunView["failures"] {
