@@ -1,6 +1,6 @@
 // `npm test`: sets up, builds, lints, and runs every test; `npm test -- test/plan` runs a part. Ends with one line of counts.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 import { countsOf, failuresOf, slowestOf } from "./tap-output.mjs";
@@ -43,7 +43,11 @@ const tap = spawn("npx", ["tap", "run", `--output-file=${output}`, ...reporter, 
   cwd: root,
   stdio: "inherit",
 });
+// Ctrl-C reaches the tests too; this process waits for their end, and clears up behind them.
+process.on("SIGINT", () => {});
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => tap.kill(signal));
 tap.on("close", (status) => {
+  clearHosts();
   const written = readFileSync(output, "utf8");
   const counts = countsOf(written);
   passed += counts.pass;
@@ -56,6 +60,15 @@ tap.on("close", (status) => {
   process.stdout.write(`${passed} passed, ${failed} failed${counts.skip > 0 ? `, ${counts.skip} skipped` : ""}\n`);
   process.exit(failed === 0 && counts.pass > 0 ? 0 : 1);
 });
+
+/** A test that was ended from outside leaves the hosts up that it had booted. */
+function clearHosts() {
+  if (process.getuid?.() !== 0 || !existsSync("/var/lib/belay-lab")) return;
+  spawnSync(process.execPath, ["--import=tsx", "scripts/lab/main.ts", "down", "--left-behind"], {
+    cwd: root,
+    stdio: "inherit",
+  });
+}
 
 function tellTimes(tapText) {
   const slowest = slowestOf(tapText, SLOWEST_TOLD).filter(({ ms }) => ms >= 60_000);

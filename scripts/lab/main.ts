@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { FROM, STOP, TO } from "../demo/fleet.js";
 import { heading, say, since } from "../demo/screen.js";
 import { CONTROL, FEWEST_HOSTS } from "./fleet.js";
-import { clear, Hosts, whyNoHosts } from "./host/hosts.js";
+import { clear, Hosts, leftBehind, whyNoHosts } from "./host/hosts.js";
 import { Lab } from "./lab.js";
 import { labPackages } from "./packages.js";
 import { approveAll, live, planTo, show } from "./upgrade.js";
@@ -16,6 +16,7 @@ const HELP = `npm run lab -- [options]            boot a fleet, upgrade it from 
 npm run lab -- ssh HOST [COMMAND]   a shell on a host of a lab that is up (${CONTROL} is the controller's)
 npm run lab -- list                 its hosts and their addresses
 npm run lab -- down                 end it, and clear all it left on this machine
+npm run lab -- down --left-behind   the same for every lab, and test, whose process is gone
 
 Real systemd hosts on this machine (systemd-nspawn): Belay from its Debian packages, a root cluster with two auths on etcd,
 a leaf cluster on SQLite, and a stand-in for Teleport as the service. Needs root, and about 60 MB of memory a host.
@@ -42,6 +43,7 @@ const { values, positionals } = parseArgs({
     keep: { type: "boolean", default: false },
     bad: { type: "boolean", default: false },
     name: { type: "string", default: "lab" },
+    "left-behind": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -66,8 +68,10 @@ async function main(): Promise<number> {
     case "list":
       return list();
     case "down":
-      await clear(values.name);
-      say(`lab ${values.name} is down; nothing of it is left on this machine`);
+      for (const name of values["left-behind"] ? await leftBehind() : [values.name]) {
+        await clear(name);
+        say(`lab ${name} is down; nothing of it is left on this machine`);
+      }
       return 0;
     default:
       return complain(`there is no command ${command}`, "see npm run lab -- --help");

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { baseImage } from "./base-image.js";
@@ -135,6 +135,13 @@ async function bootSome(waiting: Machine[]): Promise<void> {
 
 function dirOf(name: string): string {
   return join(LABS, name);
+}
+
+/** The names of all that was made by processes which have gone since, and not kept up on purpose. */
+export async function leftBehind(): Promise<string[]> {
+  const names = await readdir(LABS).catch(() => []);
+  const standings = await Promise.all(names.map((name) => Hosts.standing(name)));
+  return names.filter((_name, index) => standings[index] === "left behind");
 }
 
 /** Clears all that carries this name, whoever made it: also what a process left that was killed. Idempotent. */

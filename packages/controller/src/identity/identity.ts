@@ -3,7 +3,7 @@ import { type Authorities as AuthoritiesMessage, BelayError } from "@belay/share
 import { IdentityStore } from "../store/identities.js";
 import { JoinTokenStore } from "../store/join-tokens.js";
 import type { Store } from "../store/sqlite.js";
-import { Authorities, type GivenAuthority } from "./authorities.js";
+import { Authorities, type GivenAuthority, type StandingAuthority } from "./authorities.js";
 import { Enrolment } from "./enrolment.js";
 import type { Tell } from "./event.js";
 import { Identities } from "./identities.js";
@@ -12,6 +12,7 @@ import { Rotation } from "./rotation.js";
 import { ServerCertificate } from "./server-certificate.js";
 
 const LOOK_EVERY_MS = 60_000;
+const SAY_ANEW_MS = 1_000;
 
 /** What a change of identity does to those who are connected. */
 export interface Connected {
@@ -34,6 +35,8 @@ export class Identity {
   readonly #connected: Connected;
   readonly #now: () => number;
   readonly #tell: Tell;
+  /** The last message of whom to trust, and what it was of. */
+  #said: { standing: readonly StandingAuthority[]; fleet: string; message: AuthoritiesMessage } | null = null;
   #looking: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -70,10 +73,19 @@ export class Identity {
     return identity;
   }
 
-  /** Whom a host must trust, in the words of the wire. */
+  /** Whom a host must trust, in the words of the wire, signed over the time: once for all who come within a moment. */
   message(): AuthoritiesMessage {
+    const now = this.#now();
+    const { standing, fleet } = this.authorities;
+    const isSame = this.#said?.standing === standing && this.#said.fleet === fleet;
+    if (this.#said !== null && isSame && Math.abs(now - this.#said.message.vouch.at) < SAY_ANEW_MS) {
+      return this.#said.message;
+    }
     const { certificates, active } = this.authorities;
-    return { type: "authorities", certificates, issuing: active.pin, vouch: this.authorities.vouch(this.#now()) };
+    const vouch = this.authorities.vouch(now);
+    const message = { type: "authorities", certificates, issuing: active.pin, vouch } as const;
+    this.#said = { standing, fleet, message };
+    return message;
   }
 
   /** What a host says that it has on its disk. Names that are none of ours say nothing. */

@@ -62,11 +62,11 @@ export class Peers {
   #readOnce(socket: TLSSocket): HostCertificate | null {
     // OpenSSL has followed the chain, and looked at purposes and dates; what it calls good is looked at again, by name.
     if (!socket.authorized || socket.getProtocol() !== "TLSv1.3") return null;
-    const { raw } = socket.getPeerCertificate();
-    if (raw === undefined) return null;
+    const shown = socket.getPeerX509Certificate();
+    if (shown === undefined) return null;
     const authorities = this.#authorities.standing.map(({ authority }) => authority);
     try {
-      return readHostCertificate(raw, this.#authorities.fleet, authorities);
+      return readHostCertificate(shown, this.#authorities.fleet, authorities);
     } catch (error) {
       // Our own authority issued it, and it is no host's: nothing that happens by itself.
       this.#refused(errorInfo(error).message, socket.remoteAddress ?? "", "certificate-unknown", this.#now());
