@@ -1,17 +1,22 @@
 // `npm test`: sets up, builds, lints, and runs every test; `npm test -- test/plan` runs a part. Ends with one line of counts.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { descendants, end } from "./processes.mjs";
 import { root, setUp } from "./setup.mjs";
 import { countsOf, failuresOf, slowestOf } from "./tap-output.mjs";
 
 setUp("tests");
 
 const SLOWEST_TOLD = 12;
+/** How long tests that are ended from outside may take to end. */
+const ENDING_MS = 10_000;
 
 const part = process.argv.slice(2);
 const output = join(root, ".tap", "output.tap");
 mkdirSync(join(root, ".tap"), { recursive: true });
+// What an earlier run left must not count for one that is ended before it writes.
+rmSync(output, { force: true });
 
 const checks =
   part.length > 0
@@ -39,16 +44,20 @@ if (built.status !== 0) {
 
 const reporter = process.stdout.isTTY ? [] : ["--reporter=min"];
 const files = part.length > 0 ? testFiles(part) : [];
-const tap = spawn("npx", ["tap", "run", `--output-file=${output}`, ...reporter, ...files], {
+// Not by npx, which would stand between it and signals.
+const program = join(root, "node_modules", ".bin", "tap");
+const tap = spawn(process.execPath, [program, "run", `--output-file=${output}`, ...reporter, ...files], {
   cwd: root,
   stdio: "inherit",
 });
-// Ctrl-C reaches the tests too; this process waits for their end, and clears up behind them.
-process.on("SIGINT", () => {});
-for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => tap.kill(signal));
-tap.on("close", (status) => {
+let ending = Promise.resolve();
+// Ctrl-C reaches tap and the tests by itself, and is given some time.
+process.once("SIGINT", () => setTimeout(endTests, ENDING_MS).unref());
+for (const signal of ["SIGTERM", "SIGHUP"]) process.once(signal, endTests);
+tap.on("close", async (status) => {
+  await ending;
   clearHosts();
-  const written = readFileSync(output, "utf8");
+  const written = existsSync(output) ? readFileSync(output, "utf8") : "";
   const counts = countsOf(written);
   passed += counts.pass;
   failed += counts.fail;
@@ -60,6 +69,13 @@ tap.on("close", (status) => {
   process.stdout.write(`${passed} passed, ${failed} failed${counts.skip > 0 ? `, ${counts.skip} skipped` : ""}\n`);
   process.exit(failed === 0 && counts.pass > 0 ? 0 : 1);
 });
+
+function endTests() {
+  const started = descendants();
+  // Told to end, tap would go on to the next test.
+  tap.kill("SIGKILL");
+  ending = end(started, ENDING_MS);
+}
 
 /** A test that was ended from outside leaves the hosts up that it had booted. */
 function clearHosts() {
