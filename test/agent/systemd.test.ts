@@ -135,6 +135,42 @@ t.test(
   },
 );
 
+t.test("what systemd has just said is not asked again, until something may have made it untrue", async (t) => {
+  let late = 0;
+  const { dir, show, calls, service } = fake(t, { ...systemClock, ticks: () => systemClock.ticks() + late });
+  const unit = join(dir, "svc.service");
+  writeFileSync(unit, "[Service]\n");
+  const running = { ActiveState: "active", SubState: "running", FragmentPath: unit };
+  const asked = () => readFileSync(join(dir, "calls"), "utf8").split(" show ").length - 1;
+  const questions = async (ask: () => Promise<unknown>) => {
+    const before = asked();
+    await ask();
+    return asked() - before;
+  };
+  const ahead = async () => {
+    await service.needDefinition();
+    return service.beforeReload();
+  };
+  show({ ...running, MainPID: "42" });
+  await service.status();
+  t.equal(await questions(ahead), 0);
+  show({ ...running, MainPID: "43" });
+  t.equal(await questions(() => service.status()), 1, "who looks gets to see");
+  t.match(await service.beforeReload(), { pid: 43 });
+  writeFileSync(unit, "[Service]\nNice=5\n");
+  t.equal(await questions(ahead), 1, "another unit file");
+  late = 1_500;
+  t.equal(await questions(ahead), 1, "a while ago");
+  show({ ...running, MainPID: "43", NeedDaemonReload: "yes" });
+  await service.status();
+  await service.needDefinition();
+  t.same(calls(), ["daemon-reload"], "systemd's own word is no good where it has not read the unit file");
+  show({ ...running, MainPID: "43" });
+  await service.stop(1_000);
+  show({ ActiveState: "inactive", FragmentPath: unit });
+  t.match(await service.needDefinition(), { state: "stopped" }, "stopped meanwhile");
+});
+
 t.test("stop and reload", async (t) => {
   const { dir, show, calls, service } = fake(t);
   show({ ActiveState: "inactive" });
