@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { AGENT_BIN, type Mode, World } from "./support/world.js";
 
@@ -178,3 +179,20 @@ t.test("backups have hooks too; the second runs whatever became of the backup", 
   const names = said().map((line) => line.split(" ")[0]);
   t.same(names, ["pre-backup", "post-backup", "pre-backup", "post-backup"]);
 });
+
+t.test(
+  "a host without hooks notes nothing of them, and one that comes in the middle waits for the next swap",
+  async (t) => {
+    const { world, hook, said } = await running(t);
+    const phases = () => readFileSync(join(world.stateDir, "journal"), "utf8").match(/"phase":"[a-z-]+"/g) ?? [];
+    const swap = world.controller.step(op(world, { settleMs: 1_000 }));
+    while (!phases().includes('"phase":"started"')) await sleep(20);
+    hook("undrain");
+    t.match(await swap, { status: "done", result: { running: "6.0.0" } });
+    t.same(said(), [], "nothing was drained");
+    t.same(
+      phases().filter((phase) => /drain|post-health/.test(phase)),
+      [],
+    );
+  },
+);
