@@ -184,15 +184,15 @@ t.test(
   "a host without hooks notes nothing of them, and one that comes in the middle waits for the next swap",
   async (t) => {
     const { world, hook, said } = await running(t);
-    const phases = () => readFileSync(join(world.stateDir, "journal"), "utf8").match(/"phase":"[a-z-]+"/g) ?? [];
+    const phases = (): string[] =>
+      readFileSync(join(world.stateDir, "journal"), "utf8").match(/(?<="phase":")[a-z-]+/g) ?? [];
     const swap = world.controller.step(op(world, { settleMs: 1_000 }));
-    while (!phases().includes('"phase":"started"')) await sleep(20);
+    for (let looks = 0; !phases().includes("started") && looks < 500; looks += 1) await sleep(20);
     hook("undrain");
     t.match(await swap, { status: "done", result: { running: "6.0.0" } });
     t.same(said(), [], "nothing was drained");
-    t.same(
-      phases().filter((phase) => /drain|post-health/.test(phase)),
-      [],
-    );
+    const noted = phases();
+    t.ok(noted.includes("healthy"));
+    t.notOk(noted.some((phase) => /drain|post-health/.test(phase)));
   },
 );

@@ -1,4 +1,4 @@
-import type { Writable } from "node:stream";
+import type { Duplex } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { unreadable } from "./archive-entry.js";
 import type { BelayError } from "./error.js";
@@ -157,7 +157,7 @@ async function* gunzipped(zipped: AsyncIterable<Buffer>): AsyncGenerator<Buffer>
     for await (const piece of zipped) {
       fed += piece.length;
       // Not a pipeline: that asks for the next piece, and so gives this one up, while it is still being unzipped.
-      await taken(gunzip, piece);
+      if (!(await taken(gunzip, piece))) return;
     }
     gunzip.end();
   })();
@@ -174,16 +174,17 @@ async function* gunzipped(zipped: AsyncIterable<Buffer>): AsyncGenerator<Buffer>
   if (gunzip.bytesWritten !== fed) throw unreadable(`${fed - gunzip.bytesWritten} bytes follow its end`);
 }
 
-/** Resolves when nothing of the piece is needed any more. */
-function taken(by: Writable, piece: Buffer): Promise<void> {
+/** Resolves when nothing of the piece is needed any more; false: no more is taken, because it is at its end or nobody reads it. */
+function taken(by: Duplex, piece: Buffer): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    // A stream that ends in an error calls nobody back for what it is busy with.
-    const closed = () => reject(by.errored ?? new Error("nobody reads what is unzipped"));
+    // A stream that is over calls nobody back for what it is busy with.
+    const over = (error: Error | null) => (error === null || by.readableEnded ? resolve(false) : reject(error));
+    const closed = () => over(by.errored);
     by.once("close", closed);
     by.write(piece, (error) => {
       by.off("close", closed);
-      if (error === null || error === undefined) resolve();
-      else reject(error);
+      if (error === null || error === undefined) resolve(true);
+      else over(error);
     });
   });
 }
