@@ -183,16 +183,21 @@ t.test("backups have hooks too; the second runs whatever became of the backup", 
 t.test(
   "a host without hooks notes nothing of them, and one that comes in the middle waits for the next swap",
   async (t) => {
-    const { world, hook, said } = await running(t);
-    const phases = (): string[] =>
-      readFileSync(join(world.stateDir, "journal"), "utf8").match(/(?<="phase":")[a-z-]+/g) ?? [];
-    const swap = world.controller.step(op(world, { settleMs: 1_000 }));
-    for (let looks = 0; !phases().includes("started") && looks < 500; looks += 1) await sleep(20);
-    hook("undrain");
-    t.match(await swap, { status: "done", result: { running: "6.0.0" } });
-    t.same(said(), [], "nothing was drained");
-    const noted = phases();
-    t.ok(noted.includes("healthy"));
-    t.notOk(noted.some((phase) => /drain|post-health/.test(phase)));
+    for (const [mode, status, last] of [
+      ["ok", "done", "healthy"],
+      ["crash", "reverted", "back-started"],
+    ] as const) {
+      const { world, hook, said } = await running(t, mode);
+      const phases = (): string[] =>
+        readFileSync(join(world.stateDir, "journal"), "utf8").match(/(?<="phase":")[a-z-]+/g) ?? [];
+      const swap = world.controller.step(op(world, { settleMs: 1_000 }));
+      for (let looks = 0; !phases().includes("switching") && looks < 500; looks += 1) await sleep(20);
+      for (const name of ["undrain", "post-health", "post-revert"]) hook(name);
+      t.match(await swap, { status });
+      t.same(said(), [], "nothing was drained");
+      const noted = phases();
+      t.ok(noted.includes(last));
+      t.notOk(noted.some((phase) => /drain|post-/.test(phase)));
+    }
   },
 );

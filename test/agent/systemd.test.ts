@@ -110,7 +110,7 @@ t.test(
     show({ ...running, FragmentPath: unit, DropInPaths: dropIn });
     /** How many times systemctl was called for a reload, when `meanwhile` happened after the look ahead. */
     const callsOf = async (meanwhile: () => void) => {
-      t.match(await service.beforeReload(), { state: "running", pid: 42 });
+      t.match(await service.beforeReload(false), { state: "running", pid: 42 });
       meanwhile();
       const before = asked();
       await service.reload();
@@ -149,14 +149,15 @@ t.test("what systemd has just said is not asked again, until something may have 
   };
   const ahead = async () => {
     await service.needDefinition();
-    return service.beforeReload();
+    return service.beforeReload(true);
   };
   show({ ...running, MainPID: "42" });
   await service.status();
   t.equal(await questions(ahead), 0);
   show({ ...running, MainPID: "43" });
   t.equal(await questions(() => service.status()), 1, "who looks gets to see");
-  t.match(await service.beforeReload(), { pid: 43 });
+  t.match(await service.beforeReload(true), { pid: 43 });
+  t.equal(await questions(() => service.beforeReload(false)), 1, "somebody's hook was run meanwhile");
   writeFileSync(unit, "[Service]\nNice=5\n");
   t.equal(await questions(ahead), 1, "another unit file");
   late = 1_500;

@@ -87,7 +87,7 @@ class Blocks {
     return this.#rest.length;
   }
 
-  /** What is whole now. Only a block that two pieces share is put together: a copy of each piece would be a mebibyte. */
+  /** What is whole now. Only a block that two pieces share is put together: the pieces are large. */
   take(piece: Buffer): Buffer[] {
     const whole: Buffer[] = [];
     let from = 0;

@@ -41,7 +41,7 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
     // Asked while the old version still serves: from the switch on, every question is time in which nobody is served.
-    if (reloads) before = await service.beforeReload();
+    if (reloads) before = await service.beforeReload(!mayHook(op, attempt));
   }
   if (!switching || (await installedVersion(op.link, op.versionsDir)) !== op.to) {
     if (!reloads) await stopForSwap(op, service, attempt);

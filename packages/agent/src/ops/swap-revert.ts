@@ -20,6 +20,7 @@ import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { isRetryable } from "./retryable.js";
 import { settle } from "./settle.js";
+import { mayHook } from "./swap-hooks.js";
 
 /**
  * Undoes what this step's own journal says it did (I10), and nothing else: a service that was never touched stays as it
@@ -72,8 +73,8 @@ async function undrain(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<
 
 /** The host is as it was; what its own post-revert hook makes of that is told, and changes nothing about it. */
 async function afterwards(error: ErrorInfo, op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo> {
-  if (op.hookTimeoutMs === undefined) return error;
   const { service, from, to, hookTimeoutMs } = op;
+  if (hookTimeoutMs === undefined || !mayHook(op, attempt)) return error;
   try {
     const runs = await runHook(
       "post-revert",

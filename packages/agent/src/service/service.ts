@@ -22,12 +22,13 @@ export interface Service {
   glimpse(): Promise<number | null>;
   /**
    * Looks at all that a `reload` right after it depends on, so that this one need not: while it is asked, the service still serves
-   * everybody. Nothing else that changes the service may come in between. Answers its status.
+   * everybody. Nothing else that changes the service may come in between. `alone`: nobody else's program was run since the last look
+   * either, so that one of a moment ago is still good. Answers its status.
    */
-  beforeReload(): Promise<ServiceStatus>;
+  beforeReload(alone: boolean): Promise<ServiceStatus>;
   /**
-   * Reads how it is defined, if that has changed, touches no process, and answers its status. Throws where it couldn't be started
-   * by it. Idempotent.
+   * Reads how it is defined, if that has changed, touches no process, and answers its status, which may be a moment old. Throws where
+   * it couldn't be started by it. Idempotent.
    */
   needDefinition(): Promise<ServiceStatus>;
   /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */

@@ -19,7 +19,7 @@ const AGREE_POLL_MS = 100;
 const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES =
   "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
-/** Asked again within this time, systemd would say the same: each question starts a process. */
+/** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
 const SEEN_BEFORE_MS = 10_000;
@@ -96,8 +96,8 @@ export class SystemdService implements Service {
     await this.#endLeftovers(shown.get("ControlGroup") ?? "");
   }
 
-  async beforeReload(): Promise<ServiceStatus> {
-    const shown = (await this.#stillTrue(this.#seen, JUST_NOW_MS)) ?? (await this.#fresh());
+  async beforeReload(alone: boolean): Promise<ServiceStatus> {
+    const shown = (alone ? await this.#stillTrue(this.#seen, JUST_NOW_MS) : null) ?? (await this.#fresh());
     this.#seenBeforeReload = this.#seen;
     return statusOf(shown);
   }
@@ -131,7 +131,7 @@ export class SystemdService implements Service {
   async #stillTrue(seen: Seen | null, maxAgeMs: number): Promise<Map<string, string> | null> {
     if (seen === null || this.#clock.ticks() - seen.at > maxAgeMs) return null;
     if (seen.shown.get("NeedDaemonReload") === "yes") return null;
-    return (await stampsOf(seen.shown)) === seen.stamps ? seen.shown : null;
+    return (await stampsOf(seen.shown).catch(() => null)) === seen.stamps ? seen.shown : null;
   }
 
   /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
@@ -187,7 +187,9 @@ export class SystemdService implements Service {
     const shown = parseShow(answer.stdout);
     this.#pidFile = shown.get("PIDFile") ?? "";
     this.#group = shown.get("ControlGroup") ?? "";
-    this.#seen = { shown, stamps: await stampsOf(shown), at };
+    // A file that can't be looked at is no reason to know nothing of the service; it only has to be asked about again.
+    const stamps = await stampsOf(shown).catch(() => null);
+    this.#seen = stamps === null ? null : { shown, stamps, at };
     return shown;
   }
 

@@ -26,6 +26,7 @@ export function readHostCertificate(
   if (issuer === undefined) throw foreign("no authority of ours issued it");
   const usages = certificate.keyUsage ?? [];
   if (usages.length !== 1 || usages[0] !== CLIENT_AUTH) throw foreign("it is not for clients alone");
+  // By OpenSSL's rules: one that could issue others.
   if (certificate.ca) throw foreign("it is an authority's");
   const serial = readSerial(certificate.serialNumber.toLowerCase());
   if (serial === null) throw foreign("its serial number is no host's");
