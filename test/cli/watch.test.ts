@@ -54,6 +54,18 @@ t.test("a run from its gate to its end, line by line", async (t) => {
   ]);
 });
 
+t.test("of two failure gates that come between two looks, the first is closed before the second opens", async (t) => {
+  const at = (seconds: number) => Date.UTC(2026, 10, 23, 20, 15, seconds);
+  const first = workingRun({ gate: failureGate({ openedAt: at(20) }) });
+  const second = workingRun({ gate: failureGate({ gate: "hop-1.main.node.failure-2", openedAt: at(40) }) });
+  const peer = await belayd(t, runOf([first, second, endedRun()], [{ failed: 1 }]));
+  const { out } = await belay(["run", "watch"], peer);
+  const lines = out.split("\n");
+  const closed = lines.indexOf("20:15:40 gate hop-1.main.node.failure-1: closed");
+  t.not(closed, -1);
+  t.match(lines[closed + 2], /^gate hop-1\.main\.node\.failure-2 /);
+});
+
 t.test("exit codes say how it went", async (t) => {
   const done = [workingRun(), endedRun()];
   const cases: readonly [string, readonly RunView[], Parameters<typeof recap>[0], number][] = [

@@ -52,13 +52,14 @@ function ending(before: RunView | null, view: RunView, page: Page): string[] {
   return [`${clock(at)} run ${view.id}: ${view.result ?? "ended"} after ${span(at - view.startedAt)}`];
 }
 
-/** Nobody says when; what stood behind the gate has not begun before. */
+/** Nobody says when: before all else that is new, be it what stood behind the gate, the rest of its stage, or another gate. */
 function closedAt(before: RunView, view: RunView, now: number): number {
-  const known = new Map(before.stages.map(({ id, startedAt }) => [id, startedAt]));
-  const begun = view.stages.flatMap(({ id, startedAt }) =>
-    startedAt !== null && (known.get(id) ?? null) === null ? [startedAt] : [],
-  );
-  return Math.min(now, ...begun);
+  const known = new Map(before.stages.map((stage) => [stage.id, stage]));
+  const news = view.stages.flatMap(({ id, startedAt, endedAt }) => {
+    const was = known.get(id);
+    return [was?.startedAt == null ? startedAt : null, was?.endedAt == null ? endedAt : null];
+  });
+  return Math.min(now, ...[...news, view.gate?.openedAt ?? null].filter((at) => at !== null));
 }
 
 function* stageNews(
