@@ -4,48 +4,58 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const LOOK_EVERY_MS = 100;
 
-/** The pids of all that was started below this process, save what runs inside of booted hosts. */
+/**
+ * All that was started below this process and is still below it, save what runs inside of booted hosts: each by its pid, and by
+ * when it was born, which tells it from a later one of the same pid.
+ */
 export function descendants() {
   const running = existsSync("/proc") ? readdirSync("/proc").flatMap(lookAt) : [];
   const here = running.find(({ pid }) => pid === process.pid)?.namespace;
-  const found = [process.pid];
+  const found = [{ pid: process.pid }];
   for (const above of found) {
-    for (const { pid, parent, namespace } of running) if (parent === above && namespace === here) found.push(pid);
+    found.push(...running.filter(({ parent, namespace }) => parent === above.pid && namespace === here));
   }
   return found.slice(1);
 }
 
+/** Asks these processes to end, insists after `patienceMs`, and resolves when they are gone, or after twice that time. */
+export async function end(processes, patienceMs) {
+  const began = Date.now();
+  for (const each of processes) signal(each, "SIGTERM");
+  let insisted = false;
+  while (processes.some(lives) && Date.now() - began < 2 * patienceMs) {
+    await sleep(LOOK_EVERY_MS);
+    if (insisted || Date.now() - began < patienceMs) continue;
+    insisted = true;
+    for (const each of processes) signal(each, "SIGKILL");
+  }
+}
+
+function signal(one, name) {
+  try {
+    if (lives(one)) process.kill(one.pid, name);
+  } catch (error) {
+    // It ended in this very moment.
+    if (error.code !== "ESRCH") throw error;
+  }
+}
+
+function lives({ pid, bornAt }) {
+  return lookAt(String(pid)).some((now) => now.bornAt === bornAt);
+}
+
+/** Nothing: it is gone, a zombie, or no process. */
 function lookAt(name) {
   if (!/^[0-9]+$/.test(name)) return [];
   try {
     const stat = readFileSync(`/proc/${name}/stat`, "utf8");
     // The command's name is in brackets and may hold anything, brackets and blanks too.
-    const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-    return [{ pid: Number(name), parent, namespace: readlinkSync(`/proc/${name}/ns/pid`) }];
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (fields[0] === "Z" || fields[0] === "X") return [];
+    const namespace = readlinkSync(`/proc/${name}/ns/pid`);
+    return [{ pid: Number(name), parent: Number(fields[1]), bornAt: fields[19], namespace }];
   } catch {
     // Gone meanwhile, or somebody else's: not ours.
     return [];
-  }
-}
-
-/** Asks these processes to end, insists after `patienceMs`, and resolves when they are gone, or after twice that time. */
-export async function end(pids, patienceMs) {
-  const began = Date.now();
-  for (const pid of pids) signal(pid, "SIGTERM");
-  let insisted = false;
-  while (pids.some((pid) => signal(pid, 0)) && Date.now() - began < 2 * patienceMs) {
-    await sleep(LOOK_EVERY_MS);
-    if (insisted || Date.now() - began < patienceMs) continue;
-    insisted = true;
-    for (const pid of pids) signal(pid, "SIGKILL");
-  }
-}
-
-/** False: there is no such process any more. */
-function signal(pid, name) {
-  try {
-    return process.kill(pid, name);
-  } catch {
-    return false;
   }
 }

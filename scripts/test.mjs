@@ -50,7 +50,7 @@ const tap = spawn(process.execPath, [program, "run", `--output-file=${output}`, 
   cwd: root,
   stdio: "inherit",
 });
-let ending = Promise.resolve();
+let ending = null;
 // Ctrl-C reaches tap and the tests by itself, and is given some time.
 process.once("SIGINT", () => setTimeout(endTests, ENDING_MS).unref());
 for (const signal of ["SIGTERM", "SIGHUP"]) process.once(signal, endTests);
@@ -70,11 +70,12 @@ tap.on("close", async (status) => {
   process.exit(failed === 0 && counts.pass > 0 ? 0 : 1);
 });
 
+/** Once, however many signals come. */
 function endTests() {
-  const started = descendants();
+  if (ending !== null) return;
+  ending = end(descendants(), ENDING_MS);
   // Told to end, tap would go on to the next test.
   tap.kill("SIGKILL");
-  ending = end(started, ENDING_MS);
 }
 
 /** A test that was ended from outside leaves the hosts up that it had booted. */

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { FROM, STOP, TO } from "../demo/fleet.js";
 import { heading, say, since } from "../demo/screen.js";
 import { CONTROL, FEWEST_HOSTS } from "./fleet.js";
-import { clear, Hosts, leftBehind, whyNoHosts } from "./host/hosts.js";
+import { clear, clearLeftBehind, Hosts, whyNoHosts } from "./host/hosts.js";
 import { Lab } from "./lab.js";
 import { labPackages } from "./packages.js";
 import { approveAll, live, planTo, show } from "./upgrade.js";
@@ -68,8 +68,8 @@ async function main(): Promise<number> {
     case "list":
       return list();
     case "down":
-      for (const name of values["left-behind"] ? await leftBehind() : [values.name]) {
-        await clear(name);
+      if (!values["left-behind"]) await clear(values.name);
+      for (const name of values["left-behind"] ? await clearLeftBehind() : [values.name]) {
         say(`lab ${name} is down; nothing of it is left on this machine`);
       }
       return 0;

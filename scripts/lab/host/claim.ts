@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 const FILE = "claim.json";
@@ -27,14 +27,26 @@ export function keep(dir: string): Promise<void> {
 export async function standingOf(dir: string): Promise<Standing> {
   const text = await readFile(join(dir, FILE), "utf8").catch(() => null);
   if (text === null) return "none";
-  const { pid, began, kept } = JSON.parse(text) as Claim;
+  const claimed = parsed(text);
+  // A claim is written whole or not at all: one that can't be read has met a power cut.
+  if (claimed === null) return "left behind";
+  const { pid, began, kept } = claimed;
   if (kept) return "kept";
   return (await beginningOf(pid)) === began ? "at work" : "left behind";
 }
 
 async function write(dir: string, kept: boolean): Promise<void> {
   const made: Claim = { pid: process.pid, began: (await beginningOf(process.pid)) ?? "", kept };
-  await writeFile(join(dir, FILE), JSON.stringify(made));
+  await writeFile(join(dir, `${FILE}.new`), JSON.stringify(made));
+  await rename(join(dir, `${FILE}.new`), join(dir, FILE));
+}
+
+function parsed(text: string): Claim | null {
+  try {
+    return JSON.parse(text) as Claim;
+  } catch {
+    return null;
+  }
 }
 
 /** When a process began, in the kernel's ticks since the boot; null: it doesn't run. */

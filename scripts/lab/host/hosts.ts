@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { baseImage } from "./base-image.js";
 import { claim, keep, type Standing, standingOf } from "./claim.js";
-import { must } from "./command.js";
+import { run } from "./command.js";
 import { childOf, Machine, type MachineOptions, nspawns } from "./machine.js";
 import { makeNetwork, type Network, removeNetwork } from "./network.js";
 
@@ -137,11 +137,16 @@ function dirOf(name: string): string {
   return join(LABS, name);
 }
 
-/** The names of all that was made by processes which have gone since, and not kept up on purpose. */
-export async function leftBehind(): Promise<string[]> {
-  const names = await readdir(LABS).catch(() => []);
-  const standings = await Promise.all(names.map((name) => Hosts.standing(name)));
-  return names.filter((_name, index) => standings[index] === "left behind");
+/** Clears all that was made by processes which have gone since, and not kept up on purpose; gives the names. Idempotent. */
+export async function clearLeftBehind(): Promise<string[]> {
+  const cleared: string[] = [];
+  for (const name of await readdir(LABS).catch(() => [])) {
+    // Asked for each when its turn has come: meanwhile the next process may work under the same name.
+    if ((await Hosts.standing(name)) !== "left behind") continue;
+    await clear(name);
+    cleared.push(name);
+  }
+  return cleared;
 }
 
 /** Clears all that carries this name, whoever made it: also what a process left that was killed. Idempotent. */
@@ -155,7 +160,10 @@ export async function clear(name: string): Promise<void> {
     if (Date.now() > deadline) throw new Error(`hosts of ${name} do not end: pids ${pids.join(", ")}`);
     await sleep(100);
   }
-  for (const mount of await mountsBelow(dir)) await must(["umount", "-l", mount]);
+  // Somebody else may clear the same: what counts is that it is gone.
+  for (const mount of await mountsBelow(dir)) await run(["umount", "-l", mount]);
+  const left = await mountsBelow(dir);
+  if (left.length > 0) throw new Error(`${name} keeps mounts: ${left.join(", ")}`);
   await removeNetwork(name);
   await rm(dir, { recursive: true, force: true });
 }
