@@ -201,3 +201,13 @@ t.test(
     }
   },
 );
+
+t.test("a bad version that doesn't end when it is asked to is not waited for as long as a good one", async (t) => {
+  const { world, hook } = await running(t, "stubborn");
+  hook("post-health", "exit 1");
+  t.match(await world.controller.step(op(world, { stopTimeoutMs: 3_600_000 })), {
+    status: "reverted",
+    error: { code: "hook-failed" },
+  });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+});

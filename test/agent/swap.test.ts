@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { DatabaseSync } from "./support/database.js";
 import { type Mode, World } from "./support/world.js";
 
@@ -177,3 +178,46 @@ t.test("a revert that fails says so, with both reasons", async (t) => {
 async function eventually(look: () => boolean): Promise<void> {
   while (!look()) await new Promise((resolve) => setTimeout(resolve, 10));
 }
+
+/** A world whose link lies on a disk of its own, on which nothing can be made any more once 5.0.0 runs. */
+async function withoutRoom(t: Test): Promise<{ world: World; link: string }> {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0");
+  const small = join(world.dir, "small");
+  mkdirSync(small);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "nr_inodes=8", "tmpfs", small]);
+  t.teardown(() => execFileSync("umount", ["--lazy", small]));
+  const link = join(small, "current");
+  symlinkSync(join(world.versionsDir, "5.0.0"), link);
+  world.program = join(link, "svc");
+  await world.start();
+  await world.controller.step(world.startOp());
+  for (let inode = 0; statfsSync(small).ffree > 0; inode += 1) writeFileSync(join(small, String(inode)), "");
+  return { world, link };
+}
+
+t.test(
+  "where nothing can be made any more, the old version is brought up again by the link that is there",
+  { skip: process.getuid?.() === 0 ? false : "a small disk takes root" },
+  async (t) => {
+    const snapshot = (world: World) => {
+      const nowhere = { kind: "file" as const, path: join(world.dir, "nowhere"), optional: false };
+      return { ...snapshotOf(world), items: [nowhere] };
+    };
+    const cases: readonly [what: string, more: (world: World) => object, starts: number][] = [
+      ["the snapshot fails behind the stop", (world) => ({ snapshot: snapshot(world) }), 2],
+      ["the link can't be switched", () => ({}), 2],
+      ["the link can't be switched, and nothing was stopped", () => ({ how: "reload" }), 1],
+    ];
+    for (const [what, more, starts] of cases) {
+      const { world, link } = await withoutRoom(t);
+      const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { ...more(world), link }));
+      t.match(outcome, { status: "reverted" }, what);
+      t.equal(readlinkSync(link), join(world.versionsDir, "5.0.0"));
+      t.equal(world.starts().length, starts);
+      t.ok(world.starts().every((line) => line.startsWith("5.0.0 ")));
+      t.equal(world.servicePids().length, 1);
+    }
+  },
+);

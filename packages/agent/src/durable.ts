@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { chmod, lstat, mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, open, readdir, readlink, rename, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Makes a folder's own entries (names, renames, removals) survive a power cut. */
@@ -48,12 +48,18 @@ export async function writeDurably(path: string, content: string | Uint8Array, m
   await syncDir(dirname(path));
 }
 
-/** Points a symbolic link somewhere else as one step: there is no moment without it. Idempotent. */
+/**
+ * Points a symbolic link somewhere else as one step: there is no moment without it. Idempotent; a link that leads there already takes
+ * no room, so that what was never switched can be called back on a disk that has none.
+ */
 export async function switchLink(link: string, target: string): Promise<void> {
   const temp = join(dirname(link), `.${basename(link)}.belay-new`);
   await rm(temp, { force: true });
-  await symlink(target, temp);
-  await rename(temp, link);
+  const leadsTo = await readlink(link).catch(() => null);
+  if (leadsTo !== target) {
+    await symlink(target, temp);
+    await rename(temp, link);
+  }
   await syncDir(dirname(link));
 }
 

@@ -22,6 +22,9 @@ import { isRetryable } from "./retryable.js";
 import { settle } from "./settle.js";
 import { mayHook } from "./swap-hooks.js";
 
+/** A version that doesn't hold gets no longer to end by itself: nobody is served until the old one is back. */
+const BAD_STOP_MS = 10_000;
+
 /**
  * Undoes what this step's own journal says it did (I10), and nothing else: a service that was never touched stays as it
  * is. Not bound by the op's deadline: a host is not left between two versions because time is up. May be called again
@@ -129,7 +132,9 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
     const gone = linked === null && attempt.passed("back-restored") !== undefined;
     const back = ran && op.from !== op.to && (linked === op.from || gone);
     // After a reload, too: processes of both versions may be about, and only a stop is sure to end the new one's.
-    if ((ran && !back) || op.revertTo === "stopped") await service.stop(op.stopTimeoutMs);
+    if ((ran && !back) || op.revertTo === "stopped") {
+      await service.stop(ran ? Math.min(op.stopTimeoutMs, BAD_STOP_MS) : op.stopTimeoutMs);
+    }
     // Where the new version never ran, the data is the old version's own still, and newer than any snapshot.
     if (op.snapshot !== null && ran && !back) {
       await restoreBackup(await needBackup(op.snapshot.dir, op.snapshot.id), host, attempt.halt);
