@@ -46,6 +46,19 @@ export function failuresOf(tapText) {
 }
 
 /**
+ * Why tests were skipped, each reason once, with the names of its tests.
+ * @param {string} tapText
+ */
+export function skipsOf(tapText) {
+  /** @type {Map<string, string[]>} */
+  const skips = new Map();
+  for (const [, test = "", reason = ""] of tapText.matchAll(/^ *ok \d+ - (.*?) # SKIP\b ?(.*)$/gim)) {
+    skips.set(reason, [...(skips.get(reason) ?? []), test]);
+  }
+  return [...skips].map(([reason, tests]) => ({ reason, tests }));
+}
+
+/**
  * The files that took longest, longest first. Milliseconds.
  * @param {string} tapText
  * @param {number} many

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { join } from "node:path";
 import { descendants, end } from "./processes.mjs";
 import { root, setUp } from "./setup.mjs";
-import { countsOf, failuresOf, slowestOf } from "./tap-output.mjs";
+import { countsOf, failuresOf, skipsOf, slowestOf } from "./tap-output.mjs";
 
 setUp("tests");
 
@@ -63,6 +63,7 @@ tap.on("close", async (status) => {
   failed += counts.fail;
   // A runner that failed without a failed test (a time-out, a crash) must not look green.
   if (status !== 0 && failed === 0) failed += 1;
+  tellSkips(written);
   tellTimes(written);
   // Once more and last: of an output of an hour, its end is what is read.
   tellFailures(written);
@@ -85,6 +86,15 @@ function clearHosts() {
     cwd: root,
     stdio: "inherit",
   });
+}
+
+/** What was not tried here, and why not. */
+function tellSkips(tapText) {
+  for (const { reason, tests } of skipsOf(tapText)) {
+    process.stdout.write(
+      `\nSKIPPED, ${reason || "for no reason given"}:\n${tests.map((test) => `  ${test}\n`).join("")}`,
+    );
+  }
 }
 
 function tellTimes(tapText) {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { countsOf, failuresOf, slowestOf } from "../../scripts/tap-output.mjs";
+import { countsOf, failuresOf, skipsOf, slowestOf } from "../../scripts/tap-output.mjs";
 
 const RUN = `TAP version 14
 # Subtest: test/a.test.ts
@@ -51,6 +51,21 @@ t.test("each failed assertion is told once, by the way to it, with its details",
     { path: "test/a.test.ts > outer > inner > one is two", details: ["diff: |", "  -2", "  +1"] },
     { path: "test/b.test.ts", details: ["exitCode: 7"] },
   ]);
+});
+
+t.test("skipped tests are told by why they were skipped", async (t) => {
+  const run = `# Subtest: test/lab/a.test.ts
+    ok 1 - power is cut # SKIP booting hosts needs root on Linux
+    ok 2 - fine
+ok 1 - test/lab/a.test.ts # time=3ms
+    ok 1 - a disk is full # SKIP booting hosts needs root on Linux
+    ok 2 - fish completes # SKIP no fish here
+`;
+  t.strictSame(skipsOf(run), [
+    { reason: "booting hosts needs root on Linux", tests: ["power is cut", "a disk is full"] },
+    { reason: "no fish here", tests: ["fish completes"] },
+  ]);
+  t.strictSame(skipsOf(RUN), []);
 });
 
 t.test("details end somewhere", async (t) => {
