@@ -61,10 +61,10 @@ t.test("hooks run in their order, in an environment of their own, and what they 
 
 t.test("21 is not yet: nothing was touched, and the host has its work back", async (t) => {
   const { world, hook, said } = await running(t);
-  hook("drain", "echo sessions are open; exit 21");
+  hook("drain", "echo sessions are open in postgres://ann:hunter2@db/x; exit 21");
   hook("undrain");
   const outcome = await world.controller.step(op(world));
-  const error = { code: "hook-not-yet", message: /sessions are open/ };
+  const error = { code: "hook-not-yet", message: /sessions are open in postgres:\/\/ann:\(hidden\)@db/ };
   t.match(outcome, { status: "failed", retryable: true, error });
   t.same(said(), words(["drain", "undrain"]));
   t.equal(world.starts().length, 1);

@@ -24,6 +24,7 @@ export type { RedialPolicy } from "./link/supervisor.js";
 export { createLogger, LOG_LEVELS, type Logger, type LogLevel, silentLogger } from "./log.js";
 export { settle } from "./ops/settle.js";
 export { ownedPath } from "./owned-file.js";
+export { whatWasSaid } from "./said.js";
 export { systemdRestart } from "./self/rescue.js";
 export { openSelf } from "./self/self.js";
 export { UpgradeFiles } from "./self/upgrade-files.js";

@@ -1,5 +1,6 @@
 import { BelayError } from "@belay/shared";
 import type { Host } from "../host.js";
+import { whatWasSaid } from "../said.js";
 
 export const COMMAND_TIMEOUT_MS = 60 * 60_000;
 
@@ -15,7 +16,7 @@ export async function runWithPath(
   if (result.code === 0) return;
   throw new BelayError(
     "command-failed",
-    `command ${name} ends with ${result.code ?? result.signal}: ${result.stderr.trim()}`,
+    `command ${name} ends with ${result.code ?? result.signal}: ${whatWasSaid(result.stderr)}`,
     {
       hint: "run the command of agent.yaml by hand and see what it says",
       context: { command: name, exit: result.code },

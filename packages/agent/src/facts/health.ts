@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { type Check, errorInfo } from "@belay/shared";
 import type { Host } from "../host.js";
+import { whatWasSaid } from "../said.js";
 import { samplesOf } from "./metrics.js";
 import { valueAt } from "./pointer.js";
 
@@ -61,7 +62,7 @@ async function ailment(
       const argv = host.allowed.command(check.command);
       const result = await host.exec.run(argv, { timeoutMs: check.timeoutMs, ...abortable });
       if (result.code === 0) return null;
-      return `command ${check.command} ends with ${result.code ?? result.signal}: ${result.stderr.trim().slice(0, 500)}`;
+      return `command ${check.command} ends with ${result.code ?? result.signal}: ${whatWasSaid(result.stderr, 500)}`;
     }
   }
 }

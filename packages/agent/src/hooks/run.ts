@@ -3,6 +3,7 @@ import { BelayError, errorInfo, type HookRun } from "@belay/shared";
 import type { CommandResult } from "../exec.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "../ops/op.js";
+import { whatWasSaid } from "../said.js";
 import { executablesOf, type HookName } from "./find.js";
 
 /** The exit code that says: nothing is wrong, but not now. */
@@ -75,11 +76,8 @@ async function runOne(
 }
 
 function outputOf({ stdout, stderr }: CommandResult): string {
-  return [stdout, stderr]
-    .map((text) => text.trim())
-    .filter((text) => text !== "")
-    .join("\n")
-    .slice(0, MAX_OUTPUT_BYTES);
+  const both = [stdout, stderr].map((text) => text.trim()).filter((text) => text !== "");
+  return whatWasSaid(both.join("\n"), MAX_OUTPUT_BYTES);
 }
 
 function unhappy(run: HookRun, file: string): BelayError {

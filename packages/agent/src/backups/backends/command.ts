@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import type { CommandBackend } from "../../config-backend.js";
 import { orMissing } from "../../durable.js";
 import type { Host } from "../../host.js";
+import { whatWasSaid } from "../../said.js";
 import { COMMAND_TIMEOUT_MS, runWithPath } from "../command.js";
 import type { Backend } from "./backend.js";
 
@@ -21,7 +22,7 @@ export function commandBackend(name: string, config: CommandBackend, host: Host)
         timeoutMs: COMMAND_TIMEOUT_MS,
         signal,
       });
-      return code === 0 ? null : `is refused by ${config.verify[0]}: ${stderr.trim().slice(0, 500)}`;
+      return code === 0 ? null : `is refused by ${config.verify[0]}: ${whatWasSaid(stderr, 500)}`;
     },
     restore: (path, _, signal) => runWithPath(config.restore, path, name, host, signal),
   };
