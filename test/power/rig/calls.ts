@@ -26,6 +26,7 @@ const HANDLE_CALLS = [
   "sync",
   "datasync",
   "write",
+  "writev",
   "writeFile",
   "appendFile",
   "truncate",
