@@ -52,8 +52,8 @@ const tap = spawn(process.execPath, [program, "run", `--output-file=${output}`, 
 });
 let ending = null;
 // Ctrl-C reaches tap and the tests by itself, and is given some time.
-process.once("SIGINT", () => setTimeout(endTests, ENDING_MS).unref());
-for (const signal of ["SIGTERM", "SIGHUP"]) process.once(signal, endTests);
+process.on("SIGINT", () => setTimeout(endTests, ENDING_MS).unref());
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, endTests);
 tap.on("close", async (status) => {
   await ending;
   clearHosts();

@@ -33,6 +33,12 @@ t.test("what comes in pieces is written and hashed whole, however little is take
   t.equal(hash.digest("hex"), createHash("sha256").update(whole).digest("hex"));
 });
 
+t.test("a system that takes nothing is not asked for ever", async (t) => {
+  const { file } = fileOn({}, 0);
+  const gathering = new Gathering(file, createHash("sha256"), { bytes: MIB });
+  await t.rejects(async () => gathering.add(Buffer.alloc(MIB)), /takes no byte/);
+});
+
 t.test("a disk that failed once is heard of, though a later fsync would succeed", async (t) => {
   const disk: { error?: Error } = { error: Object.assign(new Error("lost"), { code: "EIO" }) };
   const { file } = fileOn(disk);

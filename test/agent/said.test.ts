@@ -8,6 +8,11 @@ t.test("what looks like a secret is not told on; what helps to understand the re
       "could not connect to postgres://teleport:(hidden)@db.internal:5432/teleport?sslmode=require",
     ],
     ["redis://:hunter2@127.0.0.1/0: refused", "redis://:(hidden)@127.0.0.1/0: refused"],
+    ["it was cut at postgres://teleport:hunt", "it was cut at postgres://teleport:(hidden)"],
+    [
+      "no answer from http://127.0.0.1:2379\nand https://db:443/x",
+      "no answer from http://127.0.0.1:2379\nand https://db:443/x",
+    ],
     ["PGPASSWORD=hunter2 pg_dump: no such host", "PGPASSWORD=(hidden) pg_dump: no such host"],
     ['{"aws_secret_access_key": "hunter2", "region": "eu"}', '{"aws_secret_access_key": (hidden), "region": "eu"}'],
     ["api-key: 'hunter 2'; retry", "api-key: (hidden); retry"],

@@ -198,7 +198,7 @@ async function withoutRoom(t: Test): Promise<{ world: World; link: string }> {
 }
 
 t.test(
-  "where nothing can be made any more, the old version is brought up again by the link that is there",
+  "where nothing can be made any more, the old version is brought up again by the link that is there (I10)",
   { skip: process.getuid?.() === 0 ? false : "a small disk takes root" },
   async (t) => {
     const snapshot = (world: World) => {

@@ -55,6 +55,7 @@ export async function writeDurably(path: string, content: string | Uint8Array, m
 export async function switchLink(link: string, target: string): Promise<void> {
   const temp = join(dirname(link), `.${basename(link)}.belay-new`);
   await rm(temp, { force: true });
+  // No link, or one that can't be looked at: what is wrong with it shows when it is replaced.
   const leadsTo = await readlink(link).catch(() => null);
   if (leadsTo !== target) {
     await symlink(target, temp);

@@ -83,6 +83,7 @@ async function writeAll(file: FileHandle, pieces: readonly Uint8Array[]): Promis
   let left = pieces.filter(({ length }) => length > 0);
   while (left.length > 0) {
     let { bytesWritten: taken } = await file.writev(left);
+    if (taken === 0) throw new Error("the system takes no byte of what is written, and does not say why");
     left = left.flatMap((piece) => {
       const here = Math.min(taken, piece.length);
       taken -= here;

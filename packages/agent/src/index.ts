@@ -2,7 +2,7 @@ export { AGENT_VERSION } from "./about.js";
 export { type Agent, type AgentOptions, startAgent } from "./agent.js";
 export { allowedBy } from "./allowed.js";
 export { Approvals } from "./approvals/approvals.js";
-export { type Clock, systemClock } from "./clock.js";
+export { type Clock, listen, systemClock } from "./clock.js";
 export { type AgentConfig, type ProcessConfig, parseConfig, type ServiceConfig, type SystemdConfig } from "./config.js";
 export { unmanage } from "./entry/unmanage.js";
 export { type Exec, systemExec } from "./exec.js";

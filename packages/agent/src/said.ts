@@ -5,8 +5,8 @@ const HIDDEN = "(hidden)";
 /** What looks like a secret, and what of it may be shown. Every repetition has an end: a program may say the same for ever. */
 const SECRETS: readonly (readonly [pattern: RegExp, shown: string])[] = [
   [/-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g, HIDDEN],
-  // A connection string, as most tools repeat it when they can't connect.
-  [/(:\/\/[^\s/:@]{0,128}):[^\s/@]{1,1024}@/g, `$1:${HIDDEN}@`],
+  // A connection string, as most tools repeat it when they can't connect; also one that was cut short. A port is none.
+  [/(:\/\/[^\s/:@]{0,128}):(?!\d{1,5}$)[^\s/@]{1,1024}(?=@|$)/gm, `$1:${HIDDEN}`],
   [/\b(Bearer|Basic) {1,8}[\w+/=.~-]{8,}/gi, `$1 ${HIDDEN}`],
   [
     /((?:passw(?:or)?d|secret|token|api[_-]?key|access[_-]?key)[\w-]{0,64}["']?\s{0,8}[=:]\s{0,8})(?:"[^"]*"|'[^']*'|[^\s"',;&]+)/gi,
