@@ -1,15 +1,16 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import type { PowerSwitch } from "./power-switch.js";
 
 export type FileSystem = "ext4" | "xfs";
 export const FILE_SYSTEMS: readonly FileSystem[] = ["ext4", "xfs"];
 
-/** What e2fsck says where all is well now. */
-const CORRECTED = 1;
 /** The smallest that mkfs.xfs takes; ext4 is quicker to recover when small. */
 const BYTES: Record<FileSystem, number> = { ext4: 64 * 2 ** 20, xfs: 300 * 2 ** 20 };
+/** What the file system that holds the disks' images needs beside them: its log, above all. */
+const BESIDE_BYTES = 256 * 2 ** 20;
 const MAKE: Record<FileSystem, string[]> = {
   ext4: ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,nodiscard"],
   xfs: ["mkfs.xfs", "-q", "-f", "-K"],
@@ -19,51 +20,102 @@ const MAKE: Record<FileSystem, string[]> = {
  * that the host's owner mounts it that way.
  */
 const OPTIONS: Record<FileSystem, readonly string[]> = { ext4: ["", "noauto_da_alloc,data=writeback"], xfs: [""] };
+const BUSY_TRIES = 200;
+const BUSY_MS = 2;
 
-/** Replays the journal, and looks at all where the kernel has noted an error. Throws where a person would have to decide. */
-function check(device: string): void {
-  const { status, stdout } = spawnSync("e2fsck", ["-p", device], { encoding: "utf8" });
-  if (status !== 0 && status !== CORRECTED) throw new Error(`e2fsck ends with ${status}: ${stdout}`);
-}
-
-/** A file system on a loop device over a file, made anew at will. */
-export class Disk {
-  readonly dir: string;
+/**
+ * The disks of one machine, which lose their power at the same moment, and with it whatever they had not been told to keep.
+ *
+ * Each disk is a file system on a loop device, over an image; the images lie together in an XFS of their own (the *medium*), and
+ * a cut shuts down the medium. So a disk only ever sees what a disk sees whose power goes: no write arrives any more, and of those
+ * that did, the ones that no flush came after are gone, as out of a drive's own cache. Shut down itself, in the midst of a
+ * change, ext4 leaves half of that change on its disk (docs/decisions/0048).
+ */
+export class Disks {
+  /** Where each is mounted. */
+  readonly dirs: readonly string[];
   readonly #fs: FileSystem;
-  readonly #image: string;
-  readonly #device: string;
   readonly #power: PowerSwitch;
+  readonly #medium: { readonly device: string; readonly dir: string };
+  readonly #images: readonly string[];
+  #devices: string[] = [];
   #made = 0;
 
-  constructor(name: string, fs: FileSystem, folder: string, power: PowerSwitch) {
-    this.dir = join(folder, name);
+  constructor(names: readonly string[], fs: FileSystem, folder: string, power: PowerSwitch) {
     this.#fs = fs;
     this.#power = power;
-    this.#image = join(folder, `${name}.img`);
-    mkdirSync(this.dir);
-    writeFileSync(this.#image, "");
-    truncateSync(this.#image, BYTES[fs]);
-    this.#device = power.attach(this.#image);
+    this.dirs = names.map((name) => join(folder, name));
+    const image = join(folder, "medium.img");
+    writeFileSync(image, "");
+    truncateSync(image, BYTES[fs] * names.length + BESIDE_BYTES);
+    this.#medium = { device: power.attach(image), dir: join(folder, "medium") };
+    for (const dir of [...this.dirs, this.#medium.dir]) mkdirSync(dir);
+    make("xfs", this.#medium.device);
+    this.#images = names.map((name) => join(this.#medium.dir, `${name}.img`));
   }
 
   /** Empty, and unmounted. */
-  format(): void {
-    const [program, ...args] = MAKE[this.#fs] as [string, ...string[]];
-    execFileSync(program, [...args, this.#device]);
+  async format(): Promise<void> {
+    this.#mountMedium();
+    for (const image of this.#images) {
+      writeFileSync(image, "");
+      truncateSync(image, BYTES[this.#fs]);
+    }
+    this.#attach();
+    for (const device of this.#devices) make(this.#fs, device);
     this.#made += 1;
+    await this.#putAway();
   }
 
-  /**
-   * As a boot does, with a check before. Forced off, ext4 now and then leaves damage of its own in its bitmaps (the kernel says so:
-   * "bad block bitmap checksum"), which a host's next boot mends, and which no program above it has to answer for.
-   */
+  /** As a boot does: journals are replayed. */
   mount(): void {
-    if (this.#fs === "ext4") check(this.#device);
+    this.#mountMedium();
+    this.#attach();
     const options = OPTIONS[this.#fs];
-    this.#power.mount(this.#device, this.dir, this.#fs, options[this.#made % options.length] ?? "");
+    const chosen = options[this.#made % options.length] ?? "";
+    for (const [at, dir] of this.dirs.entries()) {
+      this.#power.mount(this.#devices[at] as string, dir, this.#fs, chosen);
+    }
   }
 
-  unmount(): void {
-    this.#power.unmount(this.dir);
+  /** The medium first. The disks after it, so that whoever still works on them hears at once that they are gone. */
+  cut(): void {
+    this.#power.cut([this.#medium.dir, ...this.dirs]);
   }
+
+  async unmount(): Promise<void> {
+    for (const dir of this.dirs) await this.#unmount(dir);
+    await this.#putAway();
+  }
+
+  #mountMedium(): void {
+    this.#power.mount(this.#medium.device, this.#medium.dir, "xfs", "");
+  }
+
+  #attach(): void {
+    this.#devices = this.#images.map((image) => this.#power.attach(image));
+  }
+
+  async #putAway(): Promise<void> {
+    for (const device of this.#devices.splice(0)) this.#power.detach(device);
+    await this.#unmount(this.#medium.dir);
+  }
+
+  /** A stream that was being read closes its file a moment after everybody has let go of it. */
+  async #unmount(dir: string): Promise<void> {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        this.#power.unmount(dir);
+        return;
+      } catch (error) {
+        if (tries === BUSY_TRIES || !String(error).includes("busy")) throw error;
+        await wait(BUSY_MS);
+      }
+    }
+  }
+}
+
+function make(fs: FileSystem, device: string): void {
+  const [program, ...args] = MAKE[fs] as [string, ...string[]];
+  execFileSync(program, [...args, device]);
 }

@@ -1,13 +1,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { logInFolder } from "@belay/controller/audit/files";
 import type { AuditLog } from "@belay/controller/audit/log";
 import { verifyLog } from "@belay/controller/audit/verify";
 import { isConsistent } from "@belay/shared";
 import { entry, openLog } from "../../audit/scene.js";
 import type { CallWatcher } from "./calls.js";
-import { Disk, type FileSystem } from "./disk.js";
+import { Disks, type FileSystem } from "./disk.js";
+import { STUCK_MS } from "./machine.js";
 import type { PowerSwitch } from "./power-switch.js";
 
 interface Plan {
@@ -24,8 +24,9 @@ const LOOKED_FOR = 40;
 
 /** An audit log that is appended to without end, on a machine whose power is cut again and again. */
 export class LogMachine implements CallWatcher {
-  readonly #disk: Disk;
-  readonly #power: PowerSwitch;
+  readonly #disks: Disks;
+  /** Where it is mounted. */
+  readonly #disk: string;
   readonly #random: () => number;
   readonly #complain: (what: string) => void;
   /** What was promised, by place: the number that the entry is told from others by. */
@@ -43,23 +44,23 @@ export class LogMachine implements CallWatcher {
     dir: string,
     world: { power: PowerSwitch; random: () => number; complain: (what: string) => void },
   ) {
-    this.#power = world.power;
     this.#random = world.random;
     this.#complain = world.complain;
     mkdirSync(dir);
-    this.#disk = new Disk("disk", fs, dir, world.power);
+    this.#disks = new Disks(["disk"], fs, dir, world.power);
+    this.#disk = this.#disks.dirs[0] as string;
   }
 
   /** A new disk, with no log on it. */
   async begin(): Promise<void> {
-    this.#disk.format();
+    await this.#disks.format();
     this.#entries.clear();
     this.#checkpoints.splice(0);
   }
 
   /** Power on, look, work; power off. */
   async cycle(): Promise<void> {
-    this.#disk.mount();
+    this.#disks.mount();
     await this.#lookFromOutside();
     const whens = ["before", "during", "during", "after", "after", "any time"] as const;
     const when = whens[Math.floor(this.#random() * whens.length)] ?? "after";
@@ -71,23 +72,28 @@ export class LogMachine implements CallWatcher {
     this.#plan = { calls: 1 + Math.floor(this.#random() * CALLS), when };
     if (when === "any time") setTimeout(() => this.cutNow(), this.#random() * 60);
     const working = this.#live();
+    const stuck = setTimeout(() => {
+      this.#complain(`nothing goes on: ${this.#seen} calls, ${this.#entries.size} entries`);
+      this.cutNow();
+    }, STUCK_MS);
     await cut;
+    clearTimeout(stuck);
     await working;
-    await this.#unmount();
+    await this.#disks.unmount();
   }
 
   /** Looks for all that was ever promised. */
   async end(): Promise<void> {
-    this.#disk.mount();
+    this.#disks.mount();
     await this.#lookFromOutside();
     try {
-      const log = await openLog(this.#disk.dir);
+      const log = await openLog(this.#disk);
       await this.#lookFromInside(log, [...this.#entries.keys()]);
       await log.close();
     } catch (error) {
       this.#complain(`the log can't be opened, or read: ${(error as Error).message}`);
     }
-    await this.#unmount();
+    await this.#disks.unmount();
   }
 
   before(call: string): (() => void) | undefined {
@@ -110,7 +116,7 @@ export class LogMachine implements CallWatcher {
   cutNow(): void {
     if (this.#plan === null) return;
     this.#plan = null;
-    this.#power.cut([this.#disk.dir]);
+    this.#disks.cut();
     this.#cut();
   }
 
@@ -122,7 +128,7 @@ export class LogMachine implements CallWatcher {
   async #live(): Promise<void> {
     let log: AuditLog;
     try {
-      log = await openLog(this.#disk.dir, { checkpointEveryMs: CHECKPOINT_EVERY_MS });
+      log = await openLog(this.#disk, { checkpointEveryMs: CHECKPOINT_EVERY_MS });
     } catch (error) {
       if (this.#isOn) {
         this.#complain(`the log can't be opened: ${(error as Error).message}`);
@@ -161,7 +167,7 @@ export class LogMachine implements CallWatcher {
   async #lookFromOutside(): Promise<void> {
     // Before its first checkpoint there is no log, whatever of it a cut has left.
     if (this.#checkpoints.length === 0) return;
-    const verdict = await verifyLog(await logInFolder(join(this.#disk.dir, "audit")), { key: null, witnesses: [] });
+    const verdict = await verifyLog(await logInFolder(join(this.#disk, "audit")), { key: null, witnesses: [] });
     if (verdict.findings.length > 0) this.#complain(`the verifier finds ${JSON.stringify(verdict.findings)}`);
   }
 
@@ -180,17 +186,5 @@ export class LogMachine implements CallWatcher {
     const { newest, proof } = await log.proofFrom(last.size);
     if (!isConsistent(last, newest.checkpoint, proof))
       this.#complain(`the log contradicts what ${last.size} entries were`);
-  }
-
-  async #unmount(): Promise<void> {
-    for (let tries = 0; ; tries += 1) {
-      try {
-        this.#disk.unmount();
-        return;
-      } catch (error) {
-        if (tries === 200 || !String(error).includes("busy")) throw error;
-        await wait(2);
-      }
-    }
   }
 }

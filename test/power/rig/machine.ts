@@ -1,7 +1,6 @@
 import { mkdirSync } from "node:fs";
-import { setTimeout as wait } from "node:timers/promises";
 import type { CallWatcher } from "./calls.js";
-import { Disk, type FileSystem } from "./disk.js";
+import { Disks, type FileSystem } from "./disk.js";
 import { RigHost } from "./host.js";
 import type { PowerSwitch } from "./power-switch.js";
 import type { Release } from "./releases.js";
@@ -27,16 +26,18 @@ const TARGETS: readonly (readonly [kind: string | null, share: number, calls: nu
 /** A target that does not come is given up for whatever is under way then. */
 const PATIENCE_CALLS = 4_000;
 const HOSTS = 2;
+/** A cycle takes a fifth of a second. Whoever has no power cut after this long waits for something that doesn't come. */
+export const STUCK_MS = 120_000;
 
 /** Several hosts on the disks of one machine, whose power is cut again and again. */
 export class Machine implements CallWatcher {
-  readonly #disks: Disk[];
-  readonly #power: PowerSwitch;
+  readonly #disks: Disks;
   readonly #world: { releases: readonly Release[]; random: () => number; complain: (what: string) => void };
   #hosts: RigHost[] = [];
   #plan: Plan | null = null;
   #counted = 0;
   #seen = 0;
+  #called = "none";
   #cut: () => void = () => {};
   /** The call at which the power went. */
   lastCall = "";
@@ -47,31 +48,28 @@ export class Machine implements CallWatcher {
     dir: string,
     world: { power: PowerSwitch; releases: readonly Release[]; random: () => number; complain: (what: string) => void },
   ) {
-    this.#power = world.power;
     this.#world = world;
     mkdirSync(dir);
-    this.#disks = (disks === 1 ? ["disk"] : ["state", "data"]).map((name) => new Disk(name, fs, dir, world.power));
+    this.#disks = new Disks(disks === 1 ? ["disk"] : ["state", "data"], fs, dir, world.power);
   }
 
   /** New disks with new hosts. */
   async begin(): Promise<void> {
-    for (const disk of this.#disks) {
-      disk.format();
-      disk.mount();
-    }
-    const [state, data = state] = this.#disks.map((disk) => disk.dir) as [string, string?];
+    await this.#disks.format();
+    this.#disks.mount();
+    const [state, data = state] = this.#disks.dirs as [string, string?];
     this.#hosts = [];
     for (let n = 1; n <= HOSTS; n += 1) {
       const host = new RigHost(`h${n}`, { state, data }, this.#world);
       host.layOut();
       this.#hosts.push(host);
     }
-    await this.#unmount();
+    await this.#disks.unmount();
   }
 
   /** Power on, look, work; power off. */
   async cycle(): Promise<void> {
-    for (const disk of this.#disks) disk.mount();
+    this.#disks.mount();
     for (const host of this.#hosts) host.look();
     const cut = new Promise<void>((resolve) => {
       this.#cut = resolve;
@@ -79,9 +77,15 @@ export class Machine implements CallWatcher {
     this.#plan = this.#choose();
     await this.#boot();
     if (this.#plan?.when === "any time") setTimeout(() => this.cutNow(), this.#world.random() * 40);
+    const stuck = setTimeout(() => {
+      const doing = this.#hosts.map((host) => `${host.name} at ${host.doing ?? "nothing"}`).join(", ");
+      this.#world.complain(`nothing goes on: ${doing}; last call: ${this.#called}`);
+      this.cutNow();
+    }, STUCK_MS);
     await cut;
+    clearTimeout(stuck);
     for (const host of this.#hosts) await host.end();
-    await this.#unmount();
+    await this.#disks.unmount();
   }
 
   async #boot(): Promise<void> {
@@ -98,12 +102,13 @@ export class Machine implements CallWatcher {
 
   /** Boots once more after the last cut, only to look. */
   async end(): Promise<void> {
-    for (const disk of this.#disks) disk.mount();
+    this.#disks.mount();
     for (const host of this.#hosts) host.look();
-    await this.#unmount();
+    await this.#disks.unmount();
   }
 
   before(call: string): (() => void) | undefined {
+    this.#called = call;
     const plan = this.#plan;
     if (plan === null || plan.when === "any time") return undefined;
     this.#seen += 1;
@@ -125,7 +130,7 @@ export class Machine implements CallWatcher {
   cutNow(): void {
     if (this.#plan === null) return;
     this.#plan = null;
-    this.#power.cut(this.#disks.map((disk) => disk.dir));
+    this.#disks.cut();
     for (const host of this.#hosts) host.losePower();
     this.#cut();
   }
@@ -147,20 +152,5 @@ export class Machine implements CallWatcher {
       calls: 1 + Math.floor(random() * calls),
       when: whens[Math.floor(random() * whens.length)] ?? "after",
     };
-  }
-
-  async #unmount(): Promise<void> {
-    for (const disk of this.#disks) {
-      for (let tries = 0; ; tries += 1) {
-        try {
-          disk.unmount();
-          break;
-        } catch (error) {
-          // A stream that was being read closes its file a moment after everybody has let go of it.
-          if (tries === 200 || !String(error).includes("busy")) throw error;
-          await wait(2);
-        }
-      }
-    }
   }
 }

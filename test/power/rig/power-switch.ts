@@ -39,6 +39,11 @@ export class PowerSwitch {
     return this.#say(`attach ${image}`).split(" ")[1] ?? "";
   }
 
+  /** The image isn't in use any more, and nothing of it in memory, once this returns. */
+  detach(device: string): void {
+    this.#say(`detach ${device}`);
+  }
+
   mount(device: string, dir: string, fs: string, options: string): void {
     this.#say(`mount ${device} ${dir} ${fs} ${options === "" ? "-" : options}`);
   }
@@ -47,6 +52,7 @@ export class PowerSwitch {
     this.#say(`unmount ${dir}`);
   }
 
+  /** Up to three file systems, shut down in this order. */
   cut(dirs: readonly string[]): void {
     this.#say(`cut ${dirs.join(" ")}`);
   }

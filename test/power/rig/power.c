@@ -3,10 +3,12 @@
  * a line, one answer a line. Small, because a cut must happen within microseconds of the moment it is asked for, and because
  * Node has no ioctl.
  *
- *   attach IMAGE            -> ok /dev/loopN      the device goes away with this process
+ *   attach IMAGE            -> ok /dev/loopN      the device goes away when detached, or with this process
+ *   detach DEVICE
  *   mount DEVICE DIR FS OPTIONS ("-": none)
  *   unmount DIR
- *   cut DIR [DIR]           loses whatever the disks of these file systems were not told yet; nothing is written any more
+ *   cut DIR [DIR [DIR]]     shuts these file systems down, one after the other: nothing is written to them any more, and
+ *                           whatever they were not told to keep is lost
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +25,20 @@
 #define SHUTDOWN _IOR('X', 125, uint32_t)
 static uint32_t no_log_flush = 2;
 
+/* Each attached device, left open: with the last one who holds it, the device is free again. */
+#define DEVICES 16
+static struct {
+  char path[64];
+  int fd;
+} attached[DEVICES];
+
 static int attach(const char *image) {
+  int slot = 0;
+  while (slot < DEVICES && attached[slot].path[0] != 0) slot++;
+  if (slot == DEVICES) {
+    errno = EMFILE;
+    return -1;
+  }
   struct loop_config config;
   char device[64];
   int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
@@ -44,8 +59,9 @@ static int attach(const char *image) {
     int why = errno;
     close(file);
     if (configured == 0) {
-      /* Left open: with the last one who holds it, the device is free again. */
       close(control);
+      snprintf(attached[slot].path, sizeof attached[slot].path, "%s", device);
+      attached[slot].fd = loop;
       printf("ok %s\n", device);
       return 0;
     }
@@ -57,17 +73,29 @@ static int attach(const char *image) {
   return -1;
 }
 
-static int cut(const char *first, const char *second) {
-  int one = open(first, O_RDONLY | O_CLOEXEC);
-  int two = second == NULL ? -1 : open(second, O_RDONLY | O_CLOEXEC);
-  int failed = one < 0 || (second != NULL && two < 0);
-  if (!failed) failed = ioctl(one, SHUTDOWN, &no_log_flush) != 0;
-  if (!failed && two >= 0) failed = ioctl(two, SHUTDOWN, &no_log_flush) != 0;
+static int detach(const char *device) {
+  for (int slot = 0; slot < DEVICES; slot++) {
+    if (strcmp(attached[slot].path, device) != 0) continue;
+    attached[slot].path[0] = 0;
+    return close(attached[slot].fd);
+  }
+  errno = ENODEV;
+  return -1;
+}
+
+static int cut(char *const dirs[], int count) {
+  int fds[3] = {-1, -1, -1};
+  int result = 0;
+  for (int n = 0; n < count && result == 0; n++) {
+    fds[n] = open(dirs[n], O_RDONLY | O_CLOEXEC);
+    if (fds[n] < 0) result = -1;
+  }
+  for (int n = 0; n < count && result == 0; n++) result = ioctl(fds[n], SHUTDOWN, &no_log_flush);
   int why = errno;
-  if (one >= 0) close(one);
-  if (two >= 0) close(two);
+  for (int n = 0; n < count; n++)
+    if (fds[n] >= 0) close(fds[n]);
   errno = why;
-  return failed ? -1 : 0;
+  return result;
 }
 
 int main(void) {
@@ -86,8 +114,10 @@ int main(void) {
       result = mount(word[1], word[2], word[3], MS_NOATIME, strcmp(word[4], "-") == 0 ? "" : word[4]);
     } else if (words == 2 && strcmp(word[0], "unmount") == 0) {
       result = umount2(word[1], 0);
-    } else if ((words == 2 || words == 3) && strcmp(word[0], "cut") == 0) {
-      result = cut(word[1], word[2]);
+    } else if (words == 2 && strcmp(word[0], "detach") == 0) {
+      result = detach(word[1]);
+    } else if (words >= 2 && words <= 4 && strcmp(word[0], "cut") == 0) {
+      result = cut(word + 1, words - 1);
     }
     if (!said) {
       if (result == 0) printf("ok\n");
