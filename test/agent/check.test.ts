@@ -100,6 +100,10 @@ t.test("preflight says what is missing", async (t) => {
     status: "failed",
     error: { code: "drift", context: { expected: "5.0.1", found: "5.0.0" } },
   });
+  t.match(await ask({ definition: "0".repeat(64) }), {
+    status: "failed",
+    error: { code: "drift", context: { service: "svc", found: null }, hint: /plan anew/ },
+  });
   const path = join(world.dir, "not", "yet", "made");
   t.match(await ask({ needs: [{ path, bytes: 1, inodes: 1 }] }), { status: "done" });
   t.match(await ask({ needs: [{ path, bytes: 1e18, inodes: 1 }] }), {

@@ -148,6 +148,7 @@ t.test("nothing is touched when the world isn't as planned", async (t) => {
     t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
   };
   await refuse(world.swapOp("5.1.0", "6.0.0"), { code: "drift", context: { expected: "5.1.0", found: "5.0.0" } });
+  await refuse(world.swapOp("5.0.0", "6.0.0", { definition: "0".repeat(64) }), { code: "drift", message: /svc/ });
   await refuse(world.swapOp("5.0.0", "7.0.0"), { code: "version-missing" });
   await refuse(world.swapOp("5.0.0", "6.0.0", { sha256: "0".repeat(64) }), { code: "version-dir-changed" });
   await refuse(world.swapOp("5.0.0", "6.0.0", { how: "start" }), { code: "drift", context: { found: "running" } });

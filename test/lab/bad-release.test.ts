@@ -56,25 +56,31 @@ t.test(
     const drifted = await scene.start("5.4.9", [HOST]);
     await scene.leadToGate(drifted, "hop-1.main.node");
     const unit = "/etc/systemd/system/teleport.service";
-    await machine.shell(`cp ${unit} ${unit}.was; sed -i '/^ExecStart=/d' ${unit}`);
+    const dropIn = "/run/systemd/system/teleport.service.d/by-hand.conf";
+    await machine.shell(`cp -p ${unit} ${unit}.was; sed -i '/^ExecStart=/d' ${unit}`);
     await api.approve(drifted, "hop-1.main.node");
-    const refused = await scene.see(drifted, "a failure gate", ({ gate }) => gate?.kind === "failure");
-    t.match(refused.gate?.cause, { code: "canary-failed", context: { host: HOST, error: "unit-unusable" } }, "drift");
-    t.match(refused.gate?.cause?.message, /teleport\.service/, "and says which");
-    t.same((await livesOf(machine)).at(-1), "5.4.8", "the new version was never started");
-    t.match(
-      await machine.shell("systemctl is-active teleport; readlink /opt/belay/teleport/current"),
-      /^active\n.*5\.4\.8/,
-    );
-    await machine.shell(`mv ${unit}.was ${unit}`);
-    await machine.shell(`sed -i 's/^LimitNOFILE/Environment=NEW_WORD=yes\\nLimitNOFILE/' ${unit}`);
+    await refusesDrift(t, scene, drifted, unit);
+    // One that systemd would take is no better: nobody who approved the plan knew of it.
+    await machine.shell(`mv ${unit}.was ${unit}
+      mkdir -p ${dropIn.replace(/[^/]*$/, "")} && printf '[Service]\\nEnvironment=NEW_WORD=yes\\n' > ${dropIn}`);
     await api.command(drifted, "retry");
-    t.equal(
-      (await scene.leadToEnd(drifted)).result,
-      "done",
-      "a unit that was repaired, and has changed, is read again",
-    );
+    await refusesDrift(t, scene, drifted, dropIn);
+    await machine.shell(`rm ${dropIn}`);
+    await api.command(drifted, "retry");
+    t.equal((await scene.leadToEnd(drifted)).result, "done", "put back as it was, the unit is the plan's again");
     await scene.runs(t, { [HOST]: "5.4.9" });
+
+    await scene.addRelease({ version: "5.4.10" });
+    await scene.seeDefinition(HOST, () =>
+      machine.shell(`sed -i 's/^LimitNOFILE/Environment=NEW_WORD=yes\\nLimitNOFILE/' ${unit}`),
+    );
+    const knowing = await scene.start("5.4.10", [HOST]);
+    t.equal(
+      (await scene.leadToEnd(knowing)).result,
+      "done",
+      "a change from before the plan is part of it, and is read",
+    );
+    await scene.runs(t, { [HOST]: "5.4.10" });
     // A reload keeps the sessions, and with them the environment that the process was started with: the next restart has it.
     const shown = await machine.shell("systemctl show teleport -p NeedDaemonReload -p Environment");
     t.match(shown, /^NeedDaemonReload=no$/m);
@@ -84,6 +90,19 @@ t.test(
     await scene.runs(t, Object.fromEntries(others.map(({ name }) => [name, "5.4.2"])));
   },
 );
+
+/** Nothing was touched, and the run says which file to look at. */
+async function refusesDrift(t: Test, scene: LabScene, run: string, file: string): Promise<void> {
+  const { gate } = await scene.see(run, `drift in ${file}`, (view) => {
+    const { cause } = view.gate ?? {};
+    return view.gate?.kind === "failure" && cause?.message.includes(file) === true;
+  });
+  t.match(gate?.cause, { code: "drift", context: { host: HOST } });
+  const machine = scene.machine(HOST);
+  t.same((await livesOf(machine)).at(-1), "5.4.8", "the new version was never started");
+  const shown = await machine.shell("systemctl is-active teleport; readlink /opt/belay/teleport/current");
+  t.match(shown, /^active\n.*5\.4\.8/);
+}
 
 /** The upgrade of the one host stops at a failure gate, and its agent has gone back by itself. */
 async function failsAndGoesBack(t: Test, scene: LabScene, version: string, error: string): Promise<void> {

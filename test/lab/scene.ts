@@ -125,6 +125,19 @@ export class LabScene {
     );
   }
 
+  /** Changes how a host's service is defined, and waits until belayd knows. */
+  async seeDefinition(name: string, change: () => Promise<unknown>): Promise<void> {
+    const definition = async () =>
+      (await this.api.hosts()).find(({ host }) => host === name)?.facts?.service.definition;
+    const before = await definition();
+    await change();
+    await until(
+      async () => (await definition()) !== before || "as before",
+      `another definition of the service of ${name}`,
+      STAGE_MS,
+    );
+  }
+
   /** Holds every host against what it should run, over its own shell. A member notices a restarted auth a heartbeat later. */
   async runs(t: Test, expected: Readonly<Record<string, string>>): Promise<void> {
     for (const [name, version] of Object.entries(expected)) {

@@ -184,9 +184,11 @@ t.test("hosts as the agents' upgrade sees them", async (t) => {
     edition: "ent",
     fips: true,
     healthy: true,
+    service: { name: "teleport", state: "running", pid: 7, restarts: 0, definition: "d".repeat(64) },
   };
   const seen = factsSeenBy(belayAgent, facts as unknown as HostFacts);
   t.match(seen, { installed: "0.1.0", running: "0.1.0", edition: "oss", fips: false, healthy: true });
+  t.notOk(seen?.service.definition, "how Teleport is defined is nothing to the agents' own upgrade");
   t.equal(factsSeenBy(teleport, facts as unknown as HostFacts)?.installed, "5.4.2");
   t.equal(factsSeenBy(belayAgent, null), null);
 });

@@ -36,7 +36,9 @@ function planned(input: PlanInput): Plan {
   return result.plan;
 }
 
-const input = inputFor(FLEET, "7.1.0");
+/** Nodes that are alike but for how their service is defined: they are asked for different things. */
+const defined = { "node-1": { definition: "1".repeat(64) }, "node-2": { definition: "2".repeat(64) } };
+const input = inputFor(FLEET, "7.1.0", { facts: factsOf(parseFleet(FLEET, "fleet.yaml"), "5.4.2", defined) });
 const plan = planned(input);
 const lint = (one: Plan, of = input) => lintPlan(one, of.fleet, of.facts);
 

@@ -195,6 +195,16 @@ t.test("templates", async (t) => {
   t.throws(() => fill("{toString}", scope), { code: "program-invalid" });
 });
 
+t.test("what somebody could redefine unseen is part of each op that would meet it", async (t) => {
+  const definition = "d".repeat(64);
+  const { plan } = indexPlan(planned({ ...input, facts: factsOf(input.fleet, "5.4.2", { "node-1": { definition } }) }));
+  t.equal(plan.hosts["node-1"]?.definition, definition);
+  for (const stage of ["hop-1.main.preflight", "hop-1.main.node", "hop-2.main.preflight", "hop-2.main.node"]) {
+    t.match(opsFor(indexPlan(plan), at(stage, "node-1")), [{ definition }], stage);
+    t.notOk("definition" in (opsFor(indexPlan(plan), at(stage, "node-2"))[0] ?? {}), "of others nothing is known");
+  }
+});
+
 function planned(from: PlanInput): Plan {
   const result = planUpgrade(from);
   if (!result.ok) throw new Error(JSON.stringify(result.blocked));

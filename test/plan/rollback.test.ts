@@ -163,6 +163,20 @@ t.test("an auth whose binary is back, and whose backend is not, is restored all 
   t.match(plan.hops[0]?.stages[1], { program: "back-auth-restore", restores: { "auth-1": "run-1.hop-1.auth-1.cold" } });
 });
 
+t.test("a way back knows services as they are defined now, whatever the run knew", async (t) => {
+  const after = stoppedAfter(3);
+  const was = "a".repeat(64);
+  const hosts = Object.fromEntries(
+    Object.entries(after.plan.hosts).map(([name, host]) => [name, { ...host, definition: was }]),
+  );
+  const now = nowAt(after.facts, after.progress);
+  const proxy = now.hosts["proxy-1"] ?? hostFact(null);
+  const facts = { ...now, hosts: { ...now.hosts, "proxy-1": { ...proxy, definition: "b".repeat(64) } } };
+  const plan = planned({ ...after, plan: { ...after.plan, hosts }, facts });
+  t.equal(plan.hosts["proxy-1"]?.definition, "b".repeat(64));
+  t.notOk("definition" in (plan.hosts["proxy-2"] ?? {}), "nobody knows it now");
+});
+
 t.test("scope: a stage alone, a hop, and nothing left", async (t) => {
   const moving = (plan: Plan) => plan.hops.flatMap((hop) => hop.stages.filter(isMoving).map((stage) => stage.id));
   const proxies = stoppedAfter(3);

@@ -32,3 +32,4 @@ export { watchUpgrade } from "./self/watch.js";
 export { ProcessService } from "./service/process.js";
 export type { Service, ServiceStatus } from "./service/service.js";
 export { SystemdService } from "./service/systemd.js";
+export { definitionOf } from "./service/unit-files.js";

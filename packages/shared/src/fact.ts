@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { HostName } from "./ids.js";
+import { HostName, Sha256 } from "./ids.js";
 import { marked } from "./since.js";
 
 const Millis = Type.Integer({ minimum: 1, maximum: 86_400_000 });
@@ -166,6 +166,8 @@ export const HostFacts = Type.Object(
         pid: Type.Union([Type.Integer(), Type.Null()]),
         /** How often it was restarted on its own since it was last started on purpose. */
         restarts: Type.Integer({ minimum: 0 }),
+        /** Digest over the files that define it for its supervisor (systemd's unit and drop-ins); absent: nobody can say. */
+        definition: Type.Optional(marked(Sha256, { since: 2, spare: true })),
       },
       { additionalProperties: false },
     ),

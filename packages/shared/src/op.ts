@@ -62,7 +62,7 @@ export const BackupItem = Type.Union([
 export type BackupItem = Static<typeof BackupItem>;
 
 /**
- * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` doesn't hold,
+ * Is this host as the plan assumed, and has it room? Fails with `drift` (not retryable) when `expect` or `definition` doesn't hold,
  * `disk-full` when a path lacks bytes or inodes, `unhealthy` when a check fails. Result: HostFacts.
  */
 export const PreflightOp = Type.Object(
@@ -71,6 +71,8 @@ export const PreflightOp = Type.Object(
     probe: FactProbe,
     /** Installed version that the plan assumed; null: any. */
     expect: Type.Union([Version, Type.Null()]),
+    /** How the service was defined when the plan was made (HostFacts); absent: the plan knows nothing of it. */
+    definition: Type.Optional(marked(Sha256, { since: 2, spare: true })),
     needs: Type.Array(
       Type.Object(
         {
@@ -189,7 +191,7 @@ export const BackupResult = Type.Object(
 export type BackupResult = Static<typeof BackupResult>;
 
 /**
- * One local transaction: check the precondition (`from` is what the link leads to, else `drift`), check the target
+ * One local transaction: check the precondition (`from` is what the link leads to, and the `definition`; else `drift`), check the target
  * directory against its manifest, [stop, take and verify the cold `snapshot`], switch the link atomically, reload,
  * restart or start, and watch the service settle. What doesn't settle is undone by the agent alone, even if the
  * controller is gone: link back, snapshot restored if the new version ever ran, service running again (or left stopped
@@ -211,6 +213,8 @@ export const SwapOp = Type.Object(
     to: Version,
     /** Digest of the artifact that `<versionsDir>/<to>` must have been unpacked from; null: the one that is there (going back). */
     sha256: Type.Union([Sha256, Type.Null()]),
+    /** As in a preflight. A service that somebody has redefined since could come up as neither version knows it. */
+    definition: Type.Optional(marked(Sha256, { since: 2, spare: true })),
     how: Type.Union([Type.Literal("reload"), Type.Literal("restart"), Type.Literal("start")]),
     version: Type.Array(VersionProbe, { maxItems: 8 }),
     checks: Type.Array(Check, { maxItems: 32 }),

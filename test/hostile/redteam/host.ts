@@ -207,6 +207,7 @@ services:
       glimpse: async () => process.pid,
       beforeReload: status,
       needDefinition: status,
+      definition: async () => null,
       start: touched("start"),
       stop: touched("stop"),
       reload: touched("reload"),

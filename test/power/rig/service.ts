@@ -44,6 +44,10 @@ export class RigService implements Service {
     return this.status();
   }
 
+  async definition(): Promise<null> {
+    return null;
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

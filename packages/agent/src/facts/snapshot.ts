@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import type { Entry, FactProbe, HostFacts } from "@belay/shared";
+import type { Entry, FactProbe, HostFacts, Sha256 } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
 import { installedAt } from "../entry/installed.js";
 import type { Host } from "../host.js";
+import type { Service } from "../service/service.js";
 import { keptVersions } from "../versions/installed.js";
 import { roomAt } from "./disk.js";
 import { ailmentsOf } from "./health.js";
@@ -19,15 +20,16 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
   const status = await service.status();
   const { pid } = status;
   const { versionsDir } = probe;
-  const [installed, kept, running, ailments, disks] = await Promise.all([
+  const [installed, kept, running, ailments, disks, defined] = await Promise.all([
     installedAt(probe, host),
     keptVersions(versionsDir),
     runningVersion(probe.version, { pid, versionsDir }, host.http, signal),
     ailmentsOf(probe.checks, pid, host, signal),
     Promise.all(probe.disks.map(roomAt)),
+    definedAs(service),
   ]);
   const build = await host.banner.buildOf(probe, installed, host);
-  ailments.unshift(...status.ailments);
+  ailments.unshift(...status.ailments, ...defined.ailments);
   if (status.state !== "running") ailments.unshift(`the service is ${status.state}`);
   return {
     host: host.name,
@@ -39,11 +41,21 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
     installed,
     running,
     kept: kept.slice(0, 256),
-    service: { name: probe.service, state: status.state, pid, restarts: status.restarts },
+    service: { name: probe.service, state: status.state, pid, restarts: status.restarts, ...defined.fact },
     healthy: ailments.length === 0,
     ailments: ailments.slice(0, MAX_AILMENTS),
     disks,
   };
+}
+
+/** What can't be read is told with the rest: that the host runs, and what, is worth more. */
+async function definedAs(service: Service): Promise<{ fact: { definition?: Sha256 }; ailments: string[] }> {
+  try {
+    const found = await service.definition();
+    return { fact: found === null ? {} : { definition: found.sha256 }, ailments: [] };
+  } catch (error) {
+    return { fact: {}, ailments: [`how ${service.name} is defined can't be read: ${(error as Error).message}`] };
+  }
 }
 
 /** Throws `path-refused` unless this host lets Belay replace every name of the entry. */

@@ -3,12 +3,14 @@ import { sizeOf } from "../backups/keep.js";
 import { deviceOf, needRoom } from "../facts/disk.js";
 import { factsOf } from "../facts/snapshot.js";
 import type { Host } from "../host.js";
+import { drift, needDefined } from "./drift.js";
 import type { Attempt, Perform } from "./op.js";
 
 /** Is this host as the plan assumed, and has it room? The first thing that isn't so is the failure. */
 export const preflight: Perform<"preflight"> = async (op, host, attempt) => {
   const facts = await factsOf(op.probe, host, attempt.signal);
   if (op.expect !== null && facts.installed !== op.expect) throw drift(op.expect, facts.installed);
+  await needDefined(op.definition, host.allowed.service(op.probe.service));
   await roomForAll(op.needs, host, attempt);
   if (op.healthy && !facts.healthy) {
     throw new BelayError("unhealthy", `the service is not healthy: ${facts.ailments.join("; ")}`, {
@@ -40,12 +42,4 @@ async function measured(item: BackupItem, host: Host, { vouched, signal }: Attem
   if (item.kind === "backend" && !vouched) return 0;
   if (item.kind === "file" || item.kind === "sqlite") await host.allowed.path(item.path);
   return sizeOf(item, host, signal);
-}
-
-/** The world differs from what the plan assumed: nothing is done, and a new plan is needed. */
-export function drift(expected: string, found: string | null): BelayError {
-  return new BelayError("drift", `the plan assumed ${expected}, and found ${found ?? "nothing"}`, {
-    hint: "something else changed this host: look at it, then plan anew",
-    context: { expected, found },
-  });
 }

@@ -7,8 +7,9 @@ import { allowEntry } from "../facts/snapshot.js";
 import { needHooks } from "../hooks/find.js";
 import type { Host } from "../host.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
+import { drift, needDefined } from "./drift.js";
 import type { Attempt, Perform } from "./op.js";
-import { drift } from "./preflight.js";
+
 import { settle } from "./settle.js";
 import { goForward } from "./swap-forward.js";
 import { goBack } from "./swap-revert.js";
@@ -28,7 +29,7 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
     const there = await mayBegin(op, host, attempt);
     if (there !== null) return there;
     if (attempt.check) return done(true, { would: wouldDo(op) });
-    // A unit that somebody broke since the plan was made could be brought up by neither version.
+    // A unit that was broken when the plan was made already could be brought up by neither version.
     const status = await host.allowed.service(op.service).needDefinition();
     const hooks = op.hookTimeoutMs !== undefined && (await needHooks(host));
     // From here on, whatever happens, this op ends in one of two whole states.
@@ -70,6 +71,7 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
     if (running === op.to) return alreadyThere(op, host, attempt, status.restarts);
   }
   if (installed !== op.from) throw drift(op.from, installed);
+  await needDefined(op.definition, service);
   if (op.how === "start" && status.state === "running" && !attempt.check) {
     throw new BelayError("drift", `the plan assumed that ${op.service} is stopped, and it runs`, {
       hint: "somebody started it: look at this host, then plan anew",

@@ -7,8 +7,8 @@ import type { Self } from "../self/self.js";
 import { unsupervised } from "../self/self-service.js";
 import { installedVersion } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
+import { drift } from "./drift.js";
 import type { Attempt, Perform } from "./op.js";
-import { drift } from "./preflight.js";
 
 type Upgrade = OpOf<"upgrade-agent">;
 

@@ -25,6 +25,10 @@ export class SelfService implements Service {
     return this.status();
   }
 
+  async definition(): Promise<null> {
+    return null;
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

@@ -85,6 +85,11 @@ export class ProcessService implements Service {
     return this.status();
   }
 
+  /** It is defined in agent.yaml, which the agent reads once. */
+  async definition(): Promise<null> {
+    return null;
+  }
+
   needDefinition(): Promise<ServiceStatus> {
     return this.status();
   }

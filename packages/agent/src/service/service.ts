@@ -10,6 +10,14 @@ export interface ServiceStatus {
   ailments: readonly string[];
 }
 
+/** How this host's owner has defined a service for its supervisor. */
+export interface Definition {
+  /** Digest over all of it: another means that somebody has changed it. */
+  sha256: string;
+  /** The file of it that was changed last. */
+  newest: string;
+}
+
 /** One service of this host, whoever supervises it. All calls are made one at a time, except `status`. */
 export interface Service {
   readonly name: string;
@@ -26,6 +34,8 @@ export interface Service {
    * either, so that one of a moment ago is still good. Answers its status.
    */
   beforeReload(alone: boolean): Promise<ServiceStatus>;
+  /** Looks at the definition on the disk, whether or not it is in force yet. Null: there are no files that would say. Changes nothing. */
+  definition(): Promise<Definition | null>;
   /**
    * Reads how it is defined, if that has changed, touches no process, and answers its status, which may be a moment old. Throws where
    * it couldn't be started by it. Idempotent.

@@ -5,9 +5,10 @@ import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
 import { findProcess, isInGroup, processesIn } from "./proc.js";
-import type { Service, ServiceStatus } from "./service.js";
+import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
 import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
+import { definitionOf } from "./unit-files.js";
 
 const SHOW_TIMEOUT_MS = 10_000;
 /** A job may wait for the unit's own TimeoutStartSec or ExecReload; 90 s is systemd's default for both. */
@@ -39,22 +40,36 @@ export class SystemdService implements Service {
   readonly #exec: Exec;
   readonly #clock: Clock;
   readonly #systemctl: string;
+  readonly #unitFolders: readonly string[] | undefined;
   /** Of the unit, as last seen. */
   #pidFile = "";
   #group = "";
   #seen: Seen | null = null;
   #seenBeforeReload: Seen | null = null;
 
-  constructor(options: { name: string; unit: string; exec: Exec; clock: Clock; systemctl?: string }) {
+  constructor(options: {
+    name: string;
+    unit: string;
+    exec: Exec;
+    clock: Clock;
+    systemctl?: string;
+    /** Where unit files lie; absent: where systemd looks for them. */
+    unitFolders?: readonly string[];
+  }) {
     this.name = options.name;
     this.#unit = options.unit;
     this.#exec = options.exec;
     this.#clock = options.clock;
     this.#systemctl = options.systemctl ?? "systemctl";
+    this.#unitFolders = options.unitFolders;
   }
 
   async status(): Promise<ServiceStatus> {
     return statusOf(await this.#show());
+  }
+
+  definition(): Promise<Definition | null> {
+    return definitionOf(this.#unit, this.#unitFolders);
   }
 
   async needDefinition(): Promise<ServiceStatus> {

@@ -92,6 +92,7 @@ export class Planning {
         edition: facts?.edition ?? "oss",
         fips: facts?.fips ?? false,
         ...(facts === null ? {} : { kept: facts.kept }),
+        ...(facts?.service.definition === undefined ? {} : { definition: facts.service.definition }),
       };
     }
     // A declared host that never called is known by its absence.

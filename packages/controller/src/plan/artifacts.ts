@@ -5,7 +5,9 @@ import { listNames, type Reasons } from "./reasons.js";
 /** Who needs which version: a leg, or anything like it. */
 interface Wanted {
   readonly to: string;
-  readonly moves: readonly { readonly mover: { readonly name: string; readonly platform: Platform } }[];
+  readonly moves: readonly {
+    readonly mover: { readonly name: string; readonly seen: { readonly platform: Platform } };
+  }[];
 }
 
 /** The artifacts that the hosts of these legs will fetch, by version. A platform with none is reported. */
@@ -14,8 +16,8 @@ export function chooseArtifacts(legs: readonly Wanted[], catalogue: Catalogue, r
   for (const leg of legs) {
     const wanted = new Map<string, { platform: Platform; hosts: string[] }>();
     for (const { mover } of leg.moves) {
-      const key = platformName(mover.platform);
-      const entry = wanted.get(key) ?? { platform: mover.platform, hosts: [] };
+      const key = platformName(mover.seen.platform);
+      const entry = wanted.get(key) ?? { platform: mover.seen.platform, hosts: [] };
       entry.hosts.push(mover.name);
       wanted.set(key, entry);
     }

@@ -1,4 +1,4 @@
-import { BelayError, decoder } from "@belay/shared";
+import { BelayError, decoder, Sha256 } from "@belay/shared";
 import Type from "typebox";
 import type { FleetFacts } from "./input.js";
 
@@ -18,6 +18,7 @@ const FactsFile = Type.Object(
             arch: Type.Optional(Type.String()),
             edition: Type.Optional(Type.String()),
             fips: Type.Optional(Type.Boolean()),
+            definition: Type.Optional(Sha256),
           },
           closed,
         ),
@@ -43,6 +44,7 @@ export function parseFacts(text: string, file: string): FleetFacts {
       arch: host.arch ?? "amd64",
       edition: host.edition ?? "oss",
       fips: host.fips ?? false,
+      ...(host.definition === undefined ? {} : { definition: host.definition }),
     })),
     managed: mapValues(managed, (cluster) => ({ server_version: cluster.server_version ?? null })),
   };
@@ -63,7 +65,7 @@ function decodeFile(text: string, file: string): Type.Static<typeof FactsFile> {
   } catch (error) {
     if (!(error instanceof BelayError)) throw error;
     throw new BelayError("facts-invalid", `${file}: ${error.message}`, {
-      hint: "A host has version, reachable, os, arch, edition, fips; a managed cluster has server_version.",
+      hint: "A host has version, reachable, os, arch, edition, fips, definition; a managed cluster has server_version.",
       context: { ...error.context, file },
     });
   }

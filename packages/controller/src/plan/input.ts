@@ -1,4 +1,4 @@
-import type { ClusterName, HostName } from "@belay/shared";
+import type { ClusterName, HostName, Sha256 } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { Profile } from "../products/profile.js";
 import type { Catalogue } from "../releases/catalogue.js";
@@ -44,6 +44,8 @@ export interface HostFact {
   readonly fips: boolean;
   /** The host's agent, as far as it is known; absent: nobody says. */
   readonly agent?: { readonly version: string | null; readonly protocol: number | null };
+  /** Digest of how its service is defined; absent: nobody says. */
+  readonly definition?: Sha256;
   /** Every whole version that lies on the host; absent: nobody knows. */
   readonly kept?: readonly string[];
 }

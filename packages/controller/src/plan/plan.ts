@@ -83,6 +83,8 @@ export interface PlanHost {
   /** Installed version that the plan starts from. */
   readonly version: string;
   readonly platform: Platform;
+  /** Digest of how its service was defined; absent: nobody could say. Whoever changes it afterwards stops the run. */
+  readonly definition?: Sha256;
   readonly vars: Vars;
 }
 

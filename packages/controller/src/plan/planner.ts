@@ -195,8 +195,8 @@ export function planClusters(
   return Object.fromEntries(entries);
 }
 
-function planHost({ cluster, host, role, version, platform }: Mover): PlanHost {
-  return { cluster: cluster.name, roles: host.roles, role, version, platform, vars: host.vars };
+function planHost({ cluster, host, role, version, seen }: Mover): PlanHost {
+  return { cluster: cluster.name, roles: host.roles, role, version, ...seen, vars: host.vars };
 }
 
 /** The programs that these hops ask for, and no others, so that the plan's id tells of nothing it does not do. */

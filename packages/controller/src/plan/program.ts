@@ -144,6 +144,7 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       cluster: host.cluster,
       from,
       to,
+      definition: host.definition,
       backup,
       snapshot: `${backup}.cold`,
       restore: stage.restores?.[where.host] ?? null,

@@ -13,7 +13,7 @@ import { restoring, returnStages } from "./rollback/stages.js";
 import type { Return } from "./rollback/undo.js";
 import { gatedStart } from "./seal.js";
 import { frame, gateOf, type Place, stageId, together } from "./stages.js";
-import { platformOf } from "./survey.js";
+import { seenOf } from "./survey.js";
 
 export type { RestorableBackup, RestoreInput } from "./restore/input.js";
 
@@ -165,7 +165,7 @@ function fetching(
     const why = release?.[code];
     if (why !== undefined) reasons.ask({ code: `release-${code}`, subject: to, message: `${to} is ${code}: ${why}` });
   }
-  const movers = without.map(({ name, version }) => ({ name, version, platform: platformOf(facts.hosts[name]) }));
+  const movers = without.map(({ name, version }) => ({ name, version, seen: seenOf(facts.hosts[name]) }));
   const releases = chooseArtifacts([{ to, moves: movers.map((mover) => ({ mover })) }], catalogue, reasons);
   return {
     stages: [
@@ -204,8 +204,8 @@ function find({ fleet, backup }: RestoreInput): { cluster: Cluster; host: Host }
 }
 
 function planHost({ facts }: RestoreInput, cluster: Cluster, host: Host, version: string): PlanHost {
-  const platform = platformOf(facts.hosts[host.name]);
-  return { cluster: cluster.name, roles: host.roles, role: host.roles[0], version, platform, vars: host.vars };
+  const seen = seenOf(facts.hosts[host.name]);
+  return { cluster: cluster.name, roles: host.roles, role: host.roles[0], version, ...seen, vars: host.vars };
 }
 
 function assemble(

@@ -165,7 +165,12 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
   );
   const hosts = Object.entries(plan.hosts)
     .filter(([name]) => touched.has(name))
-    .map(([name, host]): [HostName, PlanHost] => [name, { ...host, version: progress[name]?.version ?? host.version }]);
+    .map(([name, { definition: _, ...host }]): [HostName, PlanHost] => {
+      // Whoever goes back out of trouble may have redefined a service meanwhile, to get out of it.
+      const { definition } = input.facts.hosts[name] ?? {};
+      const version = progress[name]?.version ?? host.version;
+      return [name, { ...host, version, ...(definition === undefined ? {} : { definition }) }];
+    });
   return {
     id: "",
     format: 1,

@@ -1,7 +1,7 @@
 import { type ClusterName, compareVersions, type HostName, majorOf, parseVersion, type Role } from "@belay/shared";
 import type { Cluster, Host } from "../inventory/fleet.js";
 import type { HostFact, PlanInput } from "./input.js";
-import type { Platform } from "./plan.js";
+import type { PlanHost } from "./plan.js";
 import { listNames, type Reasons } from "./reasons.js";
 
 /**
@@ -9,6 +9,9 @@ import { listNames, type Reasons } from "./reasons.js";
  * others stay as they are, and the invariants of the whole fleet must hold with them as they are.
  */
 export type Stance = "moves" | "there" | "ahead" | "quarantined" | "out-of-scope";
+
+/** What a plan takes over of what a host said of itself. */
+export type Seen = Pick<PlanHost, "platform" | "definition">;
 
 /** A declared host and what is known of it. */
 export interface Surveyed {
@@ -19,7 +22,7 @@ export interface Surveyed {
   readonly role: Role;
   /** Null only for hosts that stay: nothing moves from an unknown version. */
   readonly version: string | null;
-  readonly platform: Platform;
+  readonly seen: Seen;
   readonly stance: Stance;
 }
 
@@ -54,7 +57,7 @@ export function surveyFleet(input: PlanInput, to: string, reasons: Reasons): Sur
         host,
         role: host.roles[0],
         version,
-        platform: platformOf(fact),
+        seen: seenOf(fact),
         stance,
       });
     }
@@ -145,14 +148,15 @@ function checkNames(input: PlanInput, hosts: readonly Surveyed[], reasons: Reaso
   }
 }
 
-/** What a host runs on; what is not known of it is taken for the commonest. */
-export function platformOf(fact: HostFact | undefined): Platform {
-  return {
+/** What a host runs on, where the commonest stands in for what isn't known, and how its service is defined, if that is known. */
+export function seenOf(fact: HostFact | undefined): Seen {
+  const platform = {
     os: fact?.os ?? "linux",
     arch: fact?.arch ?? "amd64",
     edition: fact?.edition ?? "oss",
     fips: fact?.fips ?? false,
   };
+  return fact?.definition === undefined ? { platform } : { platform, definition: fact.definition };
 }
 
 /** Lowest major that moves; the target's own when all of it is inside that major. */

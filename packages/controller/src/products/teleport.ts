@@ -73,6 +73,7 @@ const swap = (more: object): OpTemplate => ({
   from: "{from}",
   to: "{to}",
   sha256: "{sha256}",
+  definition: "{definition}",
   how: "restart",
   version: probes,
   checks: [...alive, servesTo],
@@ -105,6 +106,7 @@ const preflight: OpTemplate = {
   kind: "preflight",
   probe,
   expect: "{from}",
+  definition: "{definition}",
   needs: [{ path: "{versionsDir}", bytes: "{fetchBytes}", inodes: 1000 }, backupRoom],
   healthy: true,
 };

@@ -29,5 +29,6 @@ export function fleetSeenBy(profile: Profile, fleet: Fleet, rollout: AgentRollou
 export function factsSeenBy(profile: Profile, facts: HostFacts | null): HostFacts | null {
   if (facts === null || profile.ofAgents !== true) return facts;
   const { agentVersion } = facts;
-  return { ...facts, installed: agentVersion, running: agentVersion, edition: "oss", fips: false };
+  const { definition: _, ...service } = facts.service;
+  return { ...facts, installed: agentVersion, running: agentVersion, edition: "oss", fips: false, service };
 }

@@ -80,7 +80,7 @@ export function causeOf(state: RunState): ErrorInfo {
 const NAMED_HOSTS = 10;
 
 const WHY_HARD: Readonly<Record<Hardness, string>> = {
-  drift: "the host is not as the plan assumed, so a new plan is needed",
+  drift: "the host is not as the plan assumed: it is put back as it was, or a new plan is needed",
   fenced: "another controller has taken over",
   stop: "every auth on the list must be stopped before one crosses a major",
   auth: "auth tolerates no failure",

@@ -74,7 +74,8 @@ function kindOf({ plan, moves }: PlanIndex, name: HostName): string {
     const hop = plan.hops[at];
     return hop === undefined ? "" : `${at}:${targetOf(hop, name)}`;
   });
-  return [host.cluster, host.roles.join("+"), host.version, platformName(host.platform), ...targets].join(" ");
+  const { cluster, roles, version, platform, definition = "" } = host;
+  return [cluster, roles.join("+"), version, platformName(platform), definition, ...targets].join(" ");
 }
 
 function digestOf(op: Op): string {

@@ -1,0 +1,97 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { orMissing } from "../durable.js";
+import type { Definition } from "./service.js";
+
+/** Where systemd looks for units of the system, first come, first served (systemd.unit(5)). */
+const UNIT_FOLDERS = [
+  "/etc/systemd/system.control",
+  "/run/systemd/system.control",
+  "/run/systemd/transient",
+  "/run/systemd/generator.early",
+  "/etc/systemd/system",
+  "/etc/systemd/system.attached",
+  "/run/systemd/system",
+  "/run/systemd/system.attached",
+  "/run/systemd/generator",
+  "/usr/local/lib/systemd/system",
+  "/usr/lib/systemd/system",
+  "/lib/systemd/system",
+  "/run/systemd/generator.late",
+];
+
+/**
+ * How the files on the disk define a unit: its own and its drop-ins, as systemd would find them if it read them now, whatever it has
+ * in memory. Null: no file defines it. Looks, changes nothing; takes a hundred small calls and starts no program. A file that is
+ * being replaced meanwhile is read as it was or as it will be.
+ */
+export async function definitionOf(
+  name: string,
+  folders: readonly string[] = UNIT_FOLDERS,
+): Promise<Definition | null> {
+  // systemctl, too, takes a name without a suffix for a service's.
+  const unit = /\.[a-z]+$/.test(name) ? name : `${name}.service`;
+  const fragment = await firstOf(folders, [unit, templateOf(unit)]);
+  if (fragment === null) return null;
+  const files = [fragment, ...(await dropInsOf(unit, fragment, folders))];
+  const hash = createHash("sha256");
+  let newest = { file: fragment, at: 0 };
+  for (const file of files) {
+    const content = await contentOf(file);
+    // With their lengths, so that no content can pass for the name of another file.
+    hash.update(JSON.stringify([file === fragment ? unit : basename(file), content.length]));
+    hash.update(content);
+    const at = (await orMissing(stat(file)))?.mtimeMs ?? 0;
+    if (at > newest.at) newest = { file, at };
+  }
+  return { sha256: hash.digest("hex"), newest: newest.file };
+}
+
+/** In systemd's order: by their names, of which the first folder's counts. Links as aliases have drop-ins of their own. */
+async function dropInsOf(unit: string, fragment: string, folders: readonly string[]): Promise<string[]> {
+  const alias = basename((await orMissing(realpath(fragment))) ?? unit);
+  const names = new Set([unit, alias, templateOf(unit), ...prefixesOf(unit), unit.slice(unit.lastIndexOf(".") + 1)]);
+  const found = new Map<string, string>();
+  for (const name of names) {
+    for (const folder of folders) {
+      const dir = join(folder, `${name}.d`);
+      for (const file of (await orMissing(readdir(dir))) ?? []) {
+        if (file.endsWith(".conf") && !found.has(file)) found.set(file, join(dir, file));
+      }
+    }
+  }
+  return [...found.keys()].sort().map((name) => found.get(name) as string);
+}
+
+/** `a-b-c.service` takes drop-ins of `a-b-.service` and `a-.service`, too. */
+function prefixesOf(unit: string): string[] {
+  const dot = unit.lastIndexOf(".");
+  const prefixes: string[] = [];
+  for (let dash = unit.lastIndexOf("-", dot - 2); dash > 0; dash = unit.lastIndexOf("-", dash - 1)) {
+    prefixes.push(`${unit.slice(0, dash + 1)}${unit.slice(dot)}`);
+  }
+  return prefixes;
+}
+
+/** `teleport@east.service` is made from `teleport@.service`; any other unit is its own template. */
+function templateOf(unit: string): string {
+  return unit.replace(/@[^@]*(?=\.[a-z]+$)/, "@");
+}
+
+async function firstOf(folders: readonly string[], names: readonly string[]): Promise<string | null> {
+  for (const name of new Set(names)) {
+    for (const folder of folders) {
+      const file = join(folder, name);
+      if ((await orMissing(stat(file))) !== null) return file;
+    }
+  }
+  return null;
+}
+
+/** Of a masked unit, which is a link to /dev/null, nothing. */
+async function contentOf(file: string): Promise<Buffer> {
+  const what = await orMissing(stat(file));
+  const content = what?.isFile() === true ? await orMissing(readFile(file)) : null;
+  return content ?? Buffer.alloc(0);
+}
