@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { unhooked } from "../../support/unhooked.js";
 import type { Forgotten } from "./calls.js";
 import type { FileSystem } from "./disk.js";
+import { SILENCE_MS } from "./patience.js";
 
 export interface Campaign {
   cuts: number;
@@ -43,8 +44,6 @@ export interface Result {
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 /** A machine lives this long, so that what it complains about is found again in little time. */
 const CUTS_A_MACHINE = 250;
-/** Silence of a machine that means that it hangs. A hundred cuts take half a minute where others work, too. */
-const SILENCE_MS = 300_000;
 
 /** Why no power can be cut here, in words; null: it can. */
 export function whyNoPowerCuts(): string | null {
@@ -134,7 +133,9 @@ async function runMachine(job: Job, campaign: Campaign, result: Result): Promise
   for await (const line of createInterface({ input: child.stdout })) {
     clearTimeout(silence);
     silence = setTimeout(() => child.kill("SIGKILL"), SILENCE_MS);
-    const told = { ...job, ...(JSON.parse(line) as Partial<Told>) };
+    const word = JSON.parse(line) as Partial<Told> | { alive: number };
+    if ("alive" in word) continue;
+    const told = { ...job, ...word };
     if (told.complaint !== undefined) result.complaints.push(told);
     else result.cuts[job.fs] += told.cuts;
     ended ||= told.complaint === undefined;

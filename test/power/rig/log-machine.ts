@@ -7,7 +7,7 @@ import { isConsistent } from "@belay/shared";
 import { entry, openLog } from "../../audit/scene.js";
 import type { CallWatcher } from "./calls.js";
 import { Disks, type FileSystem } from "./disk.js";
-import { STUCK_MS } from "./machine.js";
+import { STUCK_MS } from "./patience.js";
 import type { PowerSwitch } from "./power-switch.js";
 
 interface Plan {

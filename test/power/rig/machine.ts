@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import type { CallWatcher } from "./calls.js";
 import { Disks, type FileSystem } from "./disk.js";
 import { RigHost } from "./host.js";
+import { STUCK_MS } from "./patience.js";
 import type { PowerSwitch } from "./power-switch.js";
 import type { Release } from "./releases.js";
 
@@ -26,8 +27,6 @@ const TARGETS: readonly (readonly [kind: string | null, share: number, calls: nu
 /** A target that does not come is given up for whatever is under way then. */
 const PATIENCE_CALLS = 4_000;
 const HOSTS = 2;
-/** A cycle takes a fifth of a second. Whoever has no power cut after this long waits for something that doesn't come. */
-export const STUCK_MS = 120_000;
 
 /** Several hosts on the disks of one machine, whose power is cut again and again. */
 export class Machine implements CallWatcher {

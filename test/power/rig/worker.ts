@@ -10,8 +10,8 @@ import { PowerSwitch } from "./power-switch.js";
 import { buildReleases } from "./releases.js";
 
 /**
- * Cuts the power of one machine again and again, and prints one line of JSON for each thing that is wrong, and one at the
- * end. It runs in a mount namespace of its own, below a folder that is its own tmpfs: whatever happens to it, everything is
+ * Cuts the power of one machine again and again, and prints one line of JSON for each thing that is wrong, one now and then, so
+ * that whoever waits can tell slow from stuck, and one at the end. It runs in a mount namespace of its own, below a folder that is its own tmpfs: whatever happens to it, everything is
  * gone with it.
  */
 export interface WorkerReport {
@@ -23,6 +23,7 @@ export interface WorkerReport {
 /** So many cuts hit the same disks, before they are made anew. A log's first start is worth more cuts than its hundredth. */
 const CUTS_A_LIFE = { hosts: 100, "audit-log": 12 };
 const RELEASES = 5;
+const CUTS_A_WORD = 5;
 
 const { values } = parseArgs({
   options: {
@@ -62,6 +63,7 @@ while (done < cuts && complaints < Number(values["stop-after"])) {
   }
   await machine.cycle();
   done += 1;
+  if (done % CUTS_A_WORD === 0) say({ alive: done });
   if (values.verbose) say({ cut: done, at: machine.lastCall });
 }
 await machine.end();
