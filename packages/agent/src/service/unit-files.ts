@@ -23,8 +23,8 @@ const UNIT_FOLDERS = [
 
 /**
  * How the files on the disk define a unit: its own and its drop-ins, as systemd would find them if it read them now, whatever it has
- * in memory. Null: no file defines it. Looks, changes nothing; takes a hundred small calls and starts no program. A file that is
- * being replaced meanwhile is read as it was or as it will be.
+ * in memory. Null: no file defines it. Looks, changes nothing, and starts no program: two dozen calls. A file that is being replaced
+ * meanwhile is read as it was or as it will be.
  */
 export async function definitionOf(
   name: string,
@@ -32,36 +32,52 @@ export async function definitionOf(
 ): Promise<Definition | null> {
   // systemctl, too, takes a name without a suffix for a service's.
   const unit = /\.[a-z]+$/.test(name) ? name : `${name}.service`;
-  const fragment = await firstOf(folders, [unit, templateOf(unit)]);
+  const shelves = await Promise.all(folders.map(shelfOf));
+  const fragment = firstOf(shelves, unit) ?? firstOf(shelves, templateOf(unit));
   if (fragment === null) return null;
-  const files = [fragment, ...(await dropInsOf(unit, fragment, folders))];
+  const files = [fragment, ...(await dropInsOf(unit, fragment, shelves))];
   const hash = createHash("sha256");
   let newest = { file: fragment, at: 0 };
   for (const file of files) {
-    const content = await contentOf(file);
+    const { content, at } = await contentOf(file);
     // With their lengths, so that no content can pass for the name of another file.
     hash.update(JSON.stringify([file === fragment ? unit : basename(file), content.length]));
     hash.update(content);
-    const at = (await orMissing(stat(file)))?.mtimeMs ?? 0;
     if (at > newest.at) newest = { file, at };
   }
   return { sha256: hash.digest("hex"), newest: newest.file };
 }
 
+/** A folder of units, and what lies in it. */
+interface Shelf {
+  readonly folder: string;
+  readonly names: ReadonlySet<string>;
+}
+
+async function shelfOf(folder: string): Promise<Shelf> {
+  return { folder, names: new Set(await orMissing(readdir(folder))) };
+}
+
+function firstOf(shelves: readonly Shelf[], name: string): string | null {
+  const shelf = shelves.find(({ names }) => names.has(name));
+  return shelf === undefined ? null : join(shelf.folder, name);
+}
+
 /** In systemd's order: by their names, of which the first folder's counts. Links as aliases have drop-ins of their own. */
-async function dropInsOf(unit: string, fragment: string, folders: readonly string[]): Promise<string[]> {
+async function dropInsOf(unit: string, fragment: string, shelves: readonly Shelf[]): Promise<string[]> {
   const alias = basename((await orMissing(realpath(fragment))) ?? unit);
-  const names = new Set([unit, alias, templateOf(unit), ...prefixesOf(unit), unit.slice(unit.lastIndexOf(".") + 1)]);
+  const owners = new Set([unit, alias, templateOf(unit), ...prefixesOf(unit), unit.slice(unit.lastIndexOf(".") + 1)]);
   const found = new Map<string, string>();
-  for (const name of names) {
-    for (const folder of folders) {
-      const dir = join(folder, `${name}.d`);
+  for (const owner of owners) {
+    for (const { folder, names } of shelves) {
+      if (!names.has(`${owner}.d`)) continue;
+      const dir = join(folder, `${owner}.d`);
       for (const file of (await orMissing(readdir(dir))) ?? []) {
         if (file.endsWith(".conf") && !found.has(file)) found.set(file, join(dir, file));
       }
     }
   }
-  return [...found.keys()].sort().map((name) => found.get(name) as string);
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
 }
 
 /** `a-b-c.service` takes drop-ins of `a-b-.service` and `a-.service`, too. */
@@ -79,19 +95,9 @@ function templateOf(unit: string): string {
   return unit.replace(/@[^@]*(?=\.[a-z]+$)/, "@");
 }
 
-async function firstOf(folders: readonly string[], names: readonly string[]): Promise<string | null> {
-  for (const name of new Set(names)) {
-    for (const folder of folders) {
-      const file = join(folder, name);
-      if ((await orMissing(stat(file))) !== null) return file;
-    }
-  }
-  return null;
-}
-
 /** Of a masked unit, which is a link to /dev/null, nothing. */
-async function contentOf(file: string): Promise<Buffer> {
+async function contentOf(file: string): Promise<{ content: Buffer; at: number }> {
   const what = await orMissing(stat(file));
   const content = what?.isFile() === true ? await orMissing(readFile(file)) : null;
-  return content ?? Buffer.alloc(0);
+  return { content: content ?? Buffer.alloc(0), at: what?.mtimeMs ?? 0 };
 }
