@@ -5,6 +5,7 @@ import t, { type Test } from "tap";
 import { whyNoPostgres } from "../support/servers/postgres.js";
 import { everythingIn, flipByte } from "./support/backups.js";
 import { PostgresBackend } from "./support/postgres-backend.js";
+import { LACKS, noSmallDisks, SmallDisk } from "./support/small-disk.js";
 import { World } from "./support/world.js";
 
 t.setTimeout(240_000);
@@ -48,6 +49,30 @@ CREATE VIEW lights AS SELECT * FROM switch;`;
 const LOOK = `SELECT count(*) || ' ' || md5(string_agg(encode(key, 'hex') || encode(value, 'hex'), '' ORDER BY key)) FROM kv;
 SELECT last_value FROM revision; SELECT bright(); SELECT * FROM lights;
 SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace;`;
+
+t.test(
+  "no bytes, then no inodes, for the list of what comes back: the database is as it was, and nothing half-made lies there",
+  { skip: noSmallDisks || whyNoPostgres() },
+  async (t) => {
+    const { sql, world, dir, backup, restore } = await scene(t);
+    const disk = SmallDisk.mount(t, dir, { bytes: 40_000_000 });
+    sql(STATE);
+    const before = sql(LOOK);
+    await world.controller.step(backup);
+    sql("UPDATE switch SET is_on = 'off'");
+    const newer = sql(LOOK);
+    for (const lack of LACKS) {
+      disk.fill(lack);
+      const error = { code: "disk-full", message: new RegExp(`${dir} .*\\d+ ${lack}`) };
+      t.match(await world.controller.step(restore), { status: "failed", retryable: true, error }, lack);
+      t.equal(sql(LOOK), newer);
+      t.same(readdirSync(dir).sort(), [".ballast", "b1"]);
+      disk.empty();
+    }
+    t.match(await world.controller.step(restore), { status: "done" });
+    t.equal(sql(LOOK), before);
+  },
+);
 
 t.test("a database comes back as it was, without what a newer version has added (I4)", real, async (t) => {
   const { server, sql, world, dir, backup, verify, restore } = await scene(t);

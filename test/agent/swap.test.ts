@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, readlinkSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { DatabaseSync } from "./support/database.js";
+import { noSmallDisks, SmallDisk } from "./support/small-disk.js";
 import { type Mode, World } from "./support/world.js";
 
 /** A world whose agent runs and whose service runs 5.0.0; 6.0.0 is installed beside it. */
@@ -180,41 +180,52 @@ async function eventually(look: () => boolean): Promise<void> {
   while (!look()) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** A world whose link lies on a disk of its own, on which nothing can be made any more once 5.0.0 runs. */
-async function withoutRoom(t: Test): Promise<{ world: World; link: string }> {
+/** A world whose link lies on a disk of its own, on which no more than so much can be made once 5.0.0 runs. */
+async function withRoomFor(t: Test, inodes: number): Promise<{ world: World; link: string }> {
   const world = await World.make(t);
   world.install("5.0.0");
   world.install("6.0.0");
-  const small = join(world.dir, "small");
-  mkdirSync(small);
-  execFileSync("mount", ["-t", "tmpfs", "-o", "nr_inodes=8", "tmpfs", small]);
-  t.teardown(() => execFileSync("umount", ["--lazy", small]));
-  const link = join(small, "current");
+  const small = SmallDisk.mount(t, join(world.dir, "small"));
+  const link = join(small.at, "current");
   symlinkSync(join(world.versionsDir, "5.0.0"), link);
   world.program = join(link, "svc");
   await world.start();
   await world.controller.step(world.startOp());
-  for (let inode = 0; statfsSync(small).ffree > 0; inode += 1) writeFileSync(join(small, String(inode)), "");
+  small.fill("inodes", inodes);
   return { world, link };
 }
 
 t.test(
   "where nothing can be made any more, the old version is brought up again by the link that is there (I10)",
-  { skip: process.getuid?.() === 0 ? false : "a small disk takes root" },
+  { skip: noSmallDisks },
   async (t) => {
     const snapshot = (world: World) => {
       const nowhere = { kind: "file" as const, path: join(world.dir, "nowhere"), optional: false };
       return { ...snapshotOf(world), items: [nowhere] };
     };
-    const cases: readonly [what: string, more: (world: World) => object, starts: number][] = [
-      ["the snapshot fails behind the stop", (world) => ({ snapshot: snapshot(world) }), 2],
-      ["the link can't be switched", () => ({}), 2],
-      ["the link can't be switched, and nothing was stopped", () => ({ how: "reload" }), 1],
+    const full = { code: "disk-full", message: /small.* 0 inodes/ };
+    const cases: readonly [
+      what: string,
+      room: number,
+      more: (world: World) => object,
+      outcome: object,
+      starts: number,
+    ][] = [
+      ["there is no way back to be laid", 0, () => ({}), { status: "failed", retryable: true, error: full }, 1],
+      ["the snapshot fails behind the stop", 1, (world) => ({ snapshot: snapshot(world) }), { status: "reverted" }, 2],
+      ["the link can't be switched", 1, () => ({}), { status: "reverted", error: full }, 2],
+      [
+        "the link can't be switched, and nothing was stopped",
+        1,
+        () => ({ how: "reload" }),
+        { status: "reverted", error: full },
+        1,
+      ],
     ];
-    for (const [what, more, starts] of cases) {
-      const { world, link } = await withoutRoom(t);
+    for (const [what, room, more, expected, starts] of cases) {
+      const { world, link } = await withRoomFor(t, room);
       const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { ...more(world), link }));
-      t.match(outcome, { status: "reverted" }, what);
+      t.match(outcome, expected, what);
       t.equal(readlinkSync(link), join(world.versionsDir, "5.0.0"));
       t.equal(world.starts().length, starts);
       t.ok(world.starts().every((line) => line.startsWith("5.0.0 ")));

@@ -40,7 +40,7 @@ export async function writeDurably(path: string, content: string | Uint8Array, m
     await handle.sync();
   } catch (error) {
     await rm(temp, { force: true });
-    throw error;
+    throw ofFile(path, error);
   } finally {
     await handle.close();
   }
@@ -48,20 +48,52 @@ export async function writeDurably(path: string, content: string | Uint8Array, m
   await syncDir(dirname(path));
 }
 
+/** What goes wrong with an open file doesn't say which one that was. */
+export function ofFile(path: string, error: unknown): unknown {
+  if (error instanceof Error && !("path" in error)) Object.assign(error, { path });
+  return error;
+}
+
+const wayBackOf = (link: string) => join(dirname(link), `.${basename(link)}.belay-back`);
+
 /**
- * Points a symbolic link somewhere else as one step: there is no moment without it. Idempotent; a link that leads there already takes
- * no room, so that what was never switched can be called back on a disk that has none.
+ * Lays a link to `target` beside `link` while there is room for one: `switchLink` goes there by a rename, which takes none. Idempotent.
+ * Whoever switches a link, and may have to go back on a disk that has filled up meanwhile, calls this first.
+ */
+export async function layWayBack(link: string, target: string): Promise<void> {
+  const wayBack = wayBackOf(link);
+  if ((await whereTo(wayBack)) !== target) {
+    await rm(wayBack, { force: true });
+    await symlink(target, wayBack);
+  }
+  await syncDir(dirname(link));
+}
+
+/** Nobody goes back any more. Idempotent. */
+export async function clearWayBack(link: string): Promise<void> {
+  await rm(wayBackOf(link), { force: true });
+  await syncDir(dirname(link));
+}
+
+/**
+ * Points a symbolic link somewhere else as one step: there is no moment without it. Idempotent; a link that leads there already, or one
+ * whose way back does, takes no room, so that a disk that has none can be left as it was found.
  */
 export async function switchLink(link: string, target: string): Promise<void> {
   const temp = join(dirname(link), `.${basename(link)}.belay-new`);
   await rm(temp, { force: true });
-  // No link, or one that can't be looked at: what is wrong with it shows when it is replaced.
-  const leadsTo = await readlink(link).catch(() => null);
-  if (leadsTo !== target) {
-    await symlink(target, temp);
-    await rename(temp, link);
+  if ((await whereTo(link)) !== target) {
+    const wayBack = wayBackOf(link);
+    const isLaid = (await whereTo(wayBack)) === target;
+    if (!isLaid) await symlink(target, temp);
+    await rename(isLaid ? wayBack : temp, link);
   }
   await syncDir(dirname(link));
+}
+
+/** Null: no link, or one that can't be looked at: what is wrong with it shows when it is replaced. */
+function whereTo(link: string): Promise<string | null> {
+  return readlink(link).catch(() => null);
 }
 
 /** Fsyncs every folder and regular file below `dir`, `dir` included. */

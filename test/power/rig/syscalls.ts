@@ -244,7 +244,7 @@ class Scene {
     const partial = join(backups, `.${SNAPSHOT}.partial`);
     return [
       ...[join(stateDir, "journal"), services, join(services, "svc.json"), join(services, ".svc.json.belay-new")],
-      ...[dir, link, join(dir, ".current.belay-new")],
+      ...[dir, link, join(dir, ".current.belay-new"), join(dir, ".current.belay-back")],
       ...[backups, partial, `${partial}-old`, join(backups, SNAPSHOT), join(partial, "0-data")],
       ...[join(partial, "manifest.json"), join(partial, ".manifest.json.belay-new")],
       ...[home, join(home, "data"), join(home, ".data.belay-restore")],

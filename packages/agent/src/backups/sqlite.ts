@@ -1,5 +1,7 @@
+import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { Exec } from "../exec.js";
+import { diskFull } from "../facts/disk.js";
 import { runTool, type Tool, versionSaid } from "./tool.js";
 
 /** The command line tool, not a library: the agent has no native addon. */
@@ -12,7 +14,12 @@ const BUSY_TIMEOUT_MS = 30_000;
  * write-ahead log, or catch a page half written. The source must exist: sqlite3 would make an empty one.
  */
 export async function copyDatabase(exec: Exec, source: string, into: string, signal: AbortSignal): Promise<void> {
-  await sqlite(exec, source, [`VACUUM INTO '${into.replaceAll("'", "''")}'`], signal);
+  try {
+    await sqlite(exec, source, [`VACUUM INTO '${into.replaceAll("'", "''")}'`], signal);
+  } catch (error) {
+    const isFull = error instanceof BelayError && error.code === "disk-full";
+    throw isFull ? await diskFull(dirname(into), `copying ${source}`, error) : error;
+  }
 }
 
 /** What is wrong with a database's structure; null: nothing. Opens it immutable, so that no file appears beside it. */
@@ -33,6 +40,12 @@ async function sqlite(exec: Exec, database: string, statements: string[], signal
   const result = await runTool(exec, SQLITE, [...argv, ...statements], { signal });
   const said = result.stderr.trim();
   if (result.code === 0 && said === "") return result.stdout;
+  if (/database or disk is full/.test(said)) {
+    throw new BelayError("disk-full", `${database}: ${said}`, {
+      hint: "free some space, or prune old versions and backups",
+      context: { database },
+    });
+  }
   const busy = /database is locked|SQLITE_BUSY/.test(said);
   throw new BelayError(
     busy ? "backup-busy" : "sqlite-failed",

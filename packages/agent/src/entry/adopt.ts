@@ -150,8 +150,13 @@ export async function putFile(
 ): Promise<void> {
   const temp = join(dirname(name), `.${name.slice(dirname(name).length + 1)}.belay-new`);
   await rm(temp, { force: true });
-  await sameOrCopied(file, temp, host, signal);
-  await rename(temp, name);
+  try {
+    await sameOrCopied(file, temp, host, signal);
+    await rename(temp, name);
+  } catch (error) {
+    await rm(temp, { force: true });
+    throw error;
+  }
   await syncDir(dirname(name));
 }
 

@@ -1,7 +1,7 @@
 import { stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { BelayError } from "@belay/shared";
-import { orMissing } from "../durable.js";
+import { BelayError, type ErrorInfo, errorInfo } from "@belay/shared";
+import { isFull, orMissing } from "../durable.js";
 
 export interface DiskRoom {
   path: string;
@@ -58,6 +58,13 @@ export async function diskFull(path: string, what: string, cause: unknown): Prom
     `no space left at ${path} while ${what}: ${room.freeBytes} bytes and ${room.freeInodes} inodes are free`,
     { hint: "free some space, or prune old versions and backups", context: { room }, cause },
   );
+}
+
+/** A failure as it is told. Of a full disk the system says neither how full it is nor, at times, which one. */
+export async function failureOf(thrown: unknown): Promise<ErrorInfo> {
+  const { path, dest = path } = thrown as NodeJS.ErrnoException & { dest?: string };
+  if (!isFull(thrown) || dest === undefined) return errorInfo(thrown);
+  return (await diskFull(dirname(dest), "writing there", thrown)).toJSON();
 }
 
 /** Names the file system that holds `path`, or would. */

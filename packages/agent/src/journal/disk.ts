@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { makeDir, orMissing, writeDurably } from "../durable.js";
+import { makeDir, ofFile, orMissing, writeDurably } from "../durable.js";
 
 /** The few things a journal asks of a disk; tests hand in one that fills up or dies. */
 export interface JournalDisk {
@@ -29,7 +29,7 @@ export async function openJournalDisk(file: string): Promise<JournalDisk> {
       await handle.truncate(bytes);
       await handle.sync();
     },
-    append: (bytes) => handle.appendFile(bytes),
+    append: (bytes) => handle.appendFile(bytes).catch((error: unknown) => Promise.reject(ofFile(file, error))),
     sync: () => handle.datasync(),
     async replace(bytes) {
       await writeDurably(file, bytes, 0o600);

@@ -7,6 +7,7 @@ import { orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
 import { installedVersion, keptVersions } from "../versions/installed.js";
 import type { Attempt, Perform } from "./op.js";
+import { isRetryable } from "./retryable.js";
 
 /** What belay leaves beside versions while it works. An op under way can't own any: ops go one at a time. */
 const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
@@ -26,14 +27,17 @@ export const prune: Perform<"prune"> = async (op, host, attempt) => {
   const versions = (await keptVersions(op.versionsDir)).filter(
     (version) => version !== linked && !running.has(version) && !op.keep.includes(version),
   );
-  const backups = await oldBackups(op, host, attempt);
   const leftovers = [...(await namesIn(op.versionsDir, LEFTOVER)), ...(await namesIn(op.backupsDir, BACKUP_LEFTOVER))];
+  if (!attempt.check) {
+    // First, because reading backups back may itself take room.
+    for (const path of leftovers) await rm(path, { recursive: true, force: true });
+    for (const version of versions) await remove(op.versionsDir, version, host);
+  }
+  const backups = await oldBackups(op, host, attempt);
   const changed = versions.length + backups.length + leftovers.length > 0;
   if (attempt.check) {
     return done(changed, { would: `remove versions [${versions.join(", ")}] and backups [${backups.join(", ")}]` });
   }
-  for (const path of leftovers) await rm(path, { recursive: true, force: true });
-  for (const version of versions) await remove(op.versionsDir, version, host);
   for (const id of backups) await remove(op.backupsDir, id, host);
   return done(changed, { versions, backups });
 };
@@ -86,7 +90,7 @@ async function oldBackups(op: OpOf<"prune">, host: Host, attempt: Attempt): Prom
   return doomed.filter((each) => each !== stays).map((each) => each.manifest.id);
 }
 
-/** Null: none of them can be read back. */
+/** Null: none of them can be read back. Throws what says nothing of a backup, such as a disk with no room to open it. */
 async function newestSound(newestFirst: ReadBackup[], host: Host, attempt: Attempt): Promise<ReadBackup | null> {
   for (const backup of newestFirst) {
     try {
@@ -94,6 +98,8 @@ async function newestSound(newestFirst: ReadBackup[], host: Host, attempt: Attem
       return backup;
     } catch (error) {
       attempt.signal.throwIfAborted();
+      // What couldn't be looked at this time is not damaged: an older one must not be kept in its stead.
+      if (isRetryable(errorInfo(error).code)) throw error;
       host.log.warn({ backup: backup.manifest.id, error: errorInfo(error) }, "a backup does not read back");
     }
   }

@@ -1,4 +1,5 @@
-import { BelayError, errorInfo, failed, type Op, type OpKind, type Outcome } from "@belay/shared";
+import { BelayError, failed, type Op, type OpKind, type Outcome } from "@belay/shared";
+import { failureOf } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import { backup } from "./backup.js";
 import { facts } from "./facts.js";
@@ -42,7 +43,7 @@ export async function perform(op: Op, host: Host, attempt: Attempt): Promise<Out
     return await (ops[op.kind] as Perform<OpKind>)(op, host, attempt);
   } catch (thrown) {
     attempt.halt.throwIfAborted();
-    const error = errorInfo(thrown);
+    const error = await failureOf(thrown);
     if (!(thrown instanceof BelayError) && error.code === "internal") {
       host.log.error({ step: attempt.step, stack: (thrown as Error).stack }, "an op failed in a way nobody foresaw");
     }

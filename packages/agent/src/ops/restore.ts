@@ -3,14 +3,14 @@ import { join } from "node:path";
 import { BelayError, done, type OpOf } from "@belay/shared";
 import { fetchCopy } from "../backups/copies/fetch.js";
 import { needBackup, type ReadBackup } from "../backups/manifest.js";
-import { allowRestore, restoreBackup } from "../backups/restore.js";
+import { allowRestore, needRoomToRestore, restoreBackup } from "../backups/restore.js";
 import { allowBackupFolder } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
 import { syncDir, syncTree } from "../durable.js";
 import type { Host } from "../host.js";
 import type { Attempt, Perform } from "./op.js";
 
-/** Puts a backup back in place of what is there. Nothing is touched unless the service is stopped and the backup sound. */
+/** Puts a backup back in place of what is there. Nothing is touched unless the service is stopped, the backup sound, and room for it. */
 export const restore: Perform<"restore"> = async (op, host, attempt) => {
   const service = host.allowed.service(op.service);
   await allowBackupFolder(op.dir, op.id, host);
@@ -24,10 +24,13 @@ export const restore: Perform<"restore"> = async (op, host, attempt) => {
   }
   const own = await ownBackup(op, host, attempt);
   if (attempt.check) {
+    if (own !== null) await needRoomToRestore(own);
     const what = own === null ? "the copy at belayd" : `${own.manifest.items.length} items`;
     return done(true, { would: `put ${what} of backup ${op.id} back` });
   }
-  return done(true, await restoreBackup(own ?? (await bringBack(op, host, attempt)), host, attempt.signal));
+  const backup = own ?? (await bringBack(op, host, attempt));
+  await needRoomToRestore(backup);
+  return done(true, await restoreBackup(backup, host, attempt.signal));
 };
 
 /** What the host has itself, read back; null if that is no use and there is a copy. */

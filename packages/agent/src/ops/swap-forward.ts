@@ -1,6 +1,6 @@
 import { type BackupResult, errorInfo, type OpOf, type SwapResult } from "@belay/shared";
 import { takeBackup } from "../backups/take.js";
-import { switchLink } from "../durable.js";
+import { layWayBack, switchLink } from "../durable.js";
 import { adopt } from "../entry/adopt.js";
 import { keepAttributes } from "../entry/attributes.js";
 import { runningVersion } from "../facts/running.js";
@@ -40,6 +40,8 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
     await adopt(op, host, attempt);
     const [from, to] = [versionDir(op.versionsDir, op.from), versionDir(op.versionsDir, op.to)];
     await keepAttributes({ from, to, entry: op.entry }, host.exec, attempt.signal);
+    // Before anything is stopped: a disk on which this can't be made is none to begin on.
+    await layWayBack(op.link, from);
     // Asked while the old version still serves: from the switch on, every question is time in which nobody is served.
     if (reloads) before = await service.beforeReload(!mayHook(op, attempt));
   }

@@ -13,6 +13,7 @@ import { restoreBackup } from "../backups/restore.js";
 import { present, switchLink } from "../durable.js";
 import { disown } from "../entry/adopt.js";
 import type { Adoption } from "../entry/record.js";
+import { failureOf } from "../facts/disk.js";
 import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
 import { installedVersion } from "../versions/installed.js";
@@ -37,12 +38,13 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
       await undrain(op, host, attempt);
       return failed(error, isRetryable(error.code));
     }
-    await undo(op, host, attempt);
+    const leftAdopted = await undo(op, host, attempt);
     await undrain(op, host, attempt);
-    return reverted(await afterwards(error, op, host, attempt));
+    const told = leftAdopted === null ? error : { ...error, context: { ...error.context, leftAdopted } };
+    return reverted(await afterwards(told, op, host, attempt));
   } catch (again) {
     attempt.halt.throwIfAborted();
-    const why = errorInfo(again);
+    const why = await failureOf(again);
     if (why.code === "undrain-failed") return failed({ ...why, context: { ...why.context, swap: error } });
     return failed(
       new BelayError("revert-failed", `${op.service} could not be brought back to ${op.from}: ${why.message}`, {
@@ -103,7 +105,7 @@ function touched(attempt: Attempt): boolean {
 async function noteReason(attempt: Attempt, host: Host, thrown: unknown): Promise<ErrorInfo> {
   const noted = attempt.passed("reverting")?.error;
   if (noted !== undefined) return noted as ErrorInfo;
-  const error = errorInfo(thrown);
+  const error = await failureOf(thrown);
   host.log.warn({ step: attempt.step, error }, "swap does not hold: going back");
   await note("reverting", { error }, attempt, host);
   return error;
@@ -121,9 +123,10 @@ async function note(phase: string, data: Record<string, unknown>, attempt: Attem
 /**
  * A boot in the middle starts whatever the link leads to. So the link goes back last, after the data: as long as it leads to
  * the new version, that may have run again, and the data are put back again; once it leads to the old one, that may have
- * run, and nothing it wrote is taken away.
+ * run, and nothing it wrote is taken away. Answers why names could not be made what they were before an adoption; null: they are.
  */
-async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
+async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo | null> {
+  let leftAdopted: ErrorInfo | null = null;
   const service = host.allowed.service(op.service);
   const linked = await installedVersion(op.link, op.versionsDir);
   const ran = attempt.passed("starting") !== undefined || (linked === op.to && linked !== op.from);
@@ -145,12 +148,12 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
     if (adoption === undefined || attempt.passed("adopted") !== undefined || (await present(op.link))) {
       await switchLink(op.link, versionDir(op.versionsDir, op.from));
     }
-    if (adoption !== undefined) await disown(adoption, op.service, host, attempt.halt);
+    if (adoption !== undefined) leftAdopted = await disownWithRoom(adoption, op, host, attempt);
     await note("back-switched", {}, attempt, host);
   }
-  if (op.revertTo === "stopped") return;
+  if (op.revertTo === "stopped") return leftAdopted;
   // Found stopped and never started: it stays as it was found.
-  if (attempt.passed("begun")?.wasRunning !== true && !ran) return;
+  if (attempt.passed("begun")?.wasRunning !== true && !ran) return leftAdopted;
   if (attempt.passed("back-started") === undefined) {
     await service.start();
     await note("back-started", { restarts: (await service.status()).restarts }, attempt, host);
@@ -162,6 +165,25 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<voi
   const version = { expect: op.from, probes: op.version, versionsDir: op.versionsDir };
   const restarts = Number(attempt.passed("back-started")?.restarts ?? 0);
   await settle({ service, checks, version, restarts, settleMs, startTimeoutMs, signal: attempt.halt }, host);
+  return leftAdopted;
+}
+
+/** A name that leads to the old version by way of the link is as good as its file. Where there is no room for that, it stays a link. */
+async function disownWithRoom(
+  adoption: Adoption,
+  op: OpOf<"swap">,
+  host: Host,
+  attempt: Attempt,
+): Promise<ErrorInfo | null> {
+  try {
+    await disown(adoption, op.service, host, attempt.halt);
+    return null;
+  } catch (thrown) {
+    const why = await failureOf(thrown);
+    if (why.code !== "disk-full") throw thrown;
+    host.log.error({ step: attempt.step, error: why }, "this host stays adopted: there is no room for plain files");
+    return why;
+  }
 }
 
 /** The op's checks are those of the new version: one that asks for it by name asks for the old one on the way back. */

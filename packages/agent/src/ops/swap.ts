@@ -1,6 +1,6 @@
-import { BelayError, done, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
+import { BelayError, done, errorInfo, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
 import { allowBackup } from "../backups/take.js";
-import { present } from "../durable.js";
+import { clearWayBack, present } from "../durable.js";
 import { installedAt } from "../entry/installed.js";
 import { runningVersion } from "../facts/running.js";
 import { allowEntry } from "../facts/snapshot.js";
@@ -35,18 +35,26 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
     // From here on, whatever happens, this op ends in one of two whole states.
     await attempt.pass("begun", { at: Math.round(host.clock.now()), wasRunning: status.state !== "stopped", hooks });
   }
-  if (attempt.passed("reverting") === undefined) {
-    try {
-      const result = await goForward(op, host, attempt);
-      return done(true, result);
-    } catch (error) {
-      // The agent stops: what is open goes on in its next life, forward.
-      attempt.halt.throwIfAborted();
-      return goBack(op, host, attempt, error);
-    }
+  const outcome = await forwardOrBack(op, host, attempt);
+  try {
+    await clearWayBack(op.link);
+  } catch (error) {
+    // Which of the two states this ended in is settled; a link too many beside it changes nothing.
+    host.log.warn({ step: attempt.step, error: errorInfo(error) }, "the way back can't be cleared away");
   }
-  return goBack(op, host, attempt, null);
+  return outcome;
 };
+
+async function forwardOrBack(op: Swap, host: Host, attempt: Attempt): Promise<Outcome> {
+  if (attempt.passed("reverting") !== undefined) return goBack(op, host, attempt, null);
+  try {
+    return done(true, await goForward(op, host, attempt));
+  } catch (error) {
+    // The agent stops: what is open goes on in its next life, forward.
+    attempt.halt.throwIfAborted();
+    return goBack(op, host, attempt, error);
+  }
+}
 
 async function allowSwap(op: Swap, host: Host): Promise<void> {
   host.allowed.service(op.service);

@@ -1,7 +1,8 @@
 import { dirname, join } from "node:path";
 import { type AgentUpgradeResult, BelayError, done, errorInfo, type OpOf, type Outcome, reverted } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
-import { switchLink } from "../durable.js";
+import { clearWayBack, layWayBack, switchLink } from "../durable.js";
+import { failureOf, needRoom } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import type { Self } from "../self/self.js";
 import { unsupervised } from "../self/self-service.js";
@@ -15,6 +16,10 @@ type Upgrade = OpOf<"upgrade-agent">;
 const PROGRAM = "belay-agent";
 const TRY_TIMEOUT_MS = 20_000;
 const POLL_MS = 100;
+/** Between tries to write down on a full disk that this version holds. */
+const NOTE_AGAIN_MS = 500;
+/** A few small files and links; as much again for what else the journal and its host write meanwhile. */
+const NET_NEEDS = { bytes: 64 * 1024, inodes: 8 };
 
 /**
  * The agent's own upgrade. Three lives take part: the old version goes as far as it can and ends; the new one, if it proves
@@ -48,6 +53,7 @@ async function setOut(op: Upgrade, self: Self, host: Host, attempt: Attempt): Pr
   if (attempt.check) return done(true, { would: `point ${op.link} at ${op.to} and start the agent anew` });
   await verifyVersion(target, op.sha256, attempt.signal);
   await mustBeUsable(join(target, PROGRAM), op, self, host, attempt.signal);
+  await needRoomForNet(op, host);
   await attempt.pass("begun");
   await spreadNet(op, self, attempt);
   await attempt.pass("switching");
@@ -73,16 +79,24 @@ function unusable(message: string): BelayError {
   });
 }
 
+/** The links, and what the two versions and the watcher tell each other. Throws `disk-full`. */
+async function needRoomForNet(op: Upgrade, host: Host): Promise<void> {
+  const what = "the agent's upgrade, with its way back,";
+  for (const path of [dirname(op.link), host.stateDir]) await needRoom(path, { ...NET_NEEDS, what });
+}
+
 /** Whoever goes back needs the old program, whatever becomes of `current`. */
 async function spreadNet(op: Upgrade, self: Self, attempt: Attempt): Promise<void> {
   const { versionsDir, link, from, to, returnMs } = op;
   await attempt.pass("arming");
   await switchLink(join(dirname(link), "previous"), versionDir(versionsDir, from));
-  await self.files.announce({ step: attempt.step, from, to, link, versionsDir, returnMs });
   try {
+    await layWayBack(link, versionDir(versionsDir, from));
+    await self.files.announce({ step: attempt.step, from, to, link, versionsDir, returnMs });
     await self.arm(attempt.step);
   } catch (error) {
     await self.files.settle();
+    await clearWayBack(link);
     throw error;
   }
 }
@@ -102,10 +116,11 @@ async function prove(op: Upgrade, self: Self, host: Host, attempt: Attempt): Pro
   if (attempt.passed("held") === undefined) {
     await keepNet(self, host, attempt);
     await serveFor(op, self, host, attempt);
-    await attempt.pass("held");
+    await noteHeld(host, attempt);
     if (!(await self.files.settle())) await beTakenBack(host, attempt);
   } else if ((await self.files.takenBack()) !== null) await beTakenBack(host, attempt);
   else await self.files.settle();
+  await clearWayBack(op.link);
   return done(true, resultOf(op));
 }
 
@@ -126,9 +141,35 @@ async function serveFor(op: Upgrade, self: Self, host: Host, attempt: Attempt): 
     if (servedMs !== null && servedMs >= op.settleMs) return;
     const trouble = servedMs === null ? self.lastTrouble() : null;
     // For whoever comes back to tell; once, because it is tried again every few seconds.
-    if (trouble !== null && told === null) await attempt.pass("trouble", { why: trouble.slice(0, 512) });
+    if (trouble !== null && told === null) await tellTrouble(trouble, host, attempt);
     told ??= trouble;
     await host.clock.sleep(POLL_MS, attempt.halt);
+  }
+}
+
+/** It decides nothing, so a full disk is no reason to end. */
+async function tellTrouble(why: string, host: Host, attempt: Attempt): Promise<void> {
+  try {
+    await attempt.pass("trouble", { why: why.slice(0, 512) });
+  } catch (thrown) {
+    host.log.error({ step: attempt.step, why, error: await failureOf(thrown) }, "a trouble can't be written down");
+  }
+}
+
+/**
+ * What can't be written down is not true yet, and no failure either: to end here would leave a step that is over with a watcher that
+ * takes its version back. Tried until there is room, or the watcher's time is over.
+ */
+async function noteHeld(host: Host, attempt: Attempt): Promise<void> {
+  for (;;) {
+    try {
+      return await attempt.pass("held");
+    } catch (thrown) {
+      const error = await failureOf(thrown);
+      host.log.error({ step: attempt.step, error }, "this version holds, but that can't be written down yet");
+      attempt.progress(`it holds, but that can't be written down yet: ${error.message}`.slice(0, 512));
+      await host.clock.sleep(NOTE_AGAIN_MS, attempt.halt);
+    }
   }
 }
 
@@ -151,6 +192,7 @@ async function comeBack(op: Upgrade, self: Self, host: Host, attempt: Attempt): 
   // The watcher may be a moment behind: it was this very step that moved the link, so it may put it back (I10).
   if ((await self.files.takenBack()) !== null) await switchLink(op.link, versionDir(op.versionsDir, op.from));
   else if (installed !== op.from) throw drift(op.from, installed);
+  await clearWayBack(op.link);
   await self.files.forgetReturn();
   host.log.warn({ step: attempt.step }, "back again");
   return reverted(notBack(op, attempt).toJSON());

@@ -40,11 +40,11 @@ async function mustGoBack(files: UpgradeFiles, clock: Clock, signal: AbortSignal
   for (;;) {
     const upgrade = await files.pending();
     if (upgrade === null) return false;
-    // Announced, or announced anew by another life of the agent: its whole time begins now.
-    if (until === null || !(await files.isWatched(upgrade.step))) {
-      await files.watch(upgrade.step);
-      until = clock.ticks() + upgrade.returnMs;
-    }
+    // Announced, or announced anew by another life of the agent: its whole time begins now. Said once, because a watcher that
+    // is started again must do its work on a full disk, too.
+    const isKnown = await files.isWatched(upgrade.step);
+    if (!isKnown) await files.watch(upgrade.step);
+    if (until === null || !isKnown) until = clock.ticks() + upgrade.returnMs;
     if (clock.ticks() >= until) return files.takeBack();
     await clock.sleep(POLL_MS, signal);
   }

@@ -2,6 +2,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { PostgresBackend } from "../../config-backend.js";
+import { ofFile } from "../../durable.js";
 import type { Host } from "../../host.js";
 import { filterTool, runTool, type Tool, versionSaid } from "../tool.js";
 import type { Backend } from "./backend.js";
@@ -56,8 +57,9 @@ export function postgresBackend(name: string, config: PostgresBackend, host: Hos
     /** One transaction: what is there goes, what was there comes, and all is committed only when both have gone well. */
     async restore(path, _, signal) {
       const list = join(dirname(dirname(path)), ".belay-postgres.list");
-      await writeFile(list, withoutPublic(await contents(path, signal)), { mode: 0o600 });
+      const wanted = withoutPublic(await contents(path, signal));
       try {
+        await writeFile(list, wanted, { mode: 0o600 }).catch((error: unknown) => Promise.reject(ofFile(list, error)));
         const argv = ["pg_restore", "--file=-", "--exit-on-error", "--no-comments", `--use-list=${list}`, path];
         const sql = transaction(emptyingSql(schemas), filterTool(host.exec, CLIENT, argv, nothing(), { env, signal }));
         for await (const _said of filterTool(host.exec, CLIENT, [...psql, "--file=-"], sql, { env, signal })) {

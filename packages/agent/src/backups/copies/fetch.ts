@@ -1,7 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BelayError, type StoredCopy } from "@belay/shared";
-import { makeDir } from "../../durable.js";
+import { isFull, makeDir } from "../../durable.js";
+import { diskFull } from "../../facts/disk.js";
 import type { Host } from "../../host.js";
 import type { Attempt } from "../../ops/op.js";
 import { BACKUP_MANIFEST, type ReadBackup, readBackup } from "../manifest.js";
@@ -27,8 +28,8 @@ export async function fetchCopy(
   const { signal } = attempt;
   await rm(join(dir, into), { recursive: true, force: true });
   await needBackupRoom(dir, { bytes: copy.bytes, inodes: INODES });
-  await makeDir(dir, 0o700);
   try {
+    await makeDir(dir, 0o700);
     const came = new Tally();
     const tell = (bytes: number) =>
       attempt.progress("bringing a copy back", { done: bytes, total: copy.bytes, unit: "bytes" });
@@ -40,8 +41,9 @@ export async function fetchCopy(
       hint: "it was not made by Belay, or for another backup",
     });
   } catch (error) {
+    const full = isFull(error) ? await diskFull(dir, `bringing the copy of ${id} back`, error) : null;
     await rm(join(dir, into), { recursive: true, force: true });
-    throw error;
+    throw full ?? error;
   }
 }
 
