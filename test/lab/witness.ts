@@ -64,7 +64,7 @@ export async function livesOf(machine: Machine): Promise<string[]> {
   return starts.filter((version, index) => version !== starts[index - 1]);
 }
 
-/** What the memory of a host's agent is held to, and what became of that since the agent was started. */
+/** What the memory of a host's agent is held to, and what came of that. */
 export interface AgentMemory {
   /** systemd's word. */
   readonly limit: number;
@@ -75,7 +75,10 @@ export interface AgentMemory {
    * that was written or read, which the kernel only gives up at the limit.
    */
   readonly peak: number;
-  /** Processes of the unit that the kernel killed for want of memory: commands by its own count, the agent by being restarted. */
+  /**
+   * Processes of the unit that the kernel killed for want of memory, by its own count; and agents that were killed, by
+   * systemd's record, since with its last process a group goes, and the count with it.
+   */
   readonly killed: number;
 }
 
@@ -87,13 +90,13 @@ export async function agentMemory(machine: Machine): Promise<AgentMemory> {
     cat $group/memory.limit_in_bytes 2>/dev/null || echo none
     awk '$1 == "VmHWM:" { print $2 }' /proc/$(systemctl show --value -p MainPID belay-agent)/status
     awk '$1 == "oom_kill" { print $2 }' $group/memory.oom_control 2>/dev/null || echo 0
-    systemctl show --value -p NRestarts belay-agent
+    journalctl -u belay-agent --no-pager | grep -c 'Main process exited, code=killed' || true
   `);
-  const [limit = "", enforced = "", peakKib = "", killed = "", restarts = ""] = said.trim().split("\n");
+  const [limit = "", enforced = "", peakKib = "", killed = "", agents = ""] = said.trim().split("\n");
   return {
     limit: Number(limit),
     enforced: enforced === "none" ? null : Number(enforced),
     peak: Number(peakKib) * 1024,
-    killed: Number(killed) + Number(restarts),
+    killed: Number(killed) + Number(agents),
   };
 }
