@@ -56,7 +56,7 @@ async function prepare(root: string): Promise<void> {
     await rm(at(`etc/systemd/system/multi-user.target.wants/${unit}`), { force: true });
     await rm(at(`etc/systemd/system/timers.target.wants/${unit}`), { force: true });
   }
-  // A third of the image; hosts have no mirror to fetch others from.
+  // Archives of packages that are installed: a sixth of the image, of no use to a host.
   await rm(at("var/cache/apt/archives"), { recursive: true });
   await mkdir(at("var/cache/apt/archives/partial"), { recursive: true });
   const wants = at("etc/systemd/system/multi-user.target.wants");
