@@ -192,12 +192,9 @@ async function goesBack(t: Test, scene: LabScene, root: Notes, run: string): Pro
 async function isOld(t: Test, state: Notes): Promise<void> {
   t.same([await state.version(), await state.formats()], [OLD, [5]], "the state is the old version's");
   const events = await state.audit();
-  t.ok(events.length > 0);
-  t.same(
-    events,
-    events.map((_, index) => ({ seq: index + 1, version: OLD })),
-    "its events are one unbroken row",
-  );
+  t.ok(events.length > 0, `${events.length} events`);
+  const odd = events.filter(({ seq, version }, index) => seq !== index + 1 || version !== OLD);
+  t.same(odd.slice(0, 3), [], "are one unbroken row, all of the old version's");
 }
 
 async function startIn({ api }: LabScene, cluster: string): Promise<string> {
