@@ -1,11 +1,11 @@
 import { copyFile, mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { stringify } from "yaml";
-import { BACKEND, CONTROL, fleetYaml, type LabHost, type LabPolicy } from "./fleet.js";
+import { BACKEND, CONTROL, fleetYaml, installOf, type LabHost, type LabPolicy } from "./fleet.js";
 import type { Ran, RunOptions } from "./host/command.js";
 import type { Hosts } from "./host/hosts.js";
 import type { Machine } from "./host/machine.js";
-import { etcdOf } from "./teleport.js";
+import { backendFor } from "./states.js";
 
 const PORT = 7443;
 const TOKEN_FILE = "/var/lib/belay/api-token";
@@ -77,15 +77,16 @@ async function installPackage(machine: Machine, file: string): Promise<void> {
 }
 
 function agentYaml(hosts: Hosts, host: LabHost): string {
+  const backend = backendFor(host, hosts);
+  const installs = host.layout === undefined ? ["/opt/belay"] : ["/opt/belay", installOf(host)];
   return stringify({
     controller: `https://${hosts.machine(CONTROL).address}:${PORT}`,
     host: host.name,
     tokenFile: "/etc/belay/token",
     services: { teleport: { manager: "systemd", unit: "teleport.service" } },
-    directories: ["/opt/belay", "/var/lib/teleport", "/etc", "/usr/local/bin"],
+    directories: [...installs, "/var/lib/teleport", "/etc", "/usr/local/bin"],
     self: { manager: "systemd" },
-    ...(host.cluster === "main" && host.role === "auth"
-      ? { backends: { [BACKEND]: { kind: "etcd", endpoints: [etcdOf(hosts)], prefix: "/teleport" } } }
-      : {}),
+    ...(backend === null ? {} : { backends: { [BACKEND]: backend } }),
+    ...host.agent,
   });
 }

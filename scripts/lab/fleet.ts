@@ -6,12 +6,21 @@ export interface LabHost {
   readonly name: string;
   readonly cluster: "main" | "eu";
   readonly role: Role;
+  /** Where its auth keeps its state. Left out: in etcd in the root cluster, in SQLite in the leaf. */
+  readonly state?: "etcd" | "postgresql" | "sqlite";
+  /**
+   * The name of an installation that was there before Belay, as Teleport's own updater lays one out: versions below
+   * /opt/teleport/<name>/versions, and links that lead into one of them. Left out: plain files in /usr/local/bin.
+   */
+  readonly layout?: string;
+  /** Further fields of its agent.yaml. */
+  readonly agent?: Readonly<Record<string, unknown>>;
 }
 
-/** The host of belayd, and of the etcd that keeps the root cluster's state. It is no part of the fleet. */
+/** The host of belayd, and of the servers that keep clusters' states. It is no part of the fleet. */
 export const CONTROL = "belayd";
 export const FEWEST_HOSTS = 6;
-/** The names under which agents know the root cluster's state. */
+/** The name under which agents know their cluster's state, where it is no file of their own. */
 export const BACKEND = "teleport-state";
 
 export interface LabPolicy {
@@ -46,6 +55,16 @@ export function labHosts(count: number): LabHost[] {
   ];
 }
 
+/** Where an auth keeps its state. */
+export function stateOf({ state, cluster }: LabHost): NonNullable<LabHost["state"]> {
+  return state ?? (cluster === "main" ? "etcd" : "sqlite");
+}
+
+/** The folder below which the versions of a host's service lie, and the link to the one that is installed. */
+export function installOf({ layout }: LabHost): string {
+  return layout === undefined ? "/opt/belay/teleport" : `/opt/teleport/${layout}`;
+}
+
 export function fleetYaml(hosts: readonly LabHost[], policy: LabPolicy): string {
   const patient = { settle: policy.settle, budget: { batch: 0, stage: 0 } };
   const fleet = {
@@ -60,11 +79,20 @@ export function fleetYaml(hosts: readonly LabHost[], policy: LabPolicy): string 
     vars: { proxy: "http://127.0.0.1:3080", ...policy.vars },
     clusters: (["main", "eu"] as const).map((cluster) => ({
       name: cluster,
-      ...(cluster === "eu" ? { trusts: "main" } : { vars: { backendName: BACKEND } }),
-      hosts: hosts.filter((host) => host.cluster === cluster).map(({ name, role }) => ({ name, roles: [role] })),
+      ...(cluster === "eu" ? { trusts: "main" } : {}),
+      ...(hosts.some((host) => host.cluster === cluster && host.role === "auth" && stateOf(host) !== "sqlite")
+        ? { vars: { backendName: BACKEND } }
+        : {}),
+      hosts: hosts.filter((host) => host.cluster === cluster).map(hostYaml),
     })),
     ...policy.sections,
   };
   // fleet.yaml has no aliases, so that what a line says stands in that line.
   return stringify(fleet, { aliasDuplicateObjects: false });
+}
+
+function hostYaml(host: LabHost): object {
+  const { name, role, layout } = host;
+  const vars = layout === undefined ? {} : { vars: { install: installOf(host), below: "bin" } };
+  return { name, roles: [role], ...vars };
 }

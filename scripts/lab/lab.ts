@@ -4,11 +4,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { buildRelease, type ReleaseOptions } from "../../test/support/standin/build-release.js";
 import { belay, copyInto, installAgent, installController, type Packages } from "./belay.js";
-import { CONTROL, type LabHost, type LabPolicy, labHosts } from "./fleet.js";
+import { CONTROL, type LabHost, type LabPolicy, labHosts, stateOf } from "./fleet.js";
 import type { Ran } from "./host/command.js";
 import { Hosts } from "./host/hosts.js";
 import type { Machine, MachineOptions } from "./host/machine.js";
-import { askHost, installTeleport, LAB_NODE, startEtcd } from "./teleport.js";
+import { startEtcd, startPostgres } from "./states.js";
+import { askHost, installTeleport, LAB_NODE } from "./teleport.js";
 
 const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 const PATIENCE_MS = 90_000;
@@ -22,7 +23,9 @@ export interface LabOptions {
   readonly releases: readonly ReleaseOptions[];
   readonly packages: Packages;
   readonly policy: LabPolicy;
-  /** Further particulars of single hosts, such as a small disk. */
+  /** What is particular to single hosts, such as how they were installed. */
+  readonly particulars?: Readonly<Record<string, Pick<LabHost, "state" | "layout" | "agent">>>;
+  /** The same of the machines that they are, such as a small disk. */
   readonly machines?: Readonly<Record<string, Partial<MachineOptions>>>;
   /** Leaves the hosts up when they could not be brought up whole, for somebody to look why. */
   readonly keepBroken?: boolean;
@@ -108,8 +111,8 @@ export async function hostBinds(): Promise<Record<string, string>> {
 }
 
 async function bringUp(hosts: Hosts, options: LabOptions): Promise<Lab> {
-  const { say, packages, policy, version, machines = {} } = options;
-  const fleet = labHosts(options.hosts);
+  const { say, packages, policy, version, machines = {}, particulars = {} } = options;
+  const fleet = labHosts(options.hosts).map((host): LabHost => ({ ...host, ...particulars[host.name] }));
   const started = Date.now();
   const binds = await hostBinds();
   const names = [CONTROL, ...fleet.map(({ name }) => name)];
@@ -118,6 +121,7 @@ async function bringUp(hosts: Hosts, options: LabOptions): Promise<Lab> {
 
   const control = hosts.machine(CONTROL);
   await startEtcd(control);
+  if (fleet.some((host) => stateOf(host) === "postgresql")) await startPostgres(control);
   // In the order of their trust: a leaf that starts before its root would wait for it.
   for (const role of ["auth", "proxy", "node"]) {
     const some = fleet.filter((host) => host.role === role);

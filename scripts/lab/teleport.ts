@@ -1,15 +1,15 @@
 import { stringify } from "yaml";
 import { releaseFiles } from "../../test/support/standin/build-release.js";
-import { CONTROL, type LabHost } from "./fleet.js";
+import { CONTROL, installOf, type LabHost, stateOf } from "./fleet.js";
 import type { Hosts } from "./host/hosts.js";
 import type { Machine } from "./host/machine.js";
+import { PASS_FILE, passFileFor, storageFor } from "./states.js";
 
 /** Where a host sees the Node and the drivers that the stand-in runs with. Belay itself brings its own. */
 export const LAB_NODE = { node: "/opt/lab/node", modulesFrom: "/opt/lab", oneFile: true } as const;
 const PROGRAMS: readonly string[] = ["teleport", "tctl", "tsh"];
 const AUTH_PORT = 3025;
 const WEB_PORT = 3080;
-const ETCD_PORT = 2379;
 export const DIAG = "http://127.0.0.1:3000";
 
 /** Teleport's own unit. `diag_addr` has no field in the stand-in's file, so it is an option here. */
@@ -31,30 +31,25 @@ LimitNOFILE=524288
 WantedBy=multi-user.target
 `;
 
-/** Starts the root cluster's etcd on the control host. */
-export async function startEtcd(control: Machine): Promise<void> {
-  const client = `http://${control.address}:${ETCD_PORT}`;
-  await control.must([
-    ...["systemd-run", "--unit=lab-etcd", "--property=Restart=always", "--property=StateDirectory=lab-etcd"],
-    ...["etcd", "--data-dir=/var/lib/lab-etcd", `--listen-client-urls=${client}`, `--advertise-client-urls=${client}`],
-    ...["--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync"],
-  ]);
-}
-
-export function etcdOf(hosts: Hosts): string {
-  return `http://${hosts.machine(CONTROL).address}:${ETCD_PORT}`;
-}
-
-/** Installs a release as Teleport's own script does, plain files in /usr/local/bin, with its unit, and starts it. */
+/**
+ * Installs a release as Teleport's own script does, plain files in /usr/local/bin, or, on a host with another layout, as its
+ * own updater does; with its unit, and starts it.
+ */
 export async function installTeleport(host: LabHost, fleet: readonly LabHost[], hosts: Hosts, version: string) {
   const machine = hosts.machine(host.name);
   for (const { path, content, mode } of await releaseFiles({ version, ...LAB_NODE })) {
-    if (PROGRAMS.includes(path)) await machine.writeFile(`/usr/local/bin/${path}`, content, mode);
+    if (!PROGRAMS.includes(path)) continue;
+    const dir = host.layout === undefined ? "/usr/local/bin" : `${installOf(host)}/versions/${version}/bin`;
+    await machine.writeFile(`${dir}/${path}`, content, mode);
+    if (host.layout !== undefined) await machine.must(["ln", "-s", `${dir}/${path}`, `/usr/local/bin/${path}`]);
   }
   await machine.must(["mkdir", "-p", "-m", "700", "/var/lib/teleport"]);
   await machine.writeFile("/etc/teleport.yaml", teleportYaml(host, fleet, hosts), 0o600);
   await machine.writeFile("/etc/systemd/system/teleport.service", UNIT);
-  await machine.writeFile("/etc/default/teleport", "STANDIN_MIGRATION_MS=1000\n");
+  const inPostgres = host.role === "auth" && stateOf(host) === "postgresql";
+  if (inPostgres) await machine.writeFile(PASS_FILE, passFileFor(hosts.machine(CONTROL)), 0o600);
+  const env = ["STANDIN_MIGRATION_MS=1000", ...(inPostgres ? [`PGPASSFILE=${PASS_FILE}`] : [])];
+  await machine.writeFile("/etc/default/teleport", env.map((word) => `${word}\n`).join(""));
   await machine.must(["systemctl", "daemon-reload"]);
   await machine.must(["systemctl", "enable", "--quiet", "--now", "teleport"]);
 }
@@ -64,14 +59,12 @@ function teleportYaml(host: LabHost, fleet: readonly LabHost[], hosts: Hosts): s
     fleet
       .filter((one) => one.cluster === cluster && one.role === "auth")
       .map(({ name }) => `${hosts.machine(name).address}:${AUTH_PORT}`);
-  const storage =
-    host.cluster === "main" ? { type: "etcd", peers: [etcdOf(hosts)], prefix: "/teleport" } : { type: "sqlite" };
   return stringify({
     teleport: {
       nodename: host.name,
       data_dir: "/var/lib/teleport",
       auth_servers: authsOf(host.cluster),
-      ...(host.role === "auth" ? { storage } : {}),
+      ...(host.role === "auth" ? { storage: storageFor(host, hosts) } : {}),
     },
     auth_service:
       host.role === "auth"

@@ -61,12 +61,19 @@ t.test("hooks run in their order, in an environment of their own, and what they 
 
 t.test("21 is not yet: nothing was touched, and the host has its work back", async (t) => {
   const { world, hook, said } = await running(t);
-  hook("drain", "echo sessions are open in postgres://ann:hunter2@db/x; exit 21");
-  hook("undrain");
+  hook("pre-drain", "echo nobody minds");
+  hook("drain.d/10-first", "echo so far so good");
+  hook("drain.d/20-second", "echo sessions are open in postgres://ann:hunter2@db/x; exit 21");
+  hook("undrain", "echo back again");
   const outcome = await world.controller.step(op(world));
-  const error = { code: "hook-not-yet", message: /sessions are open in postgres:\/\/ann:\(hidden\)@db/ };
-  t.match(outcome, { status: "failed", retryable: true, error });
-  t.same(said(), words(["drain", "undrain"]));
+  const hooks = [
+    { hook: "pre-drain", exit: 0, output: "nobody minds" },
+    { hook: "drain.d/10-first", exit: 0, output: "so far so good" },
+    { hook: "undrain", exit: 0, output: "back again" },
+  ];
+  const message = /sessions are open in postgres:\/\/ann:\(hidden\)@db/;
+  t.match(outcome, { status: "failed", retryable: true, error: { code: "hook-not-yet", message, context: { hooks } } });
+  t.same(said(), words(["pre-drain", "drain.d/10-first", "drain.d/20-second", "undrain"]));
   t.equal(world.starts().length, 1);
   t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
 });
@@ -95,7 +102,7 @@ t.test("a version that the owner's own look finds wanting is undone", async (t) 
     error: {
       code: "hook-failed",
       message: /no logins/,
-      context: { hooks: [{ hook: "post-revert", output: "paged" }] },
+      context: { hooks: [{ hook: "drain" }, { hook: "undrain" }, { hook: "post-revert", output: "paged" }] },
     },
   });
   t.same(said(), words(["drain", "post-health", "undrain", "post-revert"]));

@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { must, run } from "../../scripts/lab/host/command.js";
 import { clear, clearLeftBehind, Hosts, whyNoHosts } from "../../scripts/lab/host/hosts.js";
+import { memoryGroupsOf } from "../../scripts/lab/host/memory.js";
 import { unhooked } from "../support/unhooked.js";
 import { labName } from "./scene.js";
 
@@ -34,13 +36,14 @@ async function maker(t: Test, name: string): Promise<ChildProcess> {
   return child;
 }
 
-/** What of it is on this machine: processes, mounts, its network. */
+/** What of it is on this machine: processes, mounts, its memory groups. */
 async function traces(name: string): Promise<string[]> {
   const mounts = (await readFile("/proc/self/mountinfo", "utf8"))
     .split("\n")
     .filter((line) => line.includes(`/${name}/`));
   const nspawns = (await run(["pgrep", "--full", "--list-full", `systemd-nspawn.*/${name}/`])).stdout.split("\n");
-  return [...mounts, ...nspawns].filter((line) => line !== "");
+  const groups = existsSync(memoryGroupsOf(name)) ? [memoryGroupsOf(name)] : [];
+  return [...mounts, ...nspawns, ...groups].filter((line) => line !== "");
 }
 
 t.test(

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { RunView } from "@belay/controller/api/contract";
 import type { Test } from "tap";
-import { CONTROL, fleetYaml, type LabPolicy } from "../../scripts/lab/fleet.js";
+import { CONTROL, fleetYaml, installOf, type LabPolicy } from "../../scripts/lab/fleet.js";
 import type { Machine } from "../../scripts/lab/host/machine.js";
 import { Lab, type LabOptions } from "../../scripts/lab/lab.js";
 import { labPackages } from "../../scripts/lab/packages.js";
@@ -142,12 +142,14 @@ export class LabScene {
   async runs(t: Test, expected: Readonly<Record<string, string>>): Promise<void> {
     for (const [name, version] of Object.entries(expected)) {
       const machine = this.machine(name);
+      const host = this.lab.fleet.find((one) => one.name === name);
+      if (host === undefined) throw new Error(`${name} is no host of the fleet`);
       const settled = async () => {
-        const seen = await witness(machine);
+        const seen = await witness(machine, installOf(host));
         return (seen.ready && seen.oneMain) || JSON.stringify(seen);
       };
       await until(settled, `${name} is ready, with one process`, STAGE_MS);
-      const seen = await witness(machine);
+      const seen = await witness(machine, installOf(host));
       t.same(seen, healthyAt(version, seen.installed === null ? null : version), `${name} itself says ${version}`);
     }
   }

@@ -8,10 +8,11 @@ import t from "tap";
 import { CONTROL } from "../../scripts/lab/fleet.js";
 import { run } from "../../scripts/lab/host/command.js";
 import { Hosts, whyNoHosts } from "../../scripts/lab/host/hosts.js";
+import { limitsMemory, memoryGroupsOf } from "../../scripts/lab/host/memory.js";
 import { bridgeOf } from "../../scripts/lab/host/network.js";
 import { unhooked } from "../support/unhooked.js";
 import { labName, PATIENCE_MS } from "./scene.js";
-import { healthyAt, livesOf, witness } from "./witness.js";
+import { agentMemory, healthyAt, livesOf, witness } from "./witness.js";
 
 t.setTimeout(PATIENCE_MS);
 
@@ -19,6 +20,8 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const NAME = labName("whole");
 const HOSTS = 12;
 const LOOK_AGAIN_MS = 50;
+/** `MemoryMax` of the agent's unit. */
+const AGENT_MEMORY = 128 * 1024 * 1024;
 const WAY = ["5.4.2", "6.2.31", "7.1.0"];
 
 /** `npm run lab -- ...`, without its set-up. */
@@ -52,6 +55,10 @@ t.test(
       t.same(await witness(machine), healthyAt("7.1.0"), machine.name);
       t.same(await livesOf(machine), WAY, `${machine.name}: every major, each once (I3)`);
       t.match(await machine.must(["dpkg", "-s", "belay-agent"]), /^Status: install ok installed$/m);
+      const memory = await agentMemory(machine);
+      const held = { limit: AGENT_MEMORY, enforced: limitsMemory() ? AGENT_MEMORY : null, killed: 0 };
+      t.match(memory, held, `${machine.name}: the agent is held to its memory`);
+      t.ok(memory.peak > 0 && memory.peak <= AGENT_MEMORY, `${machine.name}: and needs ${memory.peak} bytes of it`);
     }
     const control = hosts?.machine(CONTROL);
     const corrupted = await control?.must([
@@ -71,6 +78,7 @@ t.test(
     t.notOk(existsSync(`/var/lib/belay-lab/${NAME}`), "no folder");
     t.notMatch(await readFile("/proc/self/mountinfo", "utf8"), `/belay-lab/${NAME}/`, "no mount");
     t.not((await run(["ip", "link", "show", bridgeOf(NAME)])).code, 0, "no bridge");
+    t.notOk(existsSync(memoryGroupsOf(NAME)), "no memory group");
     t.not((await run(["pgrep", "-f", "--", `--machine ${NAME}-`])).code, 0, "no process");
   },
 );
@@ -92,6 +100,7 @@ t.test(
       t.notOk(existsSync(`/var/lib/belay-lab/${NAME}`), `${signal}: no folder`);
       t.notMatch(await readFile("/proc/self/mountinfo", "utf8"), `/belay-lab/${NAME}/`, `${signal}: no mount`);
       t.not((await run(["ip", "link", "show", bridgeOf(NAME)])).code, 0, `${signal}: no bridge`);
+      t.notOk(existsSync(memoryGroupsOf(NAME)), `${signal}: no memory group`);
       t.not((await run(["pgrep", "-f", "--", `--machine ${NAME}-`])).code, 0, `${signal}: no process`);
     }
   },

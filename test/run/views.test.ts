@@ -3,7 +3,7 @@ import { expectedEndAt, paceOf } from "@belay/controller/run/expect";
 import { logLine } from "@belay/controller/run/log";
 import { recapOf } from "@belay/controller/run/recap";
 import { gateViewOf, gateViewsOf, viewOf } from "@belay/controller/run/view";
-import { done, failed, type HostFacts } from "@belay/shared";
+import { done, failed, type HostFacts, type Outcome, reverted } from "@belay/shared";
 import t from "tap";
 import { clusterPlan, nodesPlan } from "../support/plans.js";
 import { RunDriver } from "../support/run-driver.js";
@@ -205,12 +205,11 @@ t.test("what a host's own hooks said stands in the run's log", async (t) => {
     { hook: "drain.d/10-lb", exit: 0, output: "3 sessions moved" },
     { hook: "undrain", exit: 0, output: "" },
   ];
-  const event = {
-    type: "step-ended",
-    at: 1,
-    step: "r1/hop-1.main.node/node-1/0/1",
-    outcome: done(true, { hooks }),
-  } as const;
-  const { message } = logLine(1, event, run.plan);
-  t.equal(message, "node-1: done, changed; hook drain.d/10-lb: 3 sessions moved; hook undrain");
+  const saying = (outcome: Outcome) =>
+    logLine(1, { type: "step-ended", at: 1, step: "r1/hop-1.main.node/node-1/0/1", outcome }, run.plan).message;
+  const all = "hook drain.d/10-lb: 3 sessions moved; hook undrain";
+  t.equal(saying(done(true, { hooks })), `node-1: done, changed; ${all}`);
+  const error = { code: "hook-failed", message: "no logins", hint: "", context: { hooks } };
+  t.equal(saying(failed(error)), `node-1: failed, no logins (hook-failed); ${all}`);
+  t.equal(saying(reverted(error)), `node-1: did not hold and was undone, no logins (hook-failed); ${all}`);
 });

@@ -11,7 +11,7 @@ import { unhooked } from "./unhooked.js";
 const PROGRAM = fileURLToPath(new URL("./s3-server.mjs", import.meta.url));
 export const BUCKET = "backups";
 /** The one key that the server knows; it verifies every request's signature with it. */
-const KEYS = "aws_access_key_id = S3RVER\naws_secret_access_key = S3RVER\n";
+export const KEYS = "aws_access_key_id = S3RVER\naws_secret_access_key = S3RVER\n";
 
 /** An S3 server as a process of its own, on loopback, with one bucket. */
 export class S3Server {

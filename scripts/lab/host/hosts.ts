@@ -7,6 +7,7 @@ import { baseImage } from "./base-image.js";
 import { claim, keep, type Standing, standingOf } from "./claim.js";
 import { run } from "./command.js";
 import { childOf, Machine, type MachineOptions, nspawns } from "./machine.js";
+import { makeMemoryGroup, removeMemoryGroups } from "./memory.js";
 import { makeNetwork, type Network, removeNetwork } from "./network.js";
 
 const LABS = "/var/lib/belay-lab";
@@ -78,7 +79,15 @@ export class Hosts {
     const hosts = new Hosts(name, network, "");
     for (const [index, each] of names.entries()) {
       const dir = join(hosts.dir, each);
-      const machine = new Machine({ name: each, id: `${name}-${each}`, dir, base: "", network, number: FIRST + index });
+      const machine = new Machine({
+        name: each,
+        id: `${name}-${each}`,
+        dir,
+        base: "",
+        network,
+        number: FIRST + index,
+        memory: null,
+      });
       if (await machine.adopt()) hosts.machines.set(each, machine);
     }
     return hosts;
@@ -89,7 +98,8 @@ export class Hosts {
     const made: Machine[] = [];
     for (const one of wanted) {
       const number = this.machines.size + FIRST;
-      const place = { base: this.#base, network: this.network, number, dir: join(this.dir, one.name) };
+      const memory = await makeMemoryGroup(this.name, one.name);
+      const place = { base: this.#base, network: this.network, number, memory, dir: join(this.dir, one.name) };
       const machine = new Machine({ ...place, id: `${this.name}-${one.name}`, ...one });
       await machine.make();
       this.machines.set(one.name, machine);
@@ -164,6 +174,7 @@ export async function clear(name: string): Promise<void> {
   for (const mount of await mountsBelow(dir)) await run(["umount", "-l", mount]);
   const left = await mountsBelow(dir);
   if (left.length > 0) throw new Error(`${name} keeps mounts: ${left.join(", ")}`);
+  await removeMemoryGroups(name);
   await removeNetwork(name);
   await rm(dir, { recursive: true, force: true });
 }

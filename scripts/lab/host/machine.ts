@@ -5,6 +5,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { must, type Ran, type RunOptions, run } from "./command.js";
+import { beginning, within } from "./memory.js";
 import type { Network } from "./network.js";
 
 export interface MachineOptions {
@@ -17,6 +18,8 @@ export interface MachineOptions {
   readonly network: Network;
   /** Last part of its address. */
   readonly number: number;
+  /** The group in which its memory is accounted for; null: none. */
+  readonly memory: string | null;
   /** Folders of this machine that it sees, read-only: from -> to. */
   readonly binds?: Readonly<Record<string, string>>;
   /** A folder of it that is a small disk of its own, to be filled. */
@@ -64,24 +67,21 @@ export class Machine {
 
   /** Boots it, and waits until systemd has started all there is. Throws, with the end of its console, when it doesn't. */
   async boot(): Promise<void> {
-    const { id, dir, network, binds = {}, disk } = this.#options;
+    const { id, dir, network, memory, binds = {}, disk } = this.#options;
     const console = openSync(join(dir, "console.log"), "a");
     const bound = Object.entries(binds).map(([from, to]) => `--bind-ro=${from}:${to}`);
     if (disk !== undefined) bound.push(`--bind=${join(dir, "disk")}:${disk.at}`);
-    const nspawn = spawn(
-      "systemd-nspawn",
-      [
-        ...["--quiet", "--directory", this.root, "--machine", id, "--register=no", "--keep-unit", "--boot"],
-        ...[`--network-bridge=${network.bridge}`, "--link-journal=no", "--resolv-conf=off", "--timezone=off"],
-        ...["--console=pipe", ...bound],
-      ],
-      {
-        stdio: ["ignore", console, console],
-        env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: "0" },
-        // A Ctrl-C is for whoever runs the lab: it ends hosts in its own order.
-        detached: true,
-      },
-    );
+    const [file = "", ...args] = within(memory, [
+      ...["systemd-nspawn", "--quiet", "--directory", this.root, "--machine", id, "--register=no", "--keep-unit"],
+      ...[`--network-bridge=${network.bridge}`, "--link-journal=no", "--resolv-conf=off", "--timezone=off"],
+      ...["--console=pipe", ...bound, "--", ...beginning(memory)],
+    ]);
+    const nspawn = spawn(file, args, {
+      stdio: ["ignore", console, console],
+      env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: "0" },
+      // A Ctrl-C is for whoever runs the lab: it ends hosts in its own order.
+      detached: true,
+    });
     this.#nspawn = nspawn;
     // A lab that is kept up outlives the command that made it.
     nspawn.unref();

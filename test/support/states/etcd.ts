@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Owner } from "../servers/child.js";
 import { EtcdServer, type EtcdTls } from "../servers/etcd.js";
-import type { AuditEvent, KeptState, States } from "./state.js";
+import type { AuditEvent, KeptState, ReadState, States } from "./state.js";
 
 /** States below prefixes of one etcd. */
 export class EtcdStates implements States {
@@ -21,18 +21,7 @@ export class EtcdStates implements States {
     const prefix = `/teleport-${++this.#count}`;
     return {
       server: { type: "etcd", endpoint: etcd.endpoint, prefix, tls: etcd.tls },
-      version: async () => (await values(etcd, `${prefix}/meta/version`))[0] ?? null,
-      audit: async () =>
-        (await values(etcd, `${prefix}/audit/`)).map((value) => {
-          const { seq, version } = JSON.parse(value) as AuditEvent;
-          return { seq, version };
-        }),
-      formats: async () => {
-        const formats = (await values(etcd, `${prefix}/resources/`)).map(
-          (value) => (JSON.parse(value) as { format: number }).format,
-        );
-        return [...new Set(formats)].sort((a, b) => a - b);
-      },
+      ...readEtcd((...args) => etcd.ctl(...args), prefix),
       copy: async () => {
         const file = join(etcd.dir, `copy-${this.#count}.db`);
         await etcd.ctl("snapshot", "save", file);
@@ -47,10 +36,26 @@ export class EtcdStates implements States {
   }
 }
 
-/** Values of all keys that begin so, in the order of the keys. */
-async function values(etcd: EtcdServer, prefix: string): Promise<string[]> {
-  const found = JSON.parse(await etcd.ctl("get", "--prefix", prefix, "-w", "json")) as {
-    kvs?: { value: string }[];
+/** Reads a state below a prefix. `ctl` is etcdctl, wherever that runs. */
+export function readEtcd(ctl: (...args: string[]) => Promise<string>, prefix: string): ReadState {
+  return {
+    version: async () => (await values(ctl, `${prefix}/meta/version`))[0] ?? null,
+    audit: async () =>
+      (await values(ctl, `${prefix}/audit/`)).map((value) => {
+        const { seq, version } = JSON.parse(value) as AuditEvent;
+        return { seq, version };
+      }),
+    formats: async () => {
+      const formats = (await values(ctl, `${prefix}/resources/`)).map(
+        (value) => (JSON.parse(value) as { format: number }).format,
+      );
+      return [...new Set(formats)].sort((a, b) => a - b);
+    },
   };
+}
+
+/** Values of all keys that begin so, in the order of the keys. */
+async function values(ctl: (...args: string[]) => Promise<string>, prefix: string): Promise<string[]> {
+  const found = JSON.parse(await ctl("get", "--prefix", prefix, "-w", "json")) as { kvs?: { value: string }[] };
   return (found.kvs ?? []).map(({ value }) => Buffer.from(value, "base64").toString());
 }

@@ -6,7 +6,9 @@ import { PostgresStates } from "./postgres.js";
 import { SqliteStates } from "./sqlite.js";
 import type { States } from "./state.js";
 
-export type { AuditEvent, KeptState, States } from "./state.js";
+export { readEtcd } from "./etcd.js";
+export { readPostgres } from "./postgres.js";
+export type { AuditEvent, KeptState, ReadState, States } from "./state.js";
 
 /** Every kind of backend that the stand-in knows, with why it can't be had here. */
 export const KINDS: readonly {

@@ -19,6 +19,13 @@ export interface KeptState {
   copy(host: HostOnDisk): Promise<() => Promise<void>>;
 }
 
+/** A state that can be looked at from anywhere: a server keeps it. */
+export interface ReadState {
+  version(): Promise<string | null>;
+  audit(): Promise<AuditEvent[]>;
+  formats(): Promise<number[]>;
+}
+
 /** One kind of backend. `fresh` is an empty state of its own for one test. */
 export interface States {
   fresh(): Promise<KeptState>;

@@ -36,7 +36,7 @@ export async function runHook(
     attempt.progress(`hook ${name}: ${basename(file)}`);
     const run = await runOne(name, file, cause, host, attempt.step, signal);
     host.log.info({ step: attempt.step, hook: name, file, exit: run.exit, output: run.output }, "hook ended");
-    if (run.exit !== 0) throw unhappy(run, file);
+    if (run.exit !== 0) throw unhappy(run, file, runs);
     runs.push(run);
   }
   return runs;
@@ -80,16 +80,18 @@ function outputOf({ stdout, stderr }: CommandResult): string {
   return whatWasSaid(both.join("\n"), MAX_OUTPUT_BYTES);
 }
 
-function unhappy(run: HookRun, file: string): BelayError {
+/** `before`: those of the same hook that went well. */
+function unhappy(run: HookRun, file: string, before: readonly HookRun[]): BelayError {
+  const context = { file, ...run, ...(before.length > 0 ? { hooks: before } : {}) };
   const said = run.output === "" ? "" : `: ${run.output}`;
   if (run.exit === TRY_AGAIN) {
     return new BelayError("hook-not-yet", `hook ${run.hook} says not yet${said}`, {
       hint: "it is asked again; look at what it waits for if that goes on",
-      context: { file, ...run },
+      context,
     });
   }
   return new BelayError("hook-failed", `hook ${run.hook} ends with ${run.exit ?? "a signal"}${said}`, {
     hint: `run ${file} by hand and see what it says`,
-    context: { file, ...run },
+    context,
   });
 }

@@ -4,6 +4,7 @@ import {
   type ErrorInfo,
   errorInfo,
   failed,
+  type HookRun,
   type OpOf,
   type Outcome,
   reverted,
@@ -21,7 +22,7 @@ import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
 import { isRetryable } from "./retryable.js";
 import { settle } from "./settle.js";
-import { mayHook } from "./swap-hooks.js";
+import { hooksRun, mayHook } from "./swap-hooks.js";
 
 /** A version that doesn't hold gets no longer to end by itself: nobody is served until the old one is back. */
 const BAD_STOP_MS = 10_000;
@@ -36,11 +37,12 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
   try {
     if (!touched(attempt)) {
       await undrain(op, host, attempt);
-      return failed(error, isRetryable(error.code));
+      return failed(withHooks(error, attempt), isRetryable(error.code));
     }
     const leftAdopted = await undo(op, host, attempt);
     await undrain(op, host, attempt);
-    const told = leftAdopted === null ? error : { ...error, context: { ...error.context, leftAdopted } };
+const said = withHooks(error, attempt);
+    const told = leftAdopted === null ? said : { ...said, context: { ...said.context, leftAdopted } };
     return reverted(await afterwards(told, op, host, attempt));
   } catch (again) {
     attempt.halt.throwIfAborted();
@@ -61,7 +63,8 @@ async function undrain(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<
   if (op.hookTimeoutMs === undefined || attempt.passed("back-undrained") !== undefined) return;
   const { service, from, to, hookTimeoutMs } = op;
   try {
-    await runHook("undrain", { service, from, to, timeoutMs: hookTimeoutMs }, host, attempt, attempt.halt);
+    const runs = await runHook("undrain", { service, from, to, timeoutMs: hookTimeoutMs }, host, attempt, attempt.halt);
+    await note("back-undrained", { runs }, attempt, host);
   } catch (thrown) {
     attempt.halt.throwIfAborted();
     throw new BelayError(
@@ -73,7 +76,20 @@ async function undrain(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<
       },
     );
   }
-  await note("back-undrained", {}, attempt, host);
+}
+
+/** With all that this host's hooks said until here; what the one that failed said is the error itself. */
+function withHooks(error: ErrorInfo, attempt: Attempt): ErrorInfo {
+  const back = (attempt.passed("back-undrained")?.runs as HookRun[] | undefined) ?? [];
+  return tellHooks(error, [...hooksRun(attempt), ...hooksIn(error), ...back]);
+}
+
+function hooksIn({ context }: ErrorInfo): HookRun[] {
+  return (context?.hooks as HookRun[] | undefined) ?? [];
+}
+
+function tellHooks(error: ErrorInfo, hooks: readonly HookRun[]): ErrorInfo {
+  return hooks.length === 0 ? error : { ...error, context: { ...error.context, hooks } };
 }
 
 /** The host is as it was; what its own post-revert hook makes of that is told, and changes nothing about it. */
@@ -88,7 +104,7 @@ async function afterwards(error: ErrorInfo, op: OpOf<"swap">, host: Host, attemp
       attempt,
       attempt.halt,
     );
-    return runs.length === 0 ? error : { ...error, context: { ...error.context, hooks: runs } };
+    return tellHooks(error, [...hooksIn(error), ...runs]);
   } catch (thrown) {
     attempt.halt.throwIfAborted();
     const why = errorInfo(thrown);

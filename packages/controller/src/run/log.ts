@@ -71,14 +71,14 @@ const SENTENCES: Sentences = {
           host,
           stage,
           level: outcome.retryable ? "warn" : "error",
-          message: `${host}: failed, ${outcome.error.message} (${outcome.error.code})`,
+          message: `${host}: failed, ${outcome.error.message} (${outcome.error.code})${saidByHooks(outcome.error.context)}`,
         };
       case "reverted":
         return {
           host,
           stage,
           level: "error",
-          message: `${host}: did not hold and was undone, ${outcome.error.message} (${outcome.error.code})`,
+          message: `${host}: did not hold and was undone, ${outcome.error.message} (${outcome.error.code})${saidByHooks(outcome.error.context)}`,
         };
       case "unknown":
         return {
@@ -150,10 +150,10 @@ function partsOf(step: StepId): { readonly stage: string; readonly host: string 
   return { stage, host };
 }
 
-/** What a host's own hooks printed while a step went well; what one that failed printed is in the failure itself. */
-function saidByHooks(result: unknown): string {
-  if (typeof result !== "object" || result === null || !("hooks" in result) || !Array.isArray(result.hooks)) return "";
-  const runs = result.hooks as readonly HookRun[];
+/** What a host's own hooks printed, by a step's result or its error's context; what one that failed printed is the message. */
+function saidByHooks(told: unknown): string {
+  if (typeof told !== "object" || told === null || !("hooks" in told) || !Array.isArray(told.hooks)) return "";
+  const runs = told.hooks as readonly HookRun[];
   return runs.map(({ hook, output }) => `; hook ${hook}${output === "" ? "" : `: ${output}`}`).join("");
 }
 
