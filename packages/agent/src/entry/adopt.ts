@@ -134,8 +134,11 @@ export async function disown(adoption: Adoption, service: string, host: Host, si
     await rm(link, { force: true });
     await syncDir(dirname(link));
   }
-  if (!made || !(await present(dir))) return;
+  if (!made) return;
   const doomed = join(versionsDir, `.belay-${from}.removing`);
+  // Half removed by a life that was cut off: in the way of another of this name.
+  await rm(doomed, { recursive: true, force: true });
+  if (!(await present(dir))) return;
   await rename(dir, doomed);
   await syncDir(versionsDir);
   await rm(doomed, { recursive: true, force: true });
