@@ -171,6 +171,28 @@ t.test("names that Belay did not make, or that disagree, are drift, and nothing 
   t.equal(world.starts().length, 1);
 });
 
+t.test("a name that became a file again: undoing its adoption leaves the others their way back", async (t) => {
+  const world = await World.make(t);
+  const bin = join(world.dir, "bin");
+  layOut(bin, "5.0.0", "ok", {});
+  world.install("6.0.0");
+  world.install("7.0.0", "never-ready");
+  world.program = join(bin, "svc");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const entry = { dir: bin, programs: ["svc", "VERSION", "package.json"], below: "" };
+  t.match(await world.controller.step(world.swapOp("5.0.0", "6.0.0", { entry })), { status: "done" });
+  const name = join(bin, "svc");
+  rmSync(name);
+  writeFileSync(name, readFileSync(join(world.link, "svc")), { mode: 0o755 });
+  const failing = world.swapOp("6.0.0", "7.0.0", { entry, startTimeoutMs: 500 });
+  t.match(await world.controller.step(failing), { status: "reverted", error: { code: "unhealthy" } });
+  t.ok(lstatSync(name).isFile());
+  t.equal(readlinkSync(join(bin, "VERSION")), join(world.link, "VERSION"));
+  const told = await unmanage("svc", { stateDir: world.stateDir, exec: systemExec, signal: AbortSignal.timeout(9e4) });
+  t.match(told, /VERSION, .*package\.json: plain files of 6\.0\.0/);
+});
+
 t.test("what an undoing that was cut off left half removed is in no later one's way", async (t) => {
   const world = await World.make(t);
   const bin = join(world.dir, "bin");
