@@ -142,10 +142,13 @@ export async function disown(adoption: Adoption, service: string, host: Host, si
   const doomed = join(versionsDir, `.belay-${from}.removing`);
   // Half removed by a life that was cut off: in the way of another of this name.
   await rm(doomed, { recursive: true, force: true });
-  if (!(await present(dir))) return;
-  await rename(dir, doomed);
+  if (await present(dir)) {
+    await rename(dir, doomed);
+    await syncDir(versionsDir);
+    await rm(doomed, { recursive: true, force: true });
+  }
+  // Else a power cut might bring it back, and this is not looked at again.
   await syncDir(versionsDir);
-  await rm(doomed, { recursive: true, force: true });
 }
 
 /** Replaces a name by a plain file, by one rename. */
