@@ -171,6 +171,7 @@ export class RigHost {
     // What a machine without power still wants to write can't be written.
     if (this.#agent !== null) await this.#agent.stop().catch(() => {});
     else await this.#disk?.close().catch(() => {});
+    await this.#names?.letGo();
     this.#agent = null;
     this.#disk = null;
   }

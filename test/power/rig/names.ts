@@ -46,6 +46,7 @@ export class Names {
   /** What they are, as long as nothing is open that changes it. */
   standing: "files" | "links" = "files";
   #takingOut = false;
+  #attempt: Promise<unknown> = Promise.resolve();
   readonly #link: string;
   readonly #versionsDir: string;
   readonly #record: string;
@@ -135,6 +136,11 @@ export class Names {
     return [...wrong, ...this.#wrongWithTheWayBack(led, known)];
   }
 
+  /** Resolves when nothing of it touches the disks any more: what outlived a boot would be at work on a machine that isn't its own. */
+  async letGo(): Promise<void> {
+    await this.#attempt;
+  }
+
   /** Does it again after every power cut, as a person would who doesn't know whether it was through. What is wrong, or null. */
   async takeOut(
     unmanage: () => Promise<unknown>,
@@ -143,10 +149,12 @@ export class Names {
     this.#takingOut = true;
     for (let wasCut = false; ; wasCut = true) {
       const before = power.boots();
-      const error = await unmanage().then(
+      const attempt = unmanage().then(
         () => null,
         (thrown: Error & { code?: string }) => thrown,
       );
+      this.#attempt = attempt;
+      const error = await attempt;
       const { count, off } = power.boots();
       if (off) await power.next();
       if (off || count !== before.count) continue;
