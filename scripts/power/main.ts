@@ -63,6 +63,7 @@ async function main(argv: string[]): Promise<number> {
   const {
     complaints,
     cuts: made,
+    adoptions,
     seconds,
   } = await runCampaign({
     cuts,
@@ -73,6 +74,7 @@ async function main(argv: string[]): Promise<number> {
     of: of === "audit-log" ? of : "hosts",
     heard,
   });
+  if (of === "hosts") say(`${adoptions.ext4} and ${adoptions.xfs} of them as a host was being adopted, or given back`);
   say(
     `${made.ext4} power cuts on ext4 and ${made.xfs} on XFS in ${Math.round(seconds)} s: ${complaints.length} complaints`,
   );

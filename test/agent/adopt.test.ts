@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -170,6 +171,46 @@ t.test("names that Belay did not make, or that disagree, are drift, and nothing 
   t.equal(world.starts().length, 1);
 });
 
+t.test("a name that became a file again: undoing its adoption leaves the others their way back", async (t) => {
+  const world = await World.make(t);
+  const bin = join(world.dir, "bin");
+  layOut(bin, "5.0.0", "ok", {});
+  world.install("6.0.0");
+  world.install("7.0.0", "never-ready");
+  world.program = join(bin, "svc");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const entry = { dir: bin, programs: ["svc", "VERSION", "package.json"], below: "" };
+  t.match(await world.controller.step(world.swapOp("5.0.0", "6.0.0", { entry })), { status: "done" });
+  const name = join(bin, "svc");
+  rmSync(name);
+  writeFileSync(name, readFileSync(join(world.link, "svc")), { mode: 0o755 });
+  const failing = world.swapOp("6.0.0", "7.0.0", { entry, startTimeoutMs: 500 });
+  t.match(await world.controller.step(failing), { status: "reverted", error: { code: "unhealthy" } });
+  t.ok(lstatSync(name).isFile());
+  t.equal(readlinkSync(join(bin, "VERSION")), join(world.link, "VERSION"));
+  const told = await unmanage("svc", { stateDir: world.stateDir, exec: systemExec, signal: AbortSignal.timeout(9e4) });
+  t.match(told, /VERSION, .*package\.json: plain files of 6\.0\.0/);
+});
+
+t.test("what an undoing that was cut off left half removed is in no later one's way", async (t) => {
+  const world = await World.make(t);
+  const bin = join(world.dir, "bin");
+  layOut(bin, "5.0.0", "ok", {});
+  world.install("6.0.0", "never-ready");
+  const half = join(world.versionsDir, ".belay-5.0.0.removing");
+  mkdirSync(half);
+  writeFileSync(join(half, "svc"), "half of a version");
+  world.program = join(bin, "svc");
+  await world.start();
+  await world.controller.step(world.startOp());
+  const entry = { dir: bin, programs: ["svc", "VERSION", "package.json"], below: "" };
+  const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { entry, startTimeoutMs: 500 }));
+  t.match(outcome, { status: "reverted", error: { code: "unhealthy" } });
+  t.ok(lstatSync(join(bin, "svc")).isFile());
+  t.same(readdirSync(world.versionsDir), ["6.0.0"]);
+});
+
 t.test("no room for what is installed now: the old version runs on, untouched", async (t) => {
   const world = await World.make(t);
   const small = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "belay-swap-test", world.versionsDir]);
@@ -204,9 +245,15 @@ t.test("a plain file is asked its version, once for each file", async (t) => {
     writeFileSync(file, `#!/bin/sh\necho asked >> ${dir}/asked\n${words}\n`, { mode: 0o755 });
   says("echo Teleport v6.2.1 git:v6.2.1-0-gabc1234 go1.16.2");
   const host = { exec: systemExec, log: silentLogger };
+  const installedAt = new Date("2020-02-20T20:20:20Z");
+  utimesSync(file, installedAt, installedAt);
   t.equal(await banner.versionOf(file, host), "6.2.1");
   t.equal(await banner.versionOf(file, host), "6.2.1");
   t.equal(readFileSync(join(dir, "asked"), "utf8"), "asked\n");
+  // As a new version has it that took over the old one's times, and got the number of a file that is gone.
+  says("echo Teleport v6.2.2 git:v6.2.2-0-gabc1234 go1.16.2");
+  utimesSync(file, installedAt, installedAt);
+  t.equal(await banner.versionOf(file, host), "6.2.2");
   says("echo no word of a version here");
   t.equal(await banner.versionOf(file, host), null);
 });

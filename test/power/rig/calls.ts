@@ -1,6 +1,7 @@
 import fs, { fstatSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
+import type { Exec } from "@belay/agent";
 
 /** What of the agent's calls reaches a disk: those of node:fs/promises, and those of the handles they give. */
 const PATH_CALLS = [
@@ -45,6 +46,8 @@ export interface CallWatcher {
   after(call: string): void;
 }
 
+const PROGRAM_MS = 4;
+
 type AnyCall = (this: unknown, ...args: unknown[]) => Promise<unknown>;
 
 /**
@@ -88,6 +91,25 @@ export async function watchCalls(root: string, watcher: CallWatcher, forgotten: 
     };
   }
   syncBuiltinESMExports();
+}
+
+/**
+ * The same for programs that the agent runs. One takes milliseconds, and does nothing in the first of them: what is to happen
+ * in parallel with it happens at any time of it.
+ */
+export function watchExec(exec: Exec, watcher: CallWatcher, random: () => number): Exec {
+  return {
+    ...exec,
+    async run(argv, options) {
+      const call = argv.join(" ");
+      const meanwhile = watcher.before(call);
+      const working = exec.run(argv, options);
+      if (meanwhile !== undefined) setTimeout(meanwhile, random() * PROGRAM_MS);
+      const result = await working;
+      watcher.after(call);
+      return result;
+    },
+  };
 }
 
 function isForgotten(call: string, fd: number, forgotten: Forgotten): boolean {

@@ -31,12 +31,15 @@ export interface Told {
   disks: 1 | 2;
   seed: number;
   cuts: number;
+  adoptions?: number;
   complaint?: string;
   at?: string;
 }
 
 export interface Result {
   cuts: Record<FileSystem, number>;
+  /** Those of the cuts that met a host as it was being adopted, or taken out of Belay's hands. */
+  adoptions: Record<FileSystem, number>;
   complaints: Told[];
   seconds: number;
 }
@@ -61,7 +64,7 @@ export function whyNoPowerCuts(): string | null {
  * durable by an fsync on another, which one disk alone would often hide. Rejects if a machine can't be run at all.
  */
 export async function runCampaign(campaign: Campaign): Promise<Result> {
-  const result: Result = { cuts: { ext4: 0, xfs: 0 }, complaints: [], seconds: 0 };
+  const result: Result = { cuts: { ext4: 0, xfs: 0 }, adoptions: { ext4: 0, xfs: 0 }, complaints: [], seconds: 0 };
   const begun = performance.now();
   clearLeftovers();
   const jobs = [...jobsOf(campaign)];
@@ -137,7 +140,10 @@ async function runMachine(job: Job, campaign: Campaign, result: Result): Promise
     if ("alive" in word) continue;
     const told = { ...job, ...word };
     if (told.complaint !== undefined) result.complaints.push(told);
-    else result.cuts[job.fs] += told.cuts;
+    else {
+      result.cuts[job.fs] += told.cuts;
+      result.adoptions[job.fs] += told.adoptions ?? 0;
+    }
     ended ||= told.complaint === undefined;
     campaign.heard?.(told);
   }

@@ -1,30 +1,31 @@
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
 import { basename, join } from "node:path";
-import {
-  type Agent,
-  byToken,
-  type JournalDisk,
-  openJournalDisk,
-  parseConfig,
-  silentLogger,
-  startAgent,
-  systemExec,
-} from "@belay/agent";
+import { type Agent, type Exec, type JournalDisk, openJournalDisk, systemExec, unmanage } from "@belay/agent";
 import type { BackupSpec, Op, OpOf, Outcome } from "@belay/shared";
+import { startRigAgent } from "./agent.js";
+import { BackupsTruth, KEEP_BACKUPS } from "./backups-truth.js";
 import { RigBelayd, rigHttp } from "./belayd.js";
+import { type CallWatcher, watchExec } from "./calls.js";
 import { JournalTruth } from "./journal-truth.js";
-import { quickClock } from "./quick-clock.js";
-import { damageOf, installByHand, type Release } from "./releases.js";
+import { Names } from "./names.js";
+import type { PowerSwitch } from "./power-switch.js";
+import { installByHand, PROGRAMS, type Release, releaseOf } from "./releases.js";
 import { linesOf, RigService, writeSafely } from "./service.js";
+import { VersionsTruth } from "./versions-truth.js";
 
 type Swap = OpOf<"swap">;
-const KEEP_BACKUPS = 2;
-const A_DAY_MS = 86_400_000;
 const CHECKS = [{ kind: "http" as const, url: "http://127.0.0.1:1/readyz", status: 200, timeoutMs: 1000 }];
 const PROBES = [
   { kind: "metric-label" as const, url: "http://127.0.0.1:1/metrics", metric: "build_info", label: "version" },
 ];
+
+export interface HostWorld {
+  releases: readonly Release[];
+  power: PowerSwitch;
+  random: () => number;
+  complain: (what: string) => void;
+  calls: CallWatcher;
+}
 
 /**
  * One host, upgraded without end by the real agent, and what is known about it off its disks: what its agent has said, and
@@ -33,63 +34,81 @@ const PROBES = [
 export class RigHost {
   readonly name: string;
   readonly belayd = new RigBelayd();
+  readonly #world: HostWorld;
   readonly #releases: readonly Release[];
   readonly #random: () => number;
   readonly #complain: (what: string) => void;
   readonly #stateDir: string;
   readonly #root: string;
-  readonly #versionsDir: string;
-  readonly #backupsDir: string;
   readonly #link: string;
   readonly #data: string;
   readonly #service: RigService;
   readonly #journal: JournalTruth;
+  readonly #versions: VersionsTruth;
+  readonly #kept: BackupsTruth;
+  /** Null: its service is started through the link, and was so before Belay came. */
+  readonly #names: Names | null;
   #agent: Agent | null = null;
   #disk: JournalDisk | null = null;
-  /** What the link leads to, as long as no swap is open. */
+  /** What is installed, as long as no swap is open. */
   #linked: string;
-  /** The version that was there before Belay came; null once it is pruned. */
-  #byHand: string | null;
-  /** Versions and backups that were reported as being there. */
-  readonly #fetched = new Set<string>();
-  readonly #kept = new Map<string, string>();
   #backups = 0;
   #boots = 0;
   /** Contents of the data that the open step may have found. */
   #contents = new Set<string>();
+  /** Whoever waits for the power to be back. */
+  #waiting: (() => void)[] = [];
 
-  constructor(
-    name: string,
-    disks: { state: string; data: string },
-    world: { releases: readonly Release[]; random: () => number; complain: (what: string) => void },
-  ) {
+  /** `byName`: it was installed without Belay, as plain files. */
+  constructor(name: string, disks: { state: string; data: string }, world: HostWorld, { byName }: { byName: boolean }) {
     this.name = name;
+    this.#world = world;
     this.#releases = world.releases;
     this.#random = world.random;
     this.#complain = (what) => world.complain(`${name}: ${what}`);
     this.#stateDir = join(disks.state, name, "state");
     this.#root = join(disks.data, name);
-    this.#versionsDir = join(this.#root, "versions");
-    this.#backupsDir = join(this.#root, "backups");
     this.#link = join(this.#root, "current");
     this.#data = join(this.#root, "data");
-    this.#service = new RigService(this.#link, this.#data);
+    this.#kept = new BackupsTruth(join(this.#root, "backups"), this.#complain);
     this.#journal = new JournalTruth(join(this.#stateDir, "journal"));
     this.#linked = this.#any().version;
-    this.#byHand = this.#linked;
+    const below = byName && this.#random() < 0.5 ? "bin" : "";
+    const programs = this.#random() < 0.7 ? PROGRAMS : PROGRAMS.slice(0, 1);
+    const versions = { dir: join(this.#root, "versions"), below, adopted: byName ? programs : null };
+    this.#versions = new VersionsTruth(versions, { releases: world.releases, complain: this.#complain });
+    if (!byName) this.#versions.byHand = this.#linked;
+    this.#names = byName ? this.#someNames(programs, disks) : null;
+    this.#service = new RigService(() => this.#installed(), this.#data);
   }
 
-  /** The kind of step that it is at. */
+  #someNames(programs: readonly string[], disks: { state: string; data: string }): Names {
+    // On another file system than the versions, if there is one: then nothing can be a hard link.
+    const dir = join(this.#random() < 0.6 ? disks.state : disks.data, this.name, "names");
+    const { dir: versionsDir, below } = this.#versions;
+    return new Names({ dir, programs, below, link: this.#link, versionsDir, stateDir: this.#stateDir }, this.#world);
+  }
+
+  /** The kind of step that it is at; what adopts a host, or takes Belay out of it, is more than its kind of step. */
   get doing(): string | undefined {
-    return this.belayd.open?.op.kind;
+    const op = this.belayd.open?.op;
+    return this.#names?.doing(op) ?? op?.kind;
+  }
+
+  get isByName(): boolean {
+    return this.#names !== null;
   }
 
   /** As it was before Belay came. The caller syncs the disks. */
   layOut(): void {
     mkdirSync(this.#stateDir, { recursive: true });
-    mkdirSync(this.#versionsDir, { recursive: true });
-    installByHand(this.#release(this.#linked), join(this.#versionsDir, this.#linked));
-    symlinkSync(join(this.#versionsDir, this.#linked), this.#link);
+    mkdirSync(this.#versions.dir, { recursive: true });
+    const release = releaseOf(this.#releases, this.#linked);
+    if (this.#names !== null) this.#names.layOut(release);
+    else {
+      installByHand(release, join(this.#versions.dir, this.#linked));
+      symlinkSync(join(this.#versions.dir, this.#linked), this.#link);
+    }
     writeSafely(this.#data, "");
     void this.#upgradeForEver();
   }
@@ -98,13 +117,14 @@ export class RigHost {
   look(): void {
     const { open } = this.belayd;
     const swap = open?.op.kind === "swap" ? open.op : null;
-    const linked = basename(readlinkSync(this.#link));
+    const linked = this.#installed();
     if (linked !== this.#linked && linked !== swap?.to) {
-      this.#complain(`the link leads to ${linked}, not to ${this.#linked}${swap === null ? "" : ` or ${swap.to}`}`);
+      this.#complain(`${linked} is installed, not ${this.#linked}${swap === null ? "" : ` or ${swap.to}`}`);
     }
-    const pruning = open?.op.kind === "prune";
-    this.#lookAtVersions(pruning);
-    this.#lookAtBackups(pruning);
+    this.#lookAtNames();
+    const prune = open?.op.kind === "prune";
+    this.#versions.look(this.#needed(), { swap: swap !== null, prune });
+    this.#kept.look(prune);
     this.#lookAtData();
     this.#complainIf(this.#journal.ailment());
     if (open?.accepted === true && !readFileSync(join(this.#stateDir, "journal"), "utf8").includes(open.step)) {
@@ -120,32 +140,23 @@ export class RigHost {
     this.#service.comingUp = true;
     if (this.#random() < 0.7) this.#service.launch();
     this.#contents.add(this.#service.content);
-    const file = join(this.#stateDir, "agent.yaml");
-    const config = parseConfig(
-      `controller: http://127.0.0.1:1\nhost: ${this.name}\ntokenFile: /dev/null\nstateDir: ${this.#stateDir}
-directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.service } }\n`,
-      file,
-    );
     this.#boots += 1;
-    const clock = quickClock(this.#boots * A_DAY_MS);
     const disk = this.#journal.watch(await openJournalDisk(join(this.#stateDir, "journal")));
     this.#disk = disk;
-    this.#agent = await startAgent({
-      config,
-      controller: byToken(config.controller, ""),
-      clock,
-      random: this.#random,
-      dial: this.belayd.dial,
-      http: rigHttp(this.#releases, this.#service),
-      exec: systemExec,
-      log: silentLogger,
-      machine: { os: "linux", arch: "x64" },
-      journalDisk: disk,
-      env: {},
-      leave: () => this.#complain("the agent wants to leave"),
-      openServices: async () => new Map([["svc", this.#service]]),
-    });
+    const directories = [this.#root, ...(this.#names === null ? [] : [this.#names.entry.dir])];
+    this.#agent = await startRigAgent(
+      { name: this.name, stateDir: this.#stateDir, directories, service: this.#service, boots: this.#boots },
+      {
+        random: this.#random,
+        dial: this.belayd.dial,
+        http: rigHttp(this.#releases, this.#service),
+        exec: this.#exec(),
+        journalDisk: disk,
+        leave: () => this.#complain("the agent wants to leave"),
+      },
+    );
     this.#journal.opened();
+    for (const goOn of this.#waiting.splice(0)) goOn();
   }
 
   /** From this very moment on nothing that it says is heard. */
@@ -160,6 +171,7 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     // What a machine without power still wants to write can't be written.
     if (this.#agent !== null) await this.#agent.stop().catch(() => {});
     else await this.#disk?.close().catch(() => {});
+    await this.#names?.letGo();
     this.#agent = null;
     this.#disk = null;
   }
@@ -171,6 +183,7 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
       while (!(await this.#fetch(release)));
       if (this.#random() < 0.5) await this.#backUp();
       await this.#swap(release);
+      if (this.#names?.standing === "links" && this.#random() < 0.7) await this.#unmanage(this.#names);
       if (this.#random() < 0.2) await this.#restore();
       if (this.#random() < 0.6) await this.#prune();
     }
@@ -184,18 +197,20 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
       source: `/v1/artifacts/${sha256}`,
       sha256,
       size: tarball.length,
-      versionsDir: this.#versionsDir,
+      versionsDir: this.#versions.dir,
       strip: 1,
       maxUnpackedBytes: 10_000_000,
+      ...(this.#versions.below === "" ? {} : { below: this.#versions.below }),
     };
     return this.#carryOut(op, (outcome) => {
       // The part of a download that a power cut damaged is thrown away, and the next attempt begins anew.
       if (outcome.status === "failed" && outcome.error.code === "download-damaged") return false;
-      // What was laid out by hand has no manifest, and is not taken for the planned release.
-      const byHand = outcome.status === "failed" && outcome.error.code === "version-dir-changed";
-      if (byHand && version === this.#byHand) return true;
+      // What was laid out by hand has no manifest, or one of no artifact, and is not taken for the planned release.
+      const strange = this.#names === null ? "version-dir-changed" : "digest-mismatch";
+      const byHand = outcome.status === "failed" && outcome.error.code === strange;
+      if (byHand && version === this.#versions.byHand) return true;
       this.#expect("done", outcome, `fetch ${version}`);
-      this.#fetched.add(version);
+      this.#versions.fetched(version);
       return true;
     });
   }
@@ -203,18 +218,17 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
   #spec(): BackupSpec {
     this.#backups += 1;
     const items = [{ kind: "file" as const, path: this.#data, optional: false }];
-    return { id: `b${this.#backups}`, dir: this.#backupsDir, version: this.#linked, items };
+    return { id: `b${this.#backups}`, dir: this.#kept.dir, version: this.#linked, items };
   }
 
   async #backUp(): Promise<void> {
     const spec = this.#spec();
     await this.#carryOut({ kind: "backup", spec }, (outcome) => {
       this.#expect("done", outcome, `backup ${spec.id}`);
-      const content = this.#contentOf(spec.id);
+      const content = this.#kept.keep(spec.id);
       if (!this.#contents.has(content)) this.#complain(`backup ${spec.id} holds what was never there: ${content}`);
-      this.#kept.set(spec.id, content);
     });
-    await this.#carryOut({ kind: "verify-backup", dir: this.#backupsDir, id: spec.id }, (outcome) =>
+    await this.#carryOut({ kind: "verify-backup", dir: this.#kept.dir, id: spec.id }, (outcome) =>
       this.#expect("done", outcome, `verify ${spec.id}`),
     );
   }
@@ -225,11 +239,12 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     const op: Swap = {
       kind: "swap",
       service: "svc",
-      versionsDir: this.#versionsDir,
+      versionsDir: this.#versions.dir,
       link: this.#link,
+      ...(this.#names === null ? {} : { entry: this.#names.entry }),
       from: this.#linked,
       to,
-      sha256: to === this.#byHand ? null : sha256,
+      sha256: to === this.#versions.byHand ? null : sha256,
       how: snapshot === null && this.#random() < 0.5 ? "reload" : "restart",
       version: PROBES,
       checks: CHECKS,
@@ -239,7 +254,13 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
       snapshot,
       revertTo: "running",
     };
-    await this.#carryOut(op, (outcome) => this.#judgeSwap(op, outcome));
+    const makes = this.#names?.standing === "files" && !this.#versions.has(op.from);
+    if (makes) this.#versions.byHand = op.from;
+    await this.#carryOut(op, (outcome) => {
+      if (outcome.status === "done" && this.#names !== null) this.#names.standing = "links";
+      if (outcome.status === "reverted" && makes) this.#versions.givenBack(op.from);
+      this.#judgeSwap(op, outcome);
+    });
   }
 
   #judgeSwap({ from, to, snapshot }: Swap, outcome: Outcome): void {
@@ -247,8 +268,10 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     const what = `swap from ${from} to ${to}${broken ? ", which is broken," : ""}`;
     this.#expect(broken ? "reverted" : "done", outcome, what);
     this.#linked = outcome.status === "done" ? to : from;
-    const linked = basename(readlinkSync(this.#link));
-    if (linked !== this.#linked) this.#complain(`${what} is ${outcome.status}, and the link leads to ${linked}`);
+    const linked = this.#installed();
+    if (linked !== this.#linked) this.#complain(`${what} is ${outcome.status}, and ${linked} is installed`);
+    this.#lookAtNames();
+    this.#versions.look(this.#needed(), { swap: false, prune: false });
     if (this.#service.comingUp) this.#service.launch();
     const { running, written } = this.#service;
     if (running !== this.#linked) this.#complain(`${what} is ${outcome.status}, and ${running} runs`);
@@ -257,35 +280,42 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     const lost = written.filter((line) => !lines.includes(line) && !line.startsWith(`${undone} `));
     if (lost.length > 0) this.#complain(`${what} is ${outcome.status}, and lost what was written: ${lost}`);
     this.#service.written = lines;
-    if (snapshot !== null && outcome.status === "done") this.#kept.set(snapshot.id, this.#contentOf(snapshot.id));
+    if (snapshot !== null && outcome.status === "done") this.#kept.keep(snapshot.id);
+  }
+
+  async #unmanage(names: Names): Promise<void> {
+    const world = { stateDir: this.#stateDir, exec: this.#exec(), signal: new AbortController().signal };
+    const boots = () => ({ count: this.#boots, off: this.belayd.deaf });
+    const next = () => new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#complainIf(await names.takeOut(() => unmanage("svc", world), { boots, next }));
+    this.#lookAtNames();
   }
 
   async #restore(): Promise<void> {
-    const [id] = [...this.#kept.keys()].slice(-1);
-    if (id === undefined) return;
+    const backup = this.#kept.newest();
+    if (backup === null) return;
     // A power cut between the two brings the service up again.
     do {
       await this.#carryOut({ kind: "stop", service: "svc", timeoutMs: 100 }, (outcome) =>
         this.#expect("done", outcome, "stop"),
       );
-    } while (!(await this.#restoreStopped(id)));
+    } while (!(await this.#restoreStopped(backup)));
     const start = { kind: "start" as const, service: "svc", checks: CHECKS, settleMs: 10, timeoutMs: 100 };
     await this.#carryOut(start, (outcome) => this.#expect("done", outcome, "start"));
   }
 
   /** False: the service was not stopped. */
-  #restoreStopped(id: string): Promise<boolean> {
-    return this.#carryOut({ kind: "restore", service: "svc", dir: this.#backupsDir, id }, (outcome) => {
+  #restoreStopped({ id, content: kept }: { id: string; content: string }): Promise<boolean> {
+    return this.#carryOut({ kind: "restore", service: "svc", dir: this.#kept.dir, id }, (outcome) => {
       const content = readFileSync(this.#data, "utf8");
       // Brought up by a boot in the middle of it, before or after the data were put back.
       if (outcome.status === "failed" && outcome.error.code === "service-running") {
-        if (content.startsWith(this.#kept.get(id) ?? "")) this.#service.written = linesOf(this.#data);
+        if (content.startsWith(kept)) this.#service.written = linesOf(this.#data);
         return false;
       }
       this.#expect("done", outcome, `restore ${id}`);
       // The service may have been brought up since, by a boot.
-      if (!content.startsWith(this.#kept.get(id) ?? ""))
-        this.#complain(`restore ${id} gave ${content}, not ${this.#kept.get(id)}`);
+      if (!content.startsWith(kept)) this.#complain(`restore ${id} gave ${content}, not ${kept}`);
       this.#service.written = linesOf(this.#data);
       this.#service.content = content;
       return true;
@@ -295,18 +325,16 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
   #prune(): Promise<void> {
     const op = {
       kind: "prune" as const,
-      versionsDir: this.#versionsDir,
+      versionsDir: this.#versions.dir,
       link: this.#link,
       keep: [],
-      backupsDir: this.#backupsDir,
+      backupsDir: this.#kept.dir,
       keepBackups: KEEP_BACKUPS,
     };
     return this.#carryOut(op, (outcome) => {
       this.#expect("done", outcome, "prune");
-      for (const version of this.#fetched) if (version !== this.#linked) this.#fetched.delete(version);
-      if (this.#byHand !== this.#linked) this.#byHand = null;
-      const there = this.#backupsThere();
-      for (const id of this.#kept.keys()) if (!there.includes(id)) this.#kept.delete(id);
+      this.#versions.pruned(this.#needed());
+      this.#kept.pruned();
     });
   }
 
@@ -315,30 +343,19 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     return this.belayd.carryOut(op, judge);
   }
 
-  #lookAtVersions(pruning: boolean): void {
-    const there = readdirSync(this.#versionsDir).filter((name) => !name.startsWith("."));
-    for (const name of there) this.#complainIf(damageOf(this.#release(name), join(this.#versionsDir, name)));
-    for (const version of pruning ? [this.#linked] : [this.#linked, ...this.#fetched]) {
-      if (!there.includes(version)) this.#complain(`version ${version} is gone`);
-    }
+  /** What a start would start. */
+  #installed(): string {
+    return this.#names === null ? basename(readlinkSync(this.#link)) : (this.#names.version() ?? "nothing whole");
   }
 
-  #lookAtBackups(pruning: boolean): void {
-    const there = this.#backupsThere();
-    for (const id of there) {
-      const content = this.#contentOf(id);
-      const known = this.#kept.get(id);
-      if (known !== undefined && known !== content) this.#complain(`backup ${id} holds ${content}, not ${known}`);
-    }
-    const gone = [...this.#kept.keys()].filter((id) => !there.includes(id));
-    // Which are the newest, those of swaps that were undone included, is the agent's to say: it must leave enough of them.
-    const tooMany = pruning ? there.length < Math.min(KEEP_BACKUPS, this.#kept.size) : gone.length > 0;
-    if (tooMany) this.#complain(`backups ${gone} are gone`);
+  /** The version whose folder something leads to, as long as nothing is open that changes it. */
+  #needed(): string | null {
+    return this.#names?.standing === "files" ? null : this.#linked;
   }
 
-  #backupsThere(): string[] {
-    if (!existsSync(this.#backupsDir)) return [];
-    return readdirSync(this.#backupsDir).filter((name) => !name.startsWith("."));
+  #lookAtNames(): void {
+    const ailments = this.#names?.ailments(this.#linked, this.belayd.open?.op) ?? [];
+    for (const ailment of ailments) this.#complain(ailment);
   }
 
   /** The data are as they were, or, while a step that restores is open, as they are to become. */
@@ -352,19 +369,8 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
     if (wrong.length > 0) this.#complain(`data lost ${wrong} in ${op?.kind}`);
   }
 
-  /** The one item of a backup, held to the backup's own manifest. */
-  #contentOf(id: string): string {
-    const dir = join(this.#backupsDir, id);
-    try {
-      const { items } = JSON.parse(readFileSync(join(dir, "manifest.json"), "utf8"));
-      const content = readFileSync(join(dir, items[0].file));
-      if (createHash("sha256").update(content).digest("hex") === items[0].sha256) return content.toString();
-    } catch (error) {
-      this.#complain(`backup ${id}: ${error}`);
-      return "";
-    }
-    this.#complain(`backup ${id} is damaged`);
-    return "";
+  #exec(): Exec {
+    return watchExec(this.#names?.exec() ?? systemExec, this.#world.calls, this.#random);
   }
 
   #expect(status: Outcome["status"], outcome: Outcome, what: string): void {
@@ -377,11 +383,5 @@ directories: [${this.#root}]\nservices: { svc: { manager: systemd, unit: svc.ser
 
   #any(): Release {
     return this.#releases[Math.floor(this.#random() * this.#releases.length)] as Release;
-  }
-
-  #release(version: string): Release {
-    const found = this.#releases.find((each) => each.version === version);
-    if (found === undefined) throw new Error(`nobody made a version ${version}`);
-    return found;
   }
 }

@@ -1,10 +1,8 @@
 import { mkdirSync } from "node:fs";
 import type { CallWatcher } from "./calls.js";
 import { Disks, type FileSystem } from "./disk.js";
-import { RigHost } from "./host.js";
+import { type HostWorld, RigHost } from "./host.js";
 import { STUCK_MS } from "./patience.js";
-import type { PowerSwitch } from "./power-switch.js";
-import type { Release } from "./releases.js";
 
 /** Where in the work of one host the power goes. */
 interface Plan {
@@ -17,21 +15,29 @@ interface Plan {
 
 /** Kind of step, how often it is chosen, and about how many calls one takes. */
 const TARGETS: readonly (readonly [kind: string | null, share: number, calls: number])[] = [
-  ["swap", 0.55, 110],
-  ["fetch", 0.12, 150],
-  ["backup", 0.08, 60],
-  ["prune", 0.08, 90],
-  ["restore", 0.04, 30],
-  [null, 0.13, 400],
+  ["swap", 0.45, 110],
+  ["adoption", 0.15, 200],
+  ["unmanage", 0.07, 40],
+  ["fetch", 0.1, 150],
+  ["backup", 0.06, 60],
+  ["prune", 0.06, 90],
+  ["restore", 0.03, 30],
+  [null, 0.08, 400],
 ];
+const BY_NAME_ONLY = ["adoption", "unmanage"];
 /** A target that does not come is given up for whatever is under way then. */
 const PATIENCE_CALLS = 4_000;
+/** The last of them was installed without Belay. */
 const HOSTS = 2;
+
+function isAt({ host: { doing }, kind }: Plan): boolean {
+  return kind === null || doing === kind || (kind === "swap" && doing === "adoption");
+}
 
 /** Several hosts on the disks of one machine, whose power is cut again and again. */
 export class Machine implements CallWatcher {
   readonly #disks: Disks;
-  readonly #world: { releases: readonly Release[]; random: () => number; complain: (what: string) => void };
+  readonly #world: Omit<HostWorld, "calls">;
   #hosts: RigHost[] = [];
   #plan: Plan | null = null;
   #counted = 0;
@@ -40,13 +46,10 @@ export class Machine implements CallWatcher {
   #cut: () => void = () => {};
   /** The call at which the power went. */
   lastCall = "";
+  /** Cuts that met a host as Belay was about to adopt it, or to be taken out of it. */
+  adoptions = 0;
 
-  constructor(
-    fs: FileSystem,
-    disks: 1 | 2,
-    dir: string,
-    world: { power: PowerSwitch; releases: readonly Release[]; random: () => number; complain: (what: string) => void },
-  ) {
+  constructor(fs: FileSystem, disks: 1 | 2, dir: string, world: Omit<HostWorld, "calls">) {
     this.#world = world;
     mkdirSync(dir);
     this.#disks = new Disks(disks === 1 ? ["disk"] : ["state", "data"], fs, dir, world.power);
@@ -59,7 +62,8 @@ export class Machine implements CallWatcher {
     const [state, data = state] = this.#disks.dirs as [string, string?];
     this.#hosts = [];
     for (let n = 1; n <= HOSTS; n += 1) {
-      const host = new RigHost(`h${n}`, { state, data }, this.#world);
+      const world = { ...this.#world, calls: this };
+      const host = new RigHost(`h${n}`, { state, data }, world, { byName: n === HOSTS });
       host.layOut();
       this.#hosts.push(host);
     }
@@ -111,7 +115,7 @@ export class Machine implements CallWatcher {
     const plan = this.#plan;
     if (plan === null || plan.when === "any time") return undefined;
     this.#seen += 1;
-    const counts = call.includes(`/${plan.host.name}/`) && (plan.kind === null || plan.host.doing === plan.kind);
+    const counts = call.includes(`/${plan.host.name}/`) && isAt(plan);
     if (counts) this.#counted += 1;
     const now = counts && this.#counted === plan.calls;
     if (!now && this.#seen < PATIENCE_CALLS) return undefined;
@@ -130,6 +134,7 @@ export class Machine implements CallWatcher {
     if (this.#plan === null) return;
     this.#plan = null;
     this.#disks.cut();
+    if (this.#hosts.some(({ doing }) => BY_NAME_ONLY.includes(doing ?? ""))) this.adoptions += 1;
     for (const host of this.#hosts) host.losePower();
     this.#cut();
   }
@@ -144,9 +149,10 @@ export class Machine implements CallWatcher {
       share -= target[1];
       return share < 0;
     }) ?? [null, 0, 400];
+    const hosts = this.#hosts.filter((host) => host.isByName || !BY_NAME_ONLY.includes(kind ?? ""));
     const whens = ["before", "during", "during", "after", "after", "any time"] as const;
     return {
-      host: this.#hosts[Math.floor(random() * HOSTS)] as RigHost,
+      host: hosts[Math.floor(random() * hosts.length)] as RigHost,
       kind,
       calls: 1 + Math.floor(random() * calls),
       when: whens[Math.floor(random() * whens.length)] ?? "after",

@@ -57,6 +57,16 @@ export class PowerSwitch {
     this.#say(`cut ${dirs.join(" ")}`);
   }
 
+  /** An extended attribute, its value in hex. */
+  give(file: string, name: string, hex: string): void {
+    this.#say(`give ${file} ${name} ${hex}`);
+  }
+
+  /** All extended attributes of a file, each as `name=hex`. */
+  given(file: string): string[] {
+    return this.#say(`given ${file}`).split(" ").slice(1).sort();
+  }
+
   async end(): Promise<void> {
     this.#child.kill();
     await once(this.#child, "exit");
@@ -66,7 +76,7 @@ export class PowerSwitch {
 
   #say(command: string): string {
     writeSync(this.#ask, `${command}\n`);
-    const buffer = Buffer.alloc(512);
+    const buffer = Buffer.alloc(4096);
     const answer = buffer.toString("utf8", 0, readSync(this.#answer, buffer)).trim();
     if (!answer.startsWith("ok")) throw new Error(`${command}: ${answer}`);
     return answer;

@@ -9,6 +9,8 @@
  *   unmount DIR
  *   cut DIR [DIR [DIR]]     shuts these file systems down, one after the other: nothing is written to them any more, and
  *                           whatever they were not told to keep is lost
+ *   give FILE NAME HEX                           an extended attribute
+ *   given FILE              -> ok NAME=HEX ...   all that it has, in no order
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are one and the same; 2: not even the log is flushed. */
@@ -98,6 +101,36 @@ static int cut(char *const dirs[], int count) {
   return result;
 }
 
+static int give(const char *file, const char *name, const char *hex) {
+  unsigned char value[256];
+  size_t size = strlen(hex) / 2;
+  for (size_t n = 0; n < size && n < sizeof value; n++) {
+    unsigned int byte;
+    if (sscanf(hex + 2 * n, "%2x", &byte) != 1) return -1;
+    value[n] = byte;
+  }
+  if (size > sizeof value) return -1;
+  return lsetxattr(file, name, value, size, 0);
+}
+
+static int given(const char *file) {
+  char names[1024];
+  unsigned char value[256];
+  ssize_t length = llistxattr(file, names, sizeof names);
+  if (length < 0) return -1;
+  /* All of it first: an answer is one line, and not begun before it is sure to be one. */
+  char answer[4096] = "ok";
+  size_t end = 2;
+  for (ssize_t at = 0; at < length; at += strlen(names + at) + 1) {
+    ssize_t size = lgetxattr(file, names + at, value, sizeof value);
+    if (size < 0 || end + strlen(names + at) + 2 * size + 3 > sizeof answer) return -1;
+    end += sprintf(answer + end, " %s=", names + at);
+    for (ssize_t n = 0; n < size; n++) end += sprintf(answer + end, "%02x", value[n]);
+  }
+  printf("%s\n", answer);
+  return 0;
+}
+
 int main(void) {
   char line[4096];
   while (fgets(line, sizeof line, stdin) != NULL) {
@@ -116,6 +149,11 @@ int main(void) {
       result = umount2(word[1], 0);
     } else if (words == 2 && strcmp(word[0], "detach") == 0) {
       result = detach(word[1]);
+    } else if (words == 4 && strcmp(word[0], "give") == 0) {
+      result = give(word[1], word[2], word[3]);
+    } else if (words == 2 && strcmp(word[0], "given") == 0) {
+      result = given(word[1]);
+      said = result == 0;
     } else if (words >= 2 && words <= 4 && strcmp(word[0], "cut") == 0) {
       result = cut(word + 1, words - 1);
     }

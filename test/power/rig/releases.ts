@@ -31,6 +31,8 @@ const SIZES: readonly (readonly [path: string, bytes: number])[] = [
   ["share/deep/er/data", 5_000],
 ];
 const LINK = ["share/svc", "../svc"] as const;
+/** Those of them that a host's owner starts by name. */
+export const PROGRAMS: readonly string[] = ["svc", "tool"];
 const MANIFEST = ".belay-manifest.json";
 
 /** Builds `count` releases below `folder`, which is left empty. */
@@ -43,7 +45,7 @@ export async function buildReleases(count: number, folder: string): Promise<Rele
     for (const [path, bytes] of SIZES) {
       const content = contentOf(`${version}/${path}`, bytes);
       mkdirSync(dirname(join(root, "svc", path)), { recursive: true });
-      writeFileSync(join(root, "svc", path), content);
+      writeFileSync(join(root, "svc", path), content, { mode: modeOf(path) });
       files.set(path, digestOf(content));
     }
     symlinkSync(LINK[1], join(root, "svc", LINK[0]));
@@ -57,23 +59,38 @@ export async function buildReleases(count: number, folder: string): Promise<Rele
   return releases;
 }
 
-/** Lays a release out as if somebody had installed it by hand, with no manifest. */
-export function installByHand(release: Release, dir: string): void {
+/** Throws if there is none. */
+export function releaseOf(releases: readonly Release[], version: string): Release {
+  const found = releases.find((each) => each.version === version);
+  if (found === undefined) throw new Error(`nobody made a version ${version}`);
+  return found;
+}
+
+/** Lays a release out as if somebody had installed it by hand, with no manifest: all of it, or these files. */
+export function installByHand(release: Release, dir: string, only?: readonly string[]): void {
   for (const [path, digest] of release.files) {
+    if (only?.includes(path) === false) continue;
     mkdirSync(dirname(join(dir, path)), { recursive: true });
     const bytes = SIZES.find(([each]) => each === path)?.[1];
     if (bytes === undefined) symlinkSync(digest, join(dir, path));
-    else writeFileSync(join(dir, path), contentOf(`${release.version}/${path}`, bytes));
+    else writeFileSync(join(dir, path), contentOf(`${release.version}/${path}`, bytes), { mode: modeOf(path) });
   }
 }
 
-/** What is wrong with a folder that should hold this release and nothing else; null: it is whole. */
-export function damageOf(release: Release, dir: string): string | null {
-  const left = new Map(release.files);
+/**
+ * What is wrong with a folder that should hold this release (or `only` these files of it) and nothing else; null: it is whole.
+ * `open`: its manifest may just be about to be replaced.
+ */
+export function damageOf(
+  release: Release,
+  dir: string,
+  { only, open }: { only?: readonly string[]; open: boolean },
+): string | null {
+  const left = new Map([...release.files].filter(([path]) => only?.includes(path) ?? true));
   for (const entry of readdirSync(dir, { recursive: true, encoding: "utf8" })) {
     const path = join(dir, entry);
     const stat = lstatSync(path);
-    if (stat.isDirectory() || entry === MANIFEST) continue;
+    if (stat.isDirectory() || entry === MANIFEST || (open && entry === `.${MANIFEST}.belay-new`)) continue;
     const expected = left.get(entry);
     const found = stat.isSymbolicLink() ? readlinkSync(path) : digestOf(readFileSync(path));
     if (expected === undefined) return `${path} does not belong there`;
@@ -90,6 +107,10 @@ function contentOf(name: string, bytes: number): Buffer {
   return Buffer.concat(blocks).subarray(0, bytes);
 }
 
-function digestOf(content: Buffer): string {
+function modeOf(path: string): number {
+  return PROGRAMS.includes(path) ? 0o755 : 0o644;
+}
+
+export function digestOf(content: Buffer): string {
   return createHash("sha256").update(content).digest("hex");
 }

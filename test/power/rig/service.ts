@@ -1,9 +1,9 @@
-import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, writeSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Service, ServiceStatus } from "@belay/agent";
 
 /**
- * A service as the agent sees it, that needs no process: it runs what the link led to when it was started, and each start
+ * A service as the agent sees it, that needs no process: it runs what is installed when it is started, and each start
  * writes a line with its version into its data, as durably as a database would.
  */
 export class RigService implements Service {
@@ -17,13 +17,14 @@ export class RigService implements Service {
   running: string | null = null;
   /** The boot is about to start it, unless somebody decides otherwise before. */
   comingUp = false;
-  readonly #link: string;
+  readonly #installed: () => string;
   readonly #data: string;
   #pid = 1000;
   #starts = 0;
 
-  constructor(link: string, data: string) {
-    this.#link = link;
+  /** `installed` gives the version that a start would start. */
+  constructor(installed: () => string, data: string) {
+    this.#installed = installed;
     this.#data = data;
   }
 
@@ -70,7 +71,7 @@ export class RigService implements Service {
   /** No step of it waits for anything, so that a power cut comes before all of it or after. */
   launch(): void {
     this.comingUp = false;
-    const version = basename(readlinkSync(this.#link));
+    const version = this.#installed();
     this.#starts += 1;
     const line = `${version} ${this.#starts}`;
     const content = `${[...linesOf(this.#data), line].join("\n")}\n`;

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { OpOf, Outcome } from "@belay/shared";
 import { AGENT_BIN, type Mode, World } from "../../agent/support/world.js";
+import { ByName } from "./by-name.js";
 
 /** Every system call by which the agent changes a file system, and those that begin and end its work on a file. */
 const CALLS = [
@@ -31,6 +32,8 @@ export interface Attack {
   /** How the new version behaves. */
   mode: Mode;
   snapshot: boolean;
+  /** It was installed without Belay, and is adopted. */
+  adopts?: boolean;
   /** From the writing of the first record to that of the last. */
   from: string;
   to: string;
@@ -61,6 +64,26 @@ export const ATTACKS: readonly Attack[] = [
     op: { how: "restart", startTimeoutMs: 1_000 },
     mode: "never-ready",
     snapshot: true,
+    from: "reverting",
+    to: "back-started",
+    ends: "reverted",
+  },
+  {
+    name: "an adoption",
+    op: { how: "restart" },
+    mode: "ok",
+    snapshot: false,
+    adopts: true,
+    from: "begun",
+    to: "stopping",
+    ends: "done",
+  },
+  {
+    name: "a way back that undoes an adoption",
+    op: { how: "restart", startTimeoutMs: 1_000 },
+    mode: "never-ready",
+    snapshot: false,
+    adopts: true,
     from: "reverting",
     to: "back-started",
     ends: "reverted",
@@ -127,19 +150,24 @@ function nameOf(call: string): string {
 class Scene {
   readonly #world: World;
   readonly #attack: Attack;
+  readonly #byName: ByName | null;
   #installed = "5.0.0";
   #victim: ChildProcess | null = null;
 
   constructor(world: World, attack: Attack) {
     this.#world = world;
     this.#attack = attack;
+    this.#byName = attack.adopts ? new ByName(world) : null;
   }
 
   async begin(): Promise<void> {
     const world = this.#world;
-    world.install("5.0.0");
-    world.install("6.0.0", this.#attack.mode);
-    world.linkTo("5.0.0");
+    if (this.#byName !== null) this.#byName.layOut("5.0.0", "6.0.0", this.#attack.mode);
+    else {
+      world.install("5.0.0");
+      world.install("6.0.0", this.#attack.mode);
+      world.linkTo("5.0.0");
+    }
     world.initially = "running";
     await this.#startAgent();
     await world.controller.step(world.startOp());
@@ -148,7 +176,7 @@ class Scene {
   /** Lets one swap through, and gives the calls it makes on the way, in order. */
   async watch(): Promise<string[]> {
     const { tracer, said } = await this.#trace([`--trace=${CALLS}`]);
-    const { op } = this.#next();
+    const { op } = await this.#next();
     const complaints = this.#judge(op, await this.#world.controller.step(op), 0);
     tracer.kill("SIGTERM");
     await once(tracer, "close");
@@ -164,7 +192,7 @@ class Scene {
     const { controller } = this.#world;
     const victim = this.#victim as ChildProcess;
     const { tracer, said } = await this.#trace([`--trace=${CALLS}`, `--inject=${name}:signal=KILL:when=${when}`]);
-    const { op, starts } = this.#next();
+    const { op, starts } = await this.#next();
     const step = controller.id();
     const told = controller.told.length;
     const died = once(victim, "exit");
@@ -175,11 +203,12 @@ class Scene {
       await once(tracer, "close");
       return { call: null, complaints: this.#judge(op, survived.outcome, starts) };
     }
+    const left = this.#byName?.ailments(op, null) ?? [];
     await this.#startAgent();
     // What the dead agent never wrote down, the controller sends again (I7).
     controller.send(op, { step });
     const { outcome } = await controller.outcome(step, told);
-    return { call: callsIn(said()).at(-1) ?? "?", complaints: this.#judge(op, outcome, starts) };
+    return { call: callsIn(said()).at(-1) ?? "?", complaints: [...left, ...this.#judge(op, outcome, starts)] };
   }
 
   async #startAgent(): Promise<void> {
@@ -190,14 +219,16 @@ class Scene {
     await controller.connected();
   }
 
-  #next(): { op: OpOf<"swap">; starts: number } {
+  async #next(): Promise<{ op: OpOf<"swap">; starts: number }> {
     const world = this.#world;
+    if (existsSync(world.link)) await this.#byName?.forget(this.#installed);
     const to = this.#installed === "5.0.0" ? "6.0.0" : "5.0.0";
     const items = [{ kind: "file" as const, path: join(world.home, "data"), optional: false }];
     const spec = { id: SNAPSHOT, dir: join(world.dir, "backups"), version: this.#installed, items };
     const snapshot = this.#attack.snapshot ? spec : null;
+    const entry = this.#byName === null ? {} : { entry: this.#byName.entry };
     return {
-      op: world.swapOp(this.#installed, to, { settleMs: 100, ...this.#attack.op, snapshot }),
+      op: world.swapOp(this.#installed, to, { settleMs: 100, ...entry, ...this.#attack.op, snapshot }),
       starts: world.startsOf(to),
     };
   }
@@ -207,8 +238,10 @@ class Scene {
     const complaints: string[] = [];
     if (outcome.status !== this.#attack.ends) complaints.push(`it ends as ${JSON.stringify(outcome)}`);
     this.#installed = outcome.status === "done" ? op.to : op.from;
-    const linked = basename(readlinkSync(world.link));
-    if (linked !== this.#installed) complaints.push(`${outcome.status}, and the link leads to ${linked}`);
+    const linked = existsSync(world.link) ? basename(readlinkSync(world.link)) : null;
+    const expected = this.#byName !== null && outcome.status === "reverted" ? null : this.#installed;
+    if (linked !== expected) complaints.push(`${outcome.status}, and the link leads to ${linked}`);
+    if (outcome.status !== "failed") complaints.push(...(this.#byName?.ailments(op, this.#attack.ends) ?? []));
     if (world.startsOf(op.to) > starts + 1)
       complaints.push(`${op.to} was started ${world.startsOf(op.to) - starts} times`);
     if (world.data() !== `written by ${this.#installed}`) complaints.push(`the data are ${world.data()}`);
@@ -248,6 +281,7 @@ class Scene {
       ...[backups, partial, `${partial}-old`, join(backups, SNAPSHOT), join(partial, "0-data")],
       ...[join(partial, "manifest.json"), join(partial, ".manifest.json.belay-new")],
       ...[home, join(home, "data"), join(home, ".data.belay-restore")],
+      ...(this.#byName?.paths() ?? []),
     ];
   }
 }

@@ -17,11 +17,16 @@ import { buildReleases } from "./releases.js";
 export interface WorkerReport {
   cuts: number;
   complaints: number;
+  /** Cuts that met a host as it was being adopted, or taken out of Belay's hands. */
+  adoptions: number;
   seconds: number;
 }
 
-/** So many cuts hit the same disks, before they are made anew. A log's first start is worth more cuts than its hundredth. */
-const CUTS_A_LIFE = { hosts: 100, "audit-log": 12 };
+/**
+ * So many cuts hit the same disks, before they are made anew. A log's first start is worth more cuts than its hundredth, and where a
+ * host's names lie is decided when it is laid out.
+ */
+const CUTS_A_LIFE = { hosts: 50, "audit-log": 12 };
 const RELEASES = 5;
 const CUTS_A_WORD = 5;
 
@@ -67,7 +72,9 @@ while (done < cuts && complaints < Number(values["stop-after"])) {
   if (values.verbose) say({ cut: done, at: machine.lastCall });
 }
 await machine.end();
-const report: WorkerReport = { cuts: done, complaints, seconds: (performance.now() - begun) / 1000 };
+const seconds = (performance.now() - begun) / 1000;
+const adoptions = machine instanceof Machine ? machine.adoptions : 0;
+const report: WorkerReport = { cuts: done, complaints, adoptions, seconds };
 say(report);
 await power.end();
 

@@ -15,7 +15,7 @@ import {
 } from "../versions/manifest.js";
 import { copyExactly } from "./attributes.js";
 import { type Layout, lookAt, programIn, type Standing } from "./look.js";
-import { type Adoption, forgetAdoption, rememberAdoption } from "./record.js";
+import { type Adoption, forgetAdoption, recalledAdoption, rememberAdoption } from "./record.js";
 
 type Swap = OpOf<"swap">;
 
@@ -32,13 +32,14 @@ export async function adopt(op: Swap, host: Host, attempt: Attempt): Promise<voi
   const { entry } = op;
   if (entry === undefined || attempt.passed("adopted") !== undefined) return;
   const layout = { entry, link: op.link, versionsDir: op.versionsDir };
-  const adoption = (attempt.passed("adopting") as Adoption | undefined) ?? (await whatToAdopt(op, layout));
+  const adoption = (attempt.passed("adopting") as Adoption | undefined) ?? (await whatToAdopt(op, layout, host));
   if (adoption === null) return;
   if (attempt.passed("adopting") === undefined) await attempt.pass("adopting", { ...adoption });
   const dir = versionDir(op.versionsDir, op.from);
   if (!(await present(dir))) await makeFolder(dir, layout, adoption, op.from, host, attempt);
   await sameFiles(dir, layout, adoption, attempt.signal);
-  await rememberAdoption(host.stateDir, op.service, adoption);
+  const { earlier: _, ...record } = adoption;
+  await rememberAdoption(host.stateDir, op.service, record);
   if ((await installedVersion(op.link, op.versionsDir)) !== op.from) await switchLink(op.link, dir);
   for (const { program, kind } of await lookAt(layout)) {
     if (kind === "file" || kind === "link") {
@@ -49,7 +50,7 @@ export async function adopt(op: Swap, host: Host, attempt: Attempt): Promise<voi
 }
 
 /** Null: every name that is there leads through the link already. Throws `drift` for what can't be adopted. */
-async function whatToAdopt(op: Swap, layout: Layout): Promise<Adoption | null> {
+async function whatToAdopt(op: Swap, layout: Layout, { stateDir }: Pick<Host, "stateDir">): Promise<Adoption | null> {
   const standings = await lookAt(layout);
   const foreign = standings.find((each): each is Extract<Standing, { kind: "foreign" }> => each.kind === "foreign");
   if (foreign !== undefined) throw foreignEntry(join(layout.entry.dir, foreign.program), foreign.what);
@@ -57,7 +58,8 @@ async function whatToAdopt(op: Swap, layout: Layout): Promise<Adoption | null> {
   const linked = await present(op.link);
   if (was.length === 0 && (linked || standings.every(({ kind }) => kind === "absent"))) return null;
   const made = !(await present(versionDir(op.versionsDir, op.from)));
-  return { ...layout, from: op.from, was, made, linked };
+  const earlier = await recalledAdoption(stateDir, op.service);
+  return { ...layout, from: op.from, was, made, linked, ...(earlier === null ? {} : { earlier }) };
 }
 
 /** By one rename, when it is whole. Hard links where they can be: the same file, with all that belongs to it. */
@@ -121,7 +123,7 @@ async function sameFiles(dir: string, { entry }: Layout, { was }: Adoption, sign
  * the adopted version. Idempotent.
  */
 export async function disown(adoption: Adoption, service: string, host: Host, signal: AbortSignal): Promise<void> {
-  const { entry, link, versionsDir, from, was, made, linked } = adoption;
+  const { entry, link, versionsDir, from, was, made, linked, earlier } = adoption;
   const dir = versionDir(versionsDir, from);
   for (const { program, kind, ...before } of was) {
     const name = join(entry.dir, program);
@@ -129,16 +131,24 @@ export async function disown(adoption: Adoption, service: string, host: Host, si
     if (kind === "link" && "target" in before) await switchLink(name, before.target);
     else if (kind === "file" && (await lstat(name)).isSymbolicLink()) await putFile(kept, name, host, signal);
   }
-  await forgetAdoption(host.stateDir, service);
+  // Names that an earlier swap adopted still want their way back.
+  if (earlier === undefined) await forgetAdoption(host.stateDir, service);
+  else await rememberAdoption(host.stateDir, service, earlier);
   if (!linked) {
     await rm(link, { force: true });
     await syncDir(dirname(link));
   }
-  if (!made || !(await present(dir))) return;
+  if (!made) return;
   const doomed = join(versionsDir, `.belay-${from}.removing`);
-  await rename(dir, doomed);
-  await syncDir(versionsDir);
+  // Half removed by a life that was cut off: in the way of another of this name.
   await rm(doomed, { recursive: true, force: true });
+  if (await present(dir)) {
+    await rename(dir, doomed);
+    await syncDir(versionsDir);
+    await rm(doomed, { recursive: true, force: true });
+  }
+  // Else a power cut might bring it back, and this is not looked at again.
+  await syncDir(versionsDir);
 }
 
 /** Replaces a name by a plain file, by one rename. */

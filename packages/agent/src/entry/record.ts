@@ -16,6 +16,8 @@ export interface Adoption {
   made: boolean;
   /** The link was there before. */
   linked: boolean;
+  /** What was on record of an adoption before this one: of names that lead through the link already. */
+  earlier?: Adoption;
 }
 
 function fileOf(stateDir: string, service: string): string {

@@ -41,7 +41,7 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
     }
     const leftAdopted = await undo(op, host, attempt);
     await undrain(op, host, attempt);
-const said = withHooks(error, attempt);
+    const said = withHooks(error, attempt);
     const told = leftAdopted === null ? said : { ...said, context: { ...said.context, leftAdopted } };
     return reverted(await afterwards(told, op, host, attempt));
   } catch (again) {
