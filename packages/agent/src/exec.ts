@@ -17,6 +17,8 @@ export interface CommandOptions {
   timeoutMs: number;
   signal?: AbortSignal;
   maxOutputBytes?: number;
+  /** Which part of an output that is longer. A program that complains says why at its end. Absent: the first. */
+  keep?: "first" | "last";
   /** Added to the agent's own environment. For secrets, too: everybody on a host can read argument lists. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
@@ -52,8 +54,9 @@ export const systemExec: Exec = {
     const child = spawn(file, args, { ...surroundings(options), stdio: ["ignore", "pipe", "pipe"] });
     const leash = hold(child, options);
     const limit = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
-    const stdout = collect(child.stdout, limit);
-    const stderr = collect(child.stderr, limit);
+    const gather = options.keep === "last" ? collectLast : collect;
+    const stdout = gather(child.stdout, limit);
+    const stderr = gather(child.stderr, limit);
     try {
       const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
       leash.judge(argv);
@@ -233,4 +236,15 @@ function collect(stream: NodeJS.ReadableStream, limit: number): () => string {
     size += part.length;
   });
   return () => Buffer.concat(chunks).toString("utf8");
+}
+
+function collectLast(stream: NodeJS.ReadableStream, limit: number): () => string {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  stream.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    size += chunk.length;
+    while (size - (chunks[0]?.length ?? 0) >= limit) size -= chunks.shift()?.length ?? 0;
+  });
+  return () => Buffer.concat(chunks).subarray(-limit).toString("utf8");
 }

@@ -12,7 +12,7 @@ export async function runWithPath(
   host: Host,
   signal: AbortSignal,
 ): Promise<void> {
-  const result = await host.exec.run([...argv, path], { timeoutMs: COMMAND_TIMEOUT_MS, signal });
+  const result = await host.exec.run([...argv, path], { timeoutMs: COMMAND_TIMEOUT_MS, signal, keep: "last" });
   if (result.code === 0) return;
   throw new BelayError(
     "command-failed",

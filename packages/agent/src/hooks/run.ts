@@ -9,7 +9,7 @@ import { executablesOf, type HookName } from "./find.js";
 /** The exit code that says: nothing is wrong, but not now. */
 const TRY_AGAIN = 21;
 /** Enough for a page of a load balancer's complaints; outcomes travel and are kept. */
-const MAX_OUTPUT_BYTES = 4 * 1024;
+const MAX_OUTPUT = 4 * 1024;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What a hook is told about the step. */
@@ -64,7 +64,7 @@ async function runOne(
   const argv = ["/usr/bin/env", "-i", ...words, file];
   const hook = file.endsWith(`/${name}`) ? name : `${name}.d/${basename(file)}`;
   try {
-    const result = await host.exec.run(argv, { timeoutMs: cause.timeoutMs, signal, maxOutputBytes: MAX_OUTPUT_BYTES });
+    const result = await host.exec.run(argv, { timeoutMs: cause.timeoutMs, signal, keep: "last" });
     return { hook, exit: result.code, output: outputOf(result) };
   } catch (error) {
     signal.throwIfAborted();
@@ -75,9 +75,10 @@ async function runOne(
   }
 }
 
+/** The end of each, so that a lot of the one doesn't hide the reason in the other. */
 function outputOf({ stdout, stderr }: CommandResult): string {
-  const both = [stdout, stderr].map((text) => text.trim()).filter((text) => text !== "");
-  return whatWasSaid(both.join("\n"), MAX_OUTPUT_BYTES);
+  const said = [stdout, stderr].map((text) => text.trim()).filter((text) => text !== "");
+  return said.map((text) => whatWasSaid(text, MAX_OUTPUT / said.length)).join("\n");
 }
 
 /** `before`: those of the same hook that went well. */

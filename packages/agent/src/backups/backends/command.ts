@@ -21,6 +21,7 @@ export function commandBackend(name: string, config: CommandBackend, host: Host)
       const { code, stderr } = await host.exec.run([...config.verify, path], {
         timeoutMs: COMMAND_TIMEOUT_MS,
         signal,
+        keep: "last",
       });
       return code === 0 ? null : `is refused by ${config.verify[0]}: ${whatWasSaid(stderr, 500)}`;
     },
