@@ -59,6 +59,17 @@ t.test("hooks run in their order, in an environment of their own, and what they 
   );
 });
 
+t.test("of a hook that says a lot the end is told, of what it prints to either", async (t) => {
+  const { world, hook } = await running(t);
+  hook("drain", "seq 1 20000; seq 1 20000 >&2; echo connection refused; echo giving up >&2; exit 3");
+  const outcome = await world.controller.step(op(world));
+  t.match(outcome, { status: "failed", error: { code: "hook-failed" } });
+  const { message } = (outcome as { error: { message: string } }).error;
+  t.match(message, /19999\n20000\nconnection refused\n/);
+  t.match(message, /19999\n20000\ngiving up$/);
+  t.ok(message.length < 4500, `${message.length}`);
+});
+
 t.test("21 is not yet: nothing was touched, and the host has its work back", async (t) => {
   const { world, hook, said } = await running(t);
   hook("pre-drain", "echo nobody minds");

@@ -35,7 +35,13 @@ export async function keepAttributes(
     programs.set(join(below, name), was.mode & 0o7777);
   }
   if (pairs.length > 0) {
-    const args = ["--attributes-only", "--preserve=all", "--no-preserve=timestamps", `--target-directory=${join(dirs.to, below)}`, "--"];
+    const args = [
+      "--attributes-only",
+      "--preserve=all",
+      "--no-preserve=timestamps",
+      `--target-directory=${join(dirs.to, below)}`,
+      "--",
+    ];
     await cp([...args, ...pairs.map(({ old }) => old)], exec, signal);
     await Promise.all(pairs.map(({ fresh }) => syncFile(fresh)));
   }

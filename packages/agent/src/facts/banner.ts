@@ -25,7 +25,7 @@ export class Banner {
 
   /** The version a program says it is, run with the one argument `version`. Null: it does not say. */
   async versionOf(file: string, host: Pick<Host, "exec" | "log">): Promise<string | null> {
-    // A new version takes over the old one's times, and may get its number, too: only what nobody can set tells them apart.
+    // What is put in a file's place may have its times, and get its number, too: only what nobody can set tells them apart.
     const { ino, size, ctimeNs } = await stat(file, { bigint: true });
     const seen = `${ino} ${size} ${ctimeNs}`;
     const known = this.#files.get(file);

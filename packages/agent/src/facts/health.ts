@@ -41,7 +41,7 @@ async function ailment(
     case "process":
       return pid === null ? "the process does not run" : null;
     case "http": {
-      const { status, text } = await host.http.text(check.url, { timeoutMs: check.timeoutMs, keep: "last", ...abortable });
+      const { status, text } = await host.http.text(check.url, { timeoutMs: check.timeoutMs, ...abortable });
       if (status !== check.status) return `${check.url} answers ${status}, not ${check.status}`;
       if (check.json === undefined) return null;
       if (isDeepStrictEqual(valueAt(parsed(text), check.json.pointer), check.json.equals)) return null;
@@ -49,7 +49,7 @@ async function ailment(
       return `${check.url} doesn't say ${JSON.stringify(check.json.equals)?.slice(0, 200)} at ${check.json.pointer}`;
     }
     case "metric": {
-      const { status, text } = await host.http.text(check.url, { timeoutMs: check.timeoutMs, keep: "last", ...abortable });
+      const { status, text } = await host.http.text(check.url, { timeoutMs: check.timeoutMs, ...abortable });
       if (status !== 200) return `${check.url} answers ${status}`;
       const samples = samplesOf(text, check.metric);
       if (samples.length === 0) return `${check.url} has no metric ${check.metric}`;
