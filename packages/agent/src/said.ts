@@ -1,5 +1,5 @@
-/** Enough for a page of complaints. What is told travels, and is kept. */
-const MAX_CHARACTERS = 4 * 1024;
+/** Enough for a page of complaints, and as much as an error's message (4,096) holds together with who said it. */
+export const MOST_SAID = 3_600;
 const HIDDEN = "(hidden)";
 
 /** What looks like a secret, and what of it may be shown. Every repetition has an end: a program may say the same for ever. */
@@ -18,7 +18,7 @@ const SECRETS: readonly (readonly [pattern: RegExp, shown: string])[] = [
  * What a program of the host's owner said, as it may get into outcomes, logs and events: its end, where the reason stands, without
  * what looks like a secret. Nobody knows what such a program says when it fails; the whole of it is for whoever runs it by hand.
  */
-export function whatWasSaid(text: string, maxCharacters = MAX_CHARACTERS): string {
+export function whatWasSaid(text: string, maxCharacters = MOST_SAID): string {
   const shown = SECRETS.reduce((all, [pattern, instead]) => all.replace(pattern, instead), text.trim());
   return shown.slice(-maxCharacters);
 }

@@ -3,13 +3,11 @@ import { BelayError, errorInfo, type HookRun } from "@belay/shared";
 import type { CommandResult } from "../exec.js";
 import type { Host } from "../host.js";
 import type { Attempt } from "../ops/op.js";
-import { whatWasSaid } from "../said.js";
+import { MOST_SAID, whatWasSaid } from "../said.js";
 import { executablesOf, type HookName } from "./find.js";
 
 /** The exit code that says: nothing is wrong, but not now. */
 const TRY_AGAIN = 21;
-/** Enough for a page of a load balancer's complaints; outcomes travel and are kept. */
-const MAX_OUTPUT = 4 * 1024;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What a hook is told about the step. */
@@ -78,7 +76,7 @@ async function runOne(
 /** The end of each, so that a lot of the one doesn't hide the reason in the other. */
 function outputOf({ stdout, stderr }: CommandResult): string {
   const said = [stdout, stderr].map((text) => text.trim()).filter((text) => text !== "");
-  return said.map((text) => whatWasSaid(text, MAX_OUTPUT / said.length)).join("\n");
+  return said.map((text) => whatWasSaid(text, MOST_SAID / said.length)).join("\n");
 }
 
 /** `before`: those of the same hook that went well. */
