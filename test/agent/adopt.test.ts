@@ -21,6 +21,7 @@ import t, { type Test } from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { SystemdWorld } from "./support/systemd-world.js";
 import { layOut, type Mode, World } from "./support/world.js";
+import { xattr } from "./support/xattr.js";
 
 t.setTimeout(300_000);
 /** How long a service may take to come up. A busy machine must have brought the old one back by then, too. */
@@ -62,12 +63,6 @@ async function found(
   world.controller.probe = { ...world.probe(), entry };
   await world.up();
   return { world, entry, swap: (more = {}) => world.swapOp("5.0.0", "6.0.0", { entry, ...more }) };
-}
-
-function xattr(file: string, name: string, value?: string): string {
-  const code =
-    "import os,sys; a=sys.argv; os.setxattr(a[1],a[2],a[3].encode()) if a[3] else print(os.getxattr(a[1],a[2]).decode())";
-  return execFileSync("python3", ["-c", code, file, name, value ?? ""], { encoding: "utf8" }).trim();
 }
 
 function attributes(file: string): object {

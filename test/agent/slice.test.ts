@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { rmSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type HostFacts, PROTOCOL, type SwapResult } from "@belay/shared";
 import t from "tap";
@@ -56,4 +59,41 @@ t.test("an agent process connects, looks, fetches and swaps", async (t) => {
   t.same([world.startsOf("5.4.2"), world.startsOf("6.2.31")], [1, 1]);
   t.ok(controller.all("facts").length >= 2, "facts after the welcome and after the swap");
   rmSync(`${world.dir}/pack`, { recursive: true });
+});
+
+t.test("facts that an op has just refuted are told anew before its outcome", async (t) => {
+  const world = await World.make(t);
+  const { controller } = world;
+  world.install("5.4.2");
+  world.linkTo("5.4.2");
+  world.initially = "running";
+  const beside = createServer((_, response) => response.end("ok"));
+  t.teardown(() => beside.close());
+  beside.listen(0, "127.0.0.1");
+  await once(beside, "listening");
+  const { port } = beside.address() as AddressInfo;
+  beside.close();
+  const own = world.probe();
+  const url = `http://127.0.0.1:${port}/`;
+  const probe = { ...own, checks: [...own.checks, { kind: "http" as const, url, status: 200, timeoutMs: 5_000 }] };
+  controller.probe = probe;
+  await world.start();
+  const told = () => controller.all("facts").map(({ facts }) => facts.healthy);
+  await controller.until(() => told().length > 0);
+  t.equal(told().at(-1), false);
+  // Nothing that the agent watches: only a look shows it.
+  beside.listen(port, "127.0.0.1");
+  await once(beside, "listening");
+  const step = controller.id();
+  const preflight = { kind: "preflight" as const, probe, expect: "5.4.2", needs: [], healthy: true };
+  t.match(await controller.step(preflight, { step }), { status: "done" });
+  const [facts, outcome] = [
+    controller.told.findLastIndex(({ type }) => type === "facts"),
+    controller.told.findIndex((each) => each.type === "outcome" && each.step === step),
+  ];
+  t.equal(told().at(-1), true);
+  t.ok(facts < outcome, "a gate that opens on the outcome shows what was found");
+  const before = told().length;
+  t.match(await controller.step(preflight), { status: "done" });
+  t.equal(told().length, before, "who was found well as it was told is not looked at again");
 });

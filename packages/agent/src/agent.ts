@@ -109,7 +109,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const limits = new Limits(config.limits, clock);
   const approvals = new Approvals({ config: config.approve, host: config.host, clock, journal });
   const roomForJournal = () => roomAt(dirname(options.journalDisk.file));
-  const steps = new Steps({ journal, host, approvals, limits, send, roomForJournal, changed: () => reporter.told() });
+  const tell = { changed: () => reporter.told(), toldUnwell: () => reporter.toldUnwell };
+  const steps = new Steps({ journal, host, approvals, limits, send, roomForJournal, ...tell });
   const link = new Link({
     dial: options.dial,
     clock,

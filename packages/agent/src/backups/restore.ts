@@ -1,7 +1,8 @@
 import { chmod, chown, copyFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { BackupResult } from "@belay/shared";
-import { isFull, makeDir, orMissing, syncDir, syncFile } from "../durable.js";
+import { isFull, makeDir, orMissing, present, syncDir, syncFile } from "../durable.js";
+import { takeOver } from "../entry/attributes.js";
 import { deviceOf, diskFull, needRoom } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import { openBackend } from "./backends/backend.js";
@@ -50,7 +51,7 @@ export async function restoreBackup(backup: ReadBackup, host: Host, signal: Abor
   const result = await verifyBackup(backup, host, signal);
   const files = await filesOf(backup);
   try {
-    await layBeside(files, backup);
+    await layBeside(files, backup, host, signal);
     // These may fail half-way, too, and a rename hardly does: so they come before it.
     for (const item of backup.manifest.items) await putBackByPrograms(item, backup, host, signal);
     for (const file of files) await putInPlace(file);
@@ -81,10 +82,15 @@ async function filesOf({ dir, manifest }: ReadBackup): Promise<Returning[]> {
   );
 }
 
-async function layBeside(files: readonly Returning[], backup: ReadBackup): Promise<void> {
+async function layBeside(
+  files: readonly Returning[],
+  backup: ReadBackup,
+  host: Host,
+  signal: AbortSignal,
+): Promise<void> {
   for (const file of files) {
     try {
-      await lay(file);
+      await lay(file, host, signal);
     } catch (error) {
       if (!isFull(error)) throw error;
       // Without what was laid already the message says how much there is, and how much it takes.
@@ -95,9 +101,11 @@ async function layBeside(files: readonly Returning[], backup: ReadBackup): Promi
   }
 }
 
-async function lay({ item, from, path, temp }: Returning): Promise<void> {
+/** A backup keeps owner and mode; what else belongs to the file is taken from the one that is there, if one is. */
+async function lay({ item, from, path, temp }: Returning, { exec }: Host, signal: AbortSignal): Promise<void> {
   await makeDir(dirname(path));
   await copyFile(from, temp);
+  if (await present(path)) await takeOver(path, temp, exec, signal);
   await chown(temp, item.uid, item.gid);
   await chmod(temp, item.mode);
   await syncFile(temp);

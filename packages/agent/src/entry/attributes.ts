@@ -7,6 +7,8 @@ import { MANIFEST_NAME, readManifest } from "../versions/manifest.js";
 
 const COPY_TIMEOUT_MS = 10 * 60_000;
 const ANY_EXECUTES = 0o111;
+/** Of `cp`. It asks for no more than a file system keeps. */
+const ATTRIBUTES = ["--attributes-only", "--preserve=all", "--no-preserve=timestamps"];
 
 /** Copies a file with owner, mode, times, capabilities, extended attributes and SELinux context, durably. */
 export async function copyExactly(from: string, to: string, exec: Exec, signal: AbortSignal): Promise<void> {
@@ -35,13 +37,7 @@ export async function keepAttributes(
     programs.set(join(below, name), was.mode & 0o7777);
   }
   if (pairs.length > 0) {
-    const args = [
-      "--attributes-only",
-      "--preserve=all",
-      "--no-preserve=timestamps",
-      `--target-directory=${join(dirs.to, below)}`,
-      "--",
-    ];
+    const args = [...ATTRIBUTES, `--target-directory=${join(dirs.to, below)}`, "--"];
     await cp([...args, ...pairs.map(({ old }) => old)], exec, signal);
     await Promise.all(pairs.map(({ fresh }) => syncFile(fresh)));
   }
@@ -52,6 +48,14 @@ export async function keepAttributes(
   );
   if (files.every((file, index) => file === manifest.files[index] || sameMode(file, manifest.files[index]))) return;
   await writeDurably(join(dirs.to, MANIFEST_NAME), `${JSON.stringify({ ...manifest, files })}\n`);
+}
+
+/**
+ * A file that is to take another's place takes over owner, mode, access control lists, capabilities, extended attributes and SELinux
+ * context. Content and times are not touched. Idempotent.
+ */
+export async function takeOver(old: string, fresh: string, exec: Exec, signal: AbortSignal): Promise<void> {
+  await cp([...ATTRIBUTES, "--", old, fresh], exec, signal);
 }
 
 function sameMode(a: object, b: object | undefined): boolean {

@@ -12,6 +12,7 @@ export class FactsReporter {
   #cancel: () => void = () => {};
   #looking: Promise<void> | null = null;
   #again = false;
+  #toldUnwell = false;
 
   constructor(host: Host, send: (message: AgentMessage) => void) {
     this.#host = host;
@@ -40,6 +41,11 @@ export class FactsReporter {
     while (this.#looking !== null) await this.#looking;
   }
 
+  /** What was told last, if anything, was that something isn't right here. */
+  get toldUnwell(): boolean {
+    return this.#toldUnwell;
+  }
+
   async end(): Promise<void> {
     this.#ending.abort();
     this.#cancel();
@@ -48,7 +54,9 @@ export class FactsReporter {
 
   async #look(probe: FactProbe): Promise<void> {
     try {
-      this.#send({ type: "facts", facts: await factsOf(probe, this.#host, this.#ending.signal) });
+      const facts = await factsOf(probe, this.#host, this.#ending.signal);
+      this.#send({ type: "facts", facts });
+      this.#toldUnwell = !facts.healthy;
     } catch (error) {
       if (!this.#ending.signal.aborted) this.#host.log.warn({ error: errorInfo(error) }, "facts can't be told");
     }

@@ -15,6 +15,8 @@ const JOURNAL_RETRY_MS = 2_000;
 
 /** Ops that change what the service runs. */
 const MOVES: ReadonlySet<string> = new Set(["swap", "start", "stop", "restore", "upgrade-agent"]);
+/** Ops that succeed where all is well. */
+const WELL: ReadonlySet<string> = new Set(["preflight", "health"]);
 
 export interface StepQueueOptions {
   journal: Journal;
@@ -26,6 +28,8 @@ export interface StepQueueOptions {
   send: (message: AgentMessage) => void;
   /** Something on the host is different now: tells new facts, and settles when they are sent. */
   changed: () => Promise<void>;
+  /** The newest facts that were told say that something isn't right. */
+  toldUnwell: () => boolean;
 }
 
 /** Accepted steps, of which one at a time is carried out. How it ended is on disk before anybody is told (I7). */
@@ -73,7 +77,7 @@ export class StepQueue {
   }
 
   async #carryOut(entry: JournalEntry): Promise<void> {
-    const { host, changed } = this.#options;
+    const { host, changed, toldUnwell } = this.#options;
     const startedAt = Math.round(host.clock.now());
     const deadline = new AbortController();
     const disarm = host.clock.timer(entry.deadlineMs, () => deadline.abort(late(entry.deadlineMs)));
@@ -84,7 +88,9 @@ export class StepQueue {
       // What holds is told after the facts that show it, so that a gate that opens on it shows them too (I8), and the way
       // back from a revert is planned from them. A failure is told at once: looking at a host in trouble takes its time.
       const moved = outcome.status === "done" && outcome.changed && MOVES.has(entry.op.kind);
-      if (moved || outcome.status === "reverted") await changed();
+      // Nor does a gate show a host as unwell, as it was a minute ago, that has just been found well.
+      const refuted = outcome.status === "done" && WELL.has(entry.op.kind) && toldUnwell();
+      if (moved || refuted || outcome.status === "reverted") await changed();
       this.tell(entry);
       if (outcome.status !== "done" && outcome.status !== "reverted") void changed();
     } catch (error) {
