@@ -40,6 +40,8 @@ const SYSTEM = [
   { program: "debootstrap", pkg: "debootstrap", why: "the system of the lab's hosts", for: ["tests", "lab"] },
   { program: "setcap", pkg: "libcap2-bin", why: "capabilities of adopted programs, in tests", for: ["tests"] },
   { program: "faketime", pkg: "faketime", why: "hosts of the lab whose clock is moved", for: ["tests", "lab"] },
+  { program: "ip", pkg: "iproute2", why: "the lab's network", for: ["tests", "lab"] },
+  { program: "pgrep", pkg: "procps", why: "what a lab has left behind", for: ["tests"] },
   { program: "nft", pkg: "nftables", why: "cutting the lab's network", for: ["tests", "lab"] },
   { program: "etcd", pkg: "etcd-server", why: "backends in etcd", for: ["tests"], service: "etcd" },
   { program: "etcdctl", pkg: "etcd-client", why: "backends in etcd", for: ["tests"] },

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { definitionOf } from "@belay/agent";
@@ -9,19 +9,18 @@ function folders(t: Test) {
   const root = mkdtempSync(join(tmpdir(), "belay-units-"));
   t.teardown(() => rmSync(root, { recursive: true }));
   const names = ["etc", "run", "lib"].map((name) => join(root, name));
-  let at = 1_000;
   return {
     root,
     put(file: string, text: string): void {
+      // Later than the one before, by the kernel's coarse clock.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 12);
       const path = join(root, file);
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, text);
-      at += 10;
-      utimesSync(path, at, at);
     },
     remove: (file: string) => rmSync(join(root, file)),
-    look: async (unit = "teleport.service") => definitionOf(unit, names),
-    digest: async (unit = "teleport.service") => (await definitionOf(unit, names))?.sha256,
+    look: async (unit = "teleport.service") => definitionOf(unit, join(root, "versions"), names),
+    digest: async (unit = "teleport.service") => (await definitionOf(unit, join(root, "versions"), names))?.sha256,
   };
 }
 
@@ -31,6 +30,7 @@ t.test("a unit is its own file and its drop-ins, and says which was changed last
   put("lib/teleport.service", "[Service]\nExecStart=/a\n");
   const first = await look();
   t.match(first, { sha256: /^[0-9a-f]{64}$/, newest: join(root, "lib/teleport.service") });
+  t.same(first?.files, [join(root, "lib/teleport.service")]);
   t.same(await look("teleport"), first, "a name without a suffix is a service's");
 
   put("etc/teleport.service.d/50-limits.conf", "[Service]\nLimitNOFILE=1\n");
@@ -96,4 +96,19 @@ t.test("a masked unit, a link to nowhere and contents that look like names", asy
   put("etc/teleport.service.d/b.conf", "");
   put("etc/teleport.service.d/c.conf", "x");
   t.not(await digest(), one, "what a file holds never passes for another file");
+});
+
+t.test("a unit that lies in a version's folder is the version's, whatever the next one brings", async (t) => {
+  const { root, put, digest } = folders(t);
+  put("versions/1.0.0/teleport.service", "[Service]\nExecStart=/a\n");
+  put("versions/2.0.0/teleport.service", "[Service]\nExecStart=/b\n");
+  mkdirSync(join(root, "etc"));
+  symlinkSync("1.0.0", join(root, "versions/current"));
+  symlinkSync(join(root, "versions/current/teleport.service"), join(root, "etc/teleport.service"));
+  const before = await digest();
+  rmSync(join(root, "versions/current"));
+  symlinkSync("2.0.0", join(root, "versions/current"));
+  t.equal(await digest(), before, "a swap of the link is no drift");
+  put("etc/teleport.service.d/own.conf", "[Service]\n");
+  t.not(await digest(), before, "a drop-in beside it is");
 });

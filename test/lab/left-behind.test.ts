@@ -11,7 +11,8 @@ import { memoryGroupsOf } from "../../scripts/lab/host/memory.js";
 import { unhooked } from "../support/unhooked.js";
 import { labName } from "./scene.js";
 
-const PATIENCE_MS = 5 * 60_000;
+/** The first may have the hosts' base image to build. */
+const PATIENCE_MS = 20 * 60_000;
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 t.setTimeout(PATIENCE_MS);

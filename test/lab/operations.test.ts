@@ -143,6 +143,8 @@ async function atTerminal(hosts: Hosts, host: string, text: string): Promise<Typ
     timeout: BLOCK_TIMEOUT_MS,
     killSignal: "SIGKILL",
   });
+  // Whoever ends early is asked nothing more; how it ended is what is looked at.
+  child.stdin.on("error", () => {});
   let said = "";
   let heard = 0;
   child.stdout.setEncoding("utf8").on("data", (piece: string) => {

@@ -132,7 +132,7 @@ export class LabScene {
     const before = await definition();
     await change();
     await until(
-      async () => (await definition()) !== before || "as before",
+      async () => ![undefined, before].includes(await definition()) || "as before",
       `another definition of the service of ${name}`,
       STAGE_MS,
     );

@@ -177,6 +177,43 @@ t.test("a way back knows services as they are defined now, whatever the run knew
   t.notOk("definition" in (plan.hosts["proxy-2"] ?? {}), "nobody knows it now");
 });
 
+t.test("where a restore may have put an older unit back, the plan knows nothing of it any more", async (t) => {
+  const after = stoppedAfter(99);
+  const definition = "d".repeat(64);
+  const now = nowAt(after.facts, after.progress);
+  const facts = {
+    ...now,
+    hosts: Object.fromEntries(Object.entries(now.hosts).map(([name, fact]) => [name, { ...fact, definition }])),
+  };
+  const plan = planned({ ...after, facts });
+  const index = indexPlan(plan);
+  const asked = (host: string) =>
+    plan.hops.flatMap((hop) =>
+      hop.stages.flatMap((stage) =>
+        !stage.batches.flat().includes(host)
+          ? []
+          : opsFor(index, { run: "r", stage: stage.id, host })
+              .filter(({ kind }) => kind === "preflight" || kind === "swap")
+              .map((op) => `${stage.id.split(".")[0]} ${op.kind} ${"definition" in op ? "as it was" : "whatever"}`),
+      ),
+    );
+  const [first, second] = plan.hops.map(({ id }) => id);
+  const restored = plan.hops.flatMap((hop) => hop.stages.flatMap((stage) => Object.keys(stage.restores ?? {})));
+  t.ok(restored.includes("auth-1"));
+  t.same(asked("auth-1"), [
+    `${first} preflight as it was`,
+    `${first} swap whatever`,
+    `${second} preflight whatever`,
+    `${second} swap whatever`,
+  ]);
+  t.same(asked("node-1"), [
+    `${first} preflight as it was`,
+    `${first} swap as it was`,
+    `${second} preflight as it was`,
+    `${second} swap as it was`,
+  ]);
+});
+
 t.test("scope: a stage alone, a hop, and nothing left", async (t) => {
   const moving = (plan: Plan) => plan.hops.flatMap((hop) => hop.stages.filter(isMoving).map((stage) => stage.id));
   const proxies = stoppedAfter(3);

@@ -27,7 +27,8 @@ t.test("an fsync that is left out is noticed", patient, async (t) => {
     for (const fs of FILE_SYSTEMS) {
       const only = { fileSystems: [fs], forget, stopAfter: 1 };
       const { complaints } = await runCampaign({ of: "audit-log", cuts: 100, seed: SEED, ...only });
-      t.not(complaints.length, 0, `${forget} left out on ${fs}: ${complaints[0]?.complaint}`);
+      const lost = complaints.filter(({ complaint = "" }) => !complaint.startsWith("nothing goes on"));
+      t.not(lost.length, 0, `${forget} left out on ${fs}: ${lost[0]?.complaint}`);
     }
   }
 });

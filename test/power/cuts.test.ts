@@ -35,7 +35,8 @@ t.test(
     for (const forget of FORGETTABLE) {
       for (const fs of FILE_SYSTEMS) {
         const { complaints } = await runCampaign({ cuts: 100, seed: SEED, fileSystems: [fs], forget, stopAfter: 1 });
-        t.not(complaints.length, 0, `${forget} left out on ${fs}: ${complaints[0]?.complaint}`);
+        const lost = complaints.filter(({ complaint = "" }) => !complaint.startsWith("nothing goes on"));
+        t.not(lost.length, 0, `${forget} left out on ${fs}: ${lost[0]?.complaint}`);
       }
     }
   },

@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,18 +26,31 @@ export async function baseImage(say: (line: string) => void): Promise<string> {
   const folder = join(CACHE, createHash("sha256").update(`${SUITE} ${PACKAGES} 1`).digest("hex").slice(0, 16));
   if (existsSync(folder)) return folder;
   say(`making the hosts' base image (Debian ${SUITE}; once, about a minute)`);
-  const fresh = `${folder}.new`;
-  // One lock, held by the command itself: it is gone when the command is, however that ends.
-  const build = ["debootstrap", "--variant=minbase", `--include=${PACKAGES}`, SUITE, fresh, await mirror()];
-  const script = `test -d "$1" && exit 0; rm -rf "$2"; shift 2; "$@"`;
-  await must(["flock", join(CACHE, "lock"), "sh", "-c", script, "build", folder, fresh, ...build], {
-    timeoutMs: BUILD_TIMEOUT_MS,
+  await alone(join(CACHE, "lock"), async () => {
+    if (existsSync(folder)) return;
+    const fresh = `${folder}.new`;
+    await rm(fresh, { recursive: true, force: true });
+    const build = ["debootstrap", "--variant=minbase", `--include=${PACKAGES}`, SUITE, fresh, await mirror()];
+    await must(build, { timeoutMs: BUILD_TIMEOUT_MS });
+    await prepare(fresh);
+    await rename(fresh, folder);
+    await forgetOthers(folder);
   });
-  if (existsSync(folder)) return folder;
-  await prepare(fresh);
-  await rename(fresh, folder);
-  await forgetOthers(folder);
   return folder;
+}
+
+/** Works while no other process does under this lock. It is held by a child that ends with this process, however that ends. */
+async function alone(lock: string, work: () => Promise<void>): Promise<void> {
+  const holder = spawn("flock", [lock, "sh", "-c", "echo held; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  const gone = once(holder, "close");
+  try {
+    const [said] = await Promise.race([once(holder.stdout, "data"), gone]);
+    if (!Buffer.isBuffer(said)) throw new Error(`flock ${lock} ended with ${said}`);
+    await work();
+  } finally {
+    holder.stdin.end();
+    await gone;
+  }
 }
 
 /** This machine's own Debian mirror. */

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { mkdir, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,7 +14,14 @@ export function memoryGroupsOf(lab: string): string {
 
 /** Whether limits on memory are in force on this machine's hosts: its kernel has the hierarchy (cgroup v1) for it. */
 export function limitsMemory(): boolean {
-  return existsSync(join(HIERARCHY, "cgroup.procs"));
+  if (!existsSync(join(HIERARCHY, "cgroup.procs"))) return false;
+  try {
+    // A machine that is a container itself may look at its groups, and make none.
+    accessSync(HIERARCHY, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -51,7 +58,9 @@ export async function removeMemoryGroups(lab: string): Promise<void> {
       await removeTree(groups);
     } catch (error) {
       // The kernel counts processes in that have ended, until it has cleared them away.
-      if ((error as NodeJS.ErrnoException).code !== "EBUSY" || Date.now() > deadline) throw error;
+      // And somebody else may be clearing the same.
+      const passes = ["EBUSY", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "");
+      if (!passes || Date.now() > deadline) throw error;
       await sleep(LOOK_AGAIN_MS);
     }
   }

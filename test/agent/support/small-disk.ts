@@ -1,10 +1,26 @@
-import { execFileSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeFileSync, writeSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
 
 /** Why a test can't have small disks here, for `skip`; false: it can. */
-export const noSmallDisks = process.getuid?.() === 0 ? false : "a small disk takes root";
+export const noSmallDisks: string | false = whyNoMounts();
+
+function whyNoMounts(): string | false {
+  if (process.getuid?.() !== 0) return "a small disk takes root";
+  const tried = spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { encoding: "utf8" });
+  return tried.status === 0 ? false : `a small disk takes a mount, which this machine refuses: ${tried.stderr?.trim()}`;
+}
 
 /** What of a disk there is none of any more. */
 export type Lack = "bytes" | "inodes";
@@ -26,7 +42,15 @@ export class SmallDisk {
     mkdirSync(at, { recursive: true });
     const before = `${at}.before`;
     execFileSync("cp", ["-a", at, before]);
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${bytes},nr_inodes=${inodes},mode=755`, "tmpfs", at]);
+    clearLeftovers();
+    execFileSync("mount", [
+      "-t",
+      "tmpfs",
+      "-o",
+      `size=${bytes},nr_inodes=${inodes},mode=755`,
+      `${NAME}${process.pid}`,
+      at,
+    ]);
     // Lazily: a service that was killed a moment ago may still hold its log.
     t.teardown(() => void execFileSync("umount", ["--lazy", at]));
     execFileSync("cp", ["-a", `${before}/.`, at]);
@@ -59,5 +83,18 @@ export class SmallDisk {
   get #freeBytes(): number {
     const { bavail, bsize } = statfsSync(this.at);
     return bavail * bsize;
+  }
+}
+
+/** Of each small disk, with the process that made it. */
+const NAME = "belay-small-disk-";
+
+/** Disks of tests that were killed. */
+function clearLeftovers(): void {
+  for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n")) {
+    const [source = "", at = ""] = line.split(" ");
+    const pid = source.startsWith(NAME) ? source.slice(NAME.length) : null;
+    // Another test may be at the same.
+    if (pid !== null && !existsSync(`/proc/${pid}`)) spawnSync("umount", ["--lazy", at]);
   }
 }

@@ -20,7 +20,7 @@ const MAKE: Record<FileSystem, string[]> = {
  * that the host's owner mounts it that way.
  */
 const OPTIONS: Record<FileSystem, readonly string[]> = { ext4: ["", "noauto_da_alloc,data=writeback"], xfs: [""] };
-const BUSY_TRIES = 200;
+const BUSY_TRIES = 2_500;
 const BUSY_MS = 2;
 
 /**
@@ -101,7 +101,7 @@ export class Disks {
     await this.#unmount(this.#medium.dir);
   }
 
-  /** A stream that was being read closes its file a moment after everybody has let go of it. */
+  /** A stream that was being read closes its file a moment after everybody has let go of it, and so does whoever looks at new devices. */
   async #unmount(dir: string): Promise<void> {
     for (let tries = 0; ; tries += 1) {
       try {

@@ -254,6 +254,7 @@ export class RigHost {
       snapshot,
       revertTo: "running",
     };
+    this.#names?.swapBegins(op.from);
     const makes = this.#names?.standing === "files" && !this.#versions.has(op.from);
     if (makes) this.#versions.byHand = op.from;
     await this.#carryOut(op, (outcome) => {

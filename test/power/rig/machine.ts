@@ -78,17 +78,17 @@ export class Machine implements CallWatcher {
       this.#cut = resolve;
     });
     this.#plan = this.#choose();
-    await this.#boot();
-    if (this.#plan?.when === "any time") setTimeout(() => this.cutNow(), this.#world.random() * 40);
     const stuck = setTimeout(() => {
       const doing = this.#hosts.map((host) => `${host.name} at ${host.doing ?? "nothing"}`).join(", ");
       this.#world.complain(`nothing goes on: ${doing}; last call: ${this.#called}`);
       this.cutNow();
     }, STUCK_MS);
+    await this.#boot();
+    if (this.#plan?.when === "any time") setTimeout(() => this.cutNow(), this.#world.random() * 40);
     await cut;
-    clearTimeout(stuck);
     for (const host of this.#hosts) await host.end();
     await this.#disks.unmount();
+    clearTimeout(stuck);
   }
 
   async #boot(): Promise<void> {

@@ -52,6 +52,8 @@ export class Names {
   readonly #record: string;
   readonly #power: PowerSwitch;
   readonly #releases: readonly Release[];
+  /** Of the files as they are when a swap comes to them, which that version's programs must keep as long as it is open. */
+  #times: { readonly version: string; readonly of: ReadonlyMap<string, number> } | null = null;
 
   constructor(
     at: {
@@ -84,6 +86,12 @@ export class Names {
       for (const [xattr, hex] of Object.entries(xattrs)) this.#power.give(name, xattr, hex);
       utimesSync(name, INSTALLED_AT, INSTALLED_AT);
     }
+  }
+
+  /** A swap from this version is about to begin. */
+  swapBegins(version: string): void {
+    const times = this.programs.map((program) => [program, lstatSync(join(this.entry.dir, program)).mtimeMs] as const);
+    this.#times = this.standing === "files" ? { version, of: new Map(times) } : null;
   }
 
   /** The version of what is started by name, by its content. Null: that is none. */
@@ -183,8 +191,11 @@ export class Names {
       const digest = digestOf(readFileSync(file));
       const release = releaseOf(this.#releases, version);
       if (digest !== release.files.get(program)) wrong.push(`${path} (${stat.size} bytes) is not that of ${version}`);
-      const found = [`${stat.uid}:${stat.gid} ${(stat.mode & 0o7777).toString(8)} ${stat.mtime.toISOString()}`];
-      const kept = [`${uid}:${gid} ${mode.toString(8)} ${INSTALLED_AT.toISOString()}`];
+      const found = [`${stat.uid}:${stat.gid} ${(stat.mode & 0o7777).toString(8)}`];
+      const kept = [`${uid}:${gid} ${mode.toString(8)}`];
+      if (this.#times?.version === version && this.#times.of.get(program) !== stat.mtimeMs) {
+        wrong.push(`${path} of ${version} was given another time`);
+      }
       for (const [name, hex] of Object.entries(xattrs).sort()) kept.push(`${name}=${hex}`);
       found.push(...this.#power.given(file));
       if (`${found}` !== `${kept}`) wrong.push(`${path} of ${version} has ${found}, not ${kept}`);

@@ -61,8 +61,8 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: "a way back that restores a snapshot",
-    op: { how: "restart", startTimeoutMs: 1_000 },
-    mode: "never-ready",
+    op: { how: "restart", startTimeoutMs: 10_000 },
+    mode: "crash",
     snapshot: true,
     from: "reverting",
     to: "back-started",
@@ -80,8 +80,8 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: "a way back that undoes an adoption",
-    op: { how: "restart", startTimeoutMs: 1_000 },
-    mode: "never-ready",
+    op: { how: "restart", startTimeoutMs: 10_000 },
+    mode: "crash",
     snapshot: false,
     adopts: true,
     from: "reverting",

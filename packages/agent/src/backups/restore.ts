@@ -1,7 +1,7 @@
-import { chmod, chown, copyFile, realpath, rename, rm } from "node:fs/promises";
+import { chmod, chown, copyFile, lstat, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { BackupResult } from "@belay/shared";
-import { isFull, makeDir, orMissing, present, syncDir, syncFile } from "../durable.js";
+import { isFull, makeDir, orMissing, syncDir, syncFile } from "../durable.js";
 import { takeOver } from "../entry/attributes.js";
 import { deviceOf, diskFull, needRoom } from "../facts/disk.js";
 import type { Host } from "../host.js";
@@ -32,11 +32,13 @@ export async function allowRestore(backup: ReadBackup, host: Host): Promise<void
 export async function needRoomToRestore(backup: ReadBackup): Promise<void> {
   const what = `putting backup ${backup.manifest.id} back`;
   const needs = new Map<number, { dir: string; bytes: number; inodes: number }>();
-  for (const { item, path } of await filesOf(backup)) {
+  for (const { item, path, temp } of await filesOf(backup)) {
     const device = await deviceOf(dirname(path));
     const { dir, bytes, inodes } = needs.get(device) ?? { dir: dirname(path), bytes: 0, inodes: 0 };
     const rounded = Math.ceil(item.size / BLOCK_BYTES) * BLOCK_BYTES;
-    needs.set(device, { dir, bytes: bytes + rounded, inodes: inodes + INODES_EACH });
+    // What a life that was cut off has laid there already is written over.
+    const laid = (await orMissing(lstat(temp)))?.size ?? 0;
+    needs.set(device, { dir, bytes: bytes + Math.max(0, rounded - laid), inodes: inodes + INODES_EACH });
   }
   for (const { dir, ...need } of needs.values()) await needRoom(dir, { ...need, what });
 }
@@ -105,8 +107,11 @@ async function layBeside(
 async function lay({ item, from, path, temp }: Returning, { exec }: Host, signal: AbortSignal): Promise<void> {
   await makeDir(dirname(path));
   await copyFile(from, temp);
-  if (await present(path)) await takeOver(path, temp, exec, signal);
-  await chown(temp, item.uid, item.gid);
+  // Not of a link that leads nowhere, or of what isn't a file.
+  if ((await orMissing(stat(path)))?.isFile() === true) await takeOver(path, temp, exec, signal);
+  const { uid, gid } = await lstat(temp);
+  // Whoever is given a file that is his already takes its capabilities away.
+  if (uid !== item.uid || gid !== item.gid) await chown(temp, item.uid, item.gid);
   await chmod(temp, item.mode);
   await syncFile(temp);
 }

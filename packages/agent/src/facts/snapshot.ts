@@ -26,7 +26,7 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
     runningVersion(probe.version, { pid, versionsDir }, host.http, signal),
     ailmentsOf(probe.checks, pid, host, signal),
     Promise.all(probe.disks.map(roomAt)),
-    definedAs(service),
+    definedAs(service, versionsDir),
   ]);
   const build = await host.banner.buildOf(probe, installed, host);
   ailments.unshift(...status.ailments, ...defined.ailments);
@@ -49,9 +49,12 @@ export async function factsOf(probe: FactProbe, host: Host, signal?: AbortSignal
 }
 
 /** What can't be read is told with the rest: that the host runs, and what, is worth more. */
-async function definedAs(service: Service): Promise<{ fact: { definition?: Sha256 }; ailments: string[] }> {
+async function definedAs(
+  service: Service,
+  versionsDir: string,
+): Promise<{ fact: { definition?: Sha256 }; ailments: string[] }> {
   try {
-    const found = await service.definition();
+    const found = await service.definition(versionsDir);
     return { fact: found === null ? {} : { definition: found.sha256 }, ailments: [] };
   } catch (error) {
     return { fact: {}, ailments: [`how ${service.name} is defined can't be read: ${(error as Error).message}`] };

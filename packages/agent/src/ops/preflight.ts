@@ -10,7 +10,7 @@ import type { Attempt, Perform } from "./op.js";
 export const preflight: Perform<"preflight"> = async (op, host, attempt) => {
   const facts = await factsOf(op.probe, host, attempt.signal);
   if (op.expect !== null && facts.installed !== op.expect) throw drift(op.expect, facts.installed);
-  await needDefined(op.definition, host.allowed.service(op.probe.service));
+  await needDefined(op, host.allowed.service(op.probe.service), op.probe.versionsDir);
   await roomForAll(op.needs, host, attempt);
   if (op.healthy && !facts.healthy) {
     throw new BelayError("unhealthy", `the service is not healthy: ${facts.ailments.join("; ")}`, {

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { done, errorInfo, type OpOf, parseVersion } from "@belay/shared";
 import { type ReadBackup, readBackup } from "../backups/manifest.js";
 import { verifyBackup } from "../backups/verify.js";
-import { orMissing, syncDir } from "../durable.js";
+import { isFull, orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
 import { installedVersion, keptVersions } from "../versions/installed.js";
 import type { Attempt, Perform } from "./op.js";
 import { isRetryable } from "./retryable.js";
 
+const NO_ROOM: ReadonlySet<string> = new Set(["disk-full", "backup-no-room"]);
 /** What belay leaves beside versions while it works. An op under way can't own any: ops go one at a time. */
 const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
 /** The same beside backups: what an agent that was killed was about to keep, to read or to remove. */
@@ -84,24 +85,30 @@ async function oldBackups(op: OpOf<"prune">, host: Host, attempt: Attempt): Prom
   const since = maxBackupAgeMs === undefined ? Number.NEGATIVE_INFINITY : host.clock.now() - maxBackupAgeMs;
   const doomed = whole.filter((each, index) => index >= keepBackups || each.manifest.takenAt < since);
   if (doomed.length === 0) return [];
-  const stays = await newestSound(whole, host, attempt);
-  // None of them reads back: then a person must look, and each may be the one that can be saved.
-  if (stays === null) return [];
-  return doomed.filter((each) => each !== stays).map((each) => each.manifest.id);
+  const stay = await upToTheNewestSound(whole, host, attempt);
+  return doomed.filter((each) => !stay.has(each)).map((each) => each.manifest.id);
 }
 
-/** Null: none of them can be read back. Throws what says nothing of a backup, such as a disk with no room to open it. */
-async function newestSound(newestFirst: ReadBackup[], host: Host, attempt: Attempt): Promise<ReadBackup | null> {
+/**
+ * The newest backup that reads back, and those before it of which that can't be told now: their tool or their backend doesn't answer.
+ * All of them, where none reads back: then a person must look, and each may be the one that can be saved. Throws where the disk
+ * has no room to open one.
+ */
+async function upToTheNewestSound(newestFirst: ReadBackup[], host: Host, attempt: Attempt): Promise<Set<ReadBackup>> {
+  const unjudged = new Set<ReadBackup>();
   for (const backup of newestFirst) {
     try {
       await verifyBackup(backup, host, attempt.signal, { tools: attempt.vouched });
-      return backup;
+      return unjudged.add(backup);
     } catch (error) {
       attempt.signal.throwIfAborted();
+      const { code } = errorInfo(error);
+      // There will be room again, as prune itself makes some: so it is worth another try.
+      if (isFull(error) || NO_ROOM.has(code)) throw error;
       // What couldn't be looked at this time is not damaged: an older one must not be kept in its stead.
-      if (isRetryable(errorInfo(error).code)) throw error;
+      if (isRetryable(code)) unjudged.add(backup);
       host.log.warn({ backup: backup.manifest.id, error: errorInfo(error) }, "a backup does not read back");
     }
   }
-  return null;
+  return new Set(newestFirst);
 }

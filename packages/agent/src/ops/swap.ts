@@ -79,7 +79,7 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
     if (running === op.to) return alreadyThere(op, host, attempt, status.restarts);
   }
   if (installed !== op.from) throw drift(op.from, installed);
-  await needDefined(op.definition, service);
+  await needDefined(op, service, op.versionsDir);
   if (op.how === "start" && status.state === "running" && !attempt.check) {
     throw new BelayError("drift", `the plan assumed that ${op.service} is stopped, and it runs`, {
       hint: "somebody started it: look at this host, then plan anew",

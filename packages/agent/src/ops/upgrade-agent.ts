@@ -51,12 +51,19 @@ async function setOut(op: Upgrade, self: Self, host: Host, attempt: Attempt): Pr
   if (installed !== op.from) throw drift(op.from, installed);
   const target = versionDir(op.versionsDir, op.to);
   if (attempt.check) return done(true, { would: `point ${op.link} at ${op.to} and start the agent anew` });
-  await verifyVersion(target, op.sha256, attempt.signal);
-  await mustBeUsable(join(target, PROGRAM), op, self, host, attempt.signal);
-  await needRoomForNet(op, host);
-  await attempt.pass("begun");
-  await spreadNet(op, self, attempt);
-  await attempt.pass("switching");
+  try {
+    await verifyVersion(target, op.sha256, attempt.signal);
+    await mustBeUsable(join(target, PROGRAM), op, self, host, attempt.signal);
+    if (attempt.passed("arming") === undefined) await needRoomForNet(op, host);
+    await attempt.pass("begun");
+    await spreadNet(op, self, attempt);
+    await attempt.pass("switching");
+  } catch (error) {
+    // Also what a life before this one has spread: nobody may be taken back from a step that is over.
+    await self.files.settle();
+    await clearWayBack(op.link);
+    throw error;
+  }
   return leave(op, self, attempt);
 }
 
@@ -90,15 +97,9 @@ async function spreadNet(op: Upgrade, self: Self, attempt: Attempt): Promise<voi
   const { versionsDir, link, from, to, returnMs } = op;
   await attempt.pass("arming");
   await switchLink(join(dirname(link), "previous"), versionDir(versionsDir, from));
-  try {
-    await layWayBack(link, versionDir(versionsDir, from));
-    await self.files.announce({ step: attempt.step, from, to, link, versionsDir, returnMs });
-    await self.arm(attempt.step);
-  } catch (error) {
-    await self.files.settle();
-    await clearWayBack(link);
-    throw error;
-  }
+  await layWayBack(link, versionDir(versionsDir, from));
+  await self.files.announce({ step: attempt.step, from, to, link, versionsDir, returnMs });
+  await self.arm(attempt.step);
 }
 
 /** Switches and ends this process: the step stays open for the next. */

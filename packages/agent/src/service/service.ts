@@ -14,7 +14,8 @@ export interface ServiceStatus {
 export interface Definition {
   /** Digest over all of it: another means that somebody has changed it. */
   sha256: string;
-  /** The file of it that was changed last. */
+  files: readonly string[];
+  /** The one of them that was changed last. One that was taken away can't be named. */
   newest: string;
 }
 
@@ -34,8 +35,11 @@ export interface Service {
    * either, so that one of a moment ago is still good. Answers its status.
    */
   beforeReload(alone: boolean): Promise<ServiceStatus>;
-  /** Looks at the definition on the disk, whether or not it is in force yet. Null: there are no files that would say. Changes nothing. */
-  definition(): Promise<Definition | null>;
+  /**
+   * Looks at the definition on the disk, whether or not it is in force yet; what of it lies below `versionsDir` belongs to a version.
+   * Null: there are no files that would say. Changes nothing.
+   */
+  definition(versionsDir: string): Promise<Definition | null>;
   /**
    * Reads how it is defined, if that has changed, touches no process, and answers its status, which may be a moment old. Throws where
    * it couldn't be started by it. Idempotent.

@@ -68,8 +68,8 @@ export class SystemdService implements Service {
     return statusOf(await this.#show());
   }
 
-  definition(): Promise<Definition | null> {
-    return definitionOf(this.#unit, this.#unitFolders);
+  definition(versionsDir: string): Promise<Definition | null> {
+    return definitionOf(this.#unit, versionsDir, this.#unitFolders);
   }
 
   async needDefinition(): Promise<ServiceStatus> {

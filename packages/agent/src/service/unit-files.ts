@@ -24,10 +24,12 @@ const UNIT_FOLDERS = [
 /**
  * How the files on the disk define a unit: its own and its drop-ins, as systemd would find them if it read them now, whatever it has
  * in memory. Null: no file defines it. Looks, changes nothing, and starts no program: two dozen calls. A file that is being replaced
- * meanwhile is read as it was or as it will be.
+ * meanwhile is read as it was or as it will be. What lies in a version's own folder below `versionsDir` is the version's, whatever it
+ * holds: a swap changes it, and the version's digest is known.
  */
 export async function definitionOf(
   name: string,
+  versionsDir: string,
   folders: readonly string[] = UNIT_FOLDERS,
 ): Promise<Definition | null> {
   // systemctl, too, takes a name without a suffix for a service's.
@@ -39,13 +41,13 @@ export async function definitionOf(
   const hash = createHash("sha256");
   let newest = { file: fragment, at: 0 };
   for (const file of files) {
-    const { content, at } = await contentOf(file);
+    const { content, at } = await contentOf(file, versionsDir);
     // With their lengths, so that no content can pass for the name of another file.
     hash.update(JSON.stringify([file === fragment ? unit : basename(file), content.length]));
     hash.update(content);
     if (at > newest.at) newest = { file, at };
   }
-  return { sha256: hash.digest("hex"), newest: newest.file };
+  return { sha256: hash.digest("hex"), files, newest: newest.file };
 }
 
 /** A folder of units, and what lies in it. */
@@ -96,8 +98,11 @@ function templateOf(unit: string): string {
 }
 
 /** Of a masked unit, which is a link to /dev/null, nothing. */
-async function contentOf(file: string): Promise<{ content: Buffer; at: number }> {
+async function contentOf(file: string, versionsDir: string): Promise<{ content: Buffer; at: number }> {
   const what = await orMissing(stat(file));
-  const content = what?.isFile() === true ? await orMissing(readFile(file)) : null;
-  return { content: content ?? Buffer.alloc(0), at: what?.mtimeMs ?? 0 };
+  if (what?.isFile() !== true) return { content: Buffer.alloc(0), at: 0 };
+  const real = await orMissing(realpath(file));
+  if (real?.startsWith(`${versionsDir}/`) === true) return { content: Buffer.from("of the version"), at: 0 };
+  // The time that nobody can set: packages and copies keep the other.
+  return { content: (await orMissing(readFile(file))) ?? Buffer.alloc(0), at: what.ctimeMs };
 }

@@ -1,4 +1,4 @@
-import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role } from "@belay/shared";
+import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role, type Sha256 } from "@belay/shared";
 import type { Fleet } from "../inventory/fleet.js";
 import type { OpTemplate, Profile } from "../products/profile.js";
 import { maxUnpackedBytes, unpackedBytes } from "../releases/unpacked.js";
@@ -12,6 +12,8 @@ export interface PlanIndex {
   readonly stages: ReadonlyMap<string, { readonly stage: Stage; readonly hop: Hop; readonly hopIndex: number }>;
   /** The hops in which each host moves, as indices into `plan.hops`, ascending. */
   readonly moves: ReadonlyMap<HostName, readonly number[]>;
+  /** Stages in which, or after which, a restore may have put a host's unit back as it once was. */
+  readonly redefined: ReadonlyMap<HostName, ReadonlySet<string>>;
 }
 
 export interface Where {
@@ -43,7 +45,23 @@ export function indexPlan(plan: Plan): PlanIndex {
       }
     }
   });
-  return { plan, stages, moves };
+  return { plan, stages, moves, redefined: redefinedIn(plan) };
+}
+
+function redefinedIn(plan: Plan): Map<HostName, Set<string>> {
+  const all = plan.hops.flatMap((hop) => hop.stages);
+  const redefined = new Map<HostName, Set<string>>();
+  for (const [at, stage] of all.entries()) {
+    for (const host of Object.keys(stage.restores ?? {})) {
+      if (!redefined.has(host)) redefined.set(host, new Set(all.slice(at).map(({ id }) => id)));
+    }
+  }
+  return redefined;
+}
+
+/** How a host's service is defined in a stage, as far as the plan knows. Undefined: nobody could say, or a restore has its own word. */
+export function definitionAt({ plan, redefined }: PlanIndex, stage: string, host: HostName): Sha256 | undefined {
+  return redefined.get(host)?.has(stage) === true ? undefined : plan.hosts[host]?.definition;
 }
 
 /** The version that a host has when a hop begins, if all went as planned. */
@@ -144,7 +162,7 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       cluster: host.cluster,
       from,
       to,
-      definition: host.definition,
+      definition: definitionAt(index, stage.id, where.host),
       backup,
       snapshot: `${backup}.cold`,
       restore: stage.restores?.[where.host] ?? null,

@@ -10,7 +10,7 @@ import {
 } from "@belay/shared";
 import { platformName } from "../artifacts.js";
 import type { Hop, Stage } from "../plan.js";
-import { opsFor, type PlanIndex, stopOpsFor, targetOf } from "../program.js";
+import { definitionAt, opsFor, type PlanIndex, stopOpsFor, targetOf } from "../program.js";
 
 /** Which of a stage's two lists a host stands in. */
 export type List = "stop" | "batches";
@@ -23,6 +23,8 @@ export class Shapes {
   readonly #index: PlanIndex;
   readonly #kinds = new Map<HostName, string>();
   readonly #known = new Map<string, readonly string[]>();
+  /** Whether programs ask for a service to be defined as it was. */
+  readonly #asking = new Map<string, boolean>();
 
   constructor(index: PlanIndex) {
     this.#index = index;
@@ -39,7 +41,22 @@ export class Shapes {
   }
 
   #keyOf(stage: Stage, list: List, host: HostName): string {
-    return `${stage.id} ${list} ${stage.restores?.[host] === undefined ? this.#kindOf(host) : `host ${host}`}`;
+    if (stage.restores?.[host] !== undefined) return `${stage.id} ${list} host ${host}`;
+    // Not part of the kind: units may differ from host to host, and most stages don't ask for them.
+    const definition = this.#asksForDefinition(stage.program) ? definitionAt(this.#index, stage.id, host) : "";
+    return `${stage.id} ${list} ${definition} ${this.#kindOf(host)}`;
+  }
+
+  #asksForDefinition(program: string): boolean {
+    let asks = this.#asking.get(program);
+    if (asks === undefined) {
+      const variants = Object.entries(this.#index.plan.programs).filter(
+        ([name]) => name.replace(/:.*$/, "") === program,
+      );
+      asks = JSON.stringify(variants).includes("{definition}");
+      this.#asking.set(program, asks);
+    }
+    return asks;
   }
 
   #digests(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
@@ -74,8 +91,7 @@ function kindOf({ plan, moves }: PlanIndex, name: HostName): string {
     const hop = plan.hops[at];
     return hop === undefined ? "" : `${at}:${targetOf(hop, name)}`;
   });
-  const { cluster, roles, version, platform, definition = "" } = host;
-  return [cluster, roles.join("+"), version, platformName(platform), definition, ...targets].join(" ");
+  return [host.cluster, host.roles.join("+"), host.version, platformName(host.platform), ...targets].join(" ");
 }
 
 function digestOf(op: Op): string {
