@@ -7,7 +7,7 @@ import { ATTACKS, killAtEachCall, whyNoSyscallKills } from "./rig/syscalls.js";
  * nothing had been, with each version started once, and is the next victim. Here it is every `STRIDE`th call, for the time it
  * takes; `npm run power -- --syscalls` kills at each.
  */
-const STRIDE = 4;
+const STRIDE = 2;
 const patient = { timeout: 900_000, skip: whyNoSyscallKills() ?? false };
 
 for (const attack of ATTACKS) {
