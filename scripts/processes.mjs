@@ -5,17 +5,31 @@ import { setTimeout as sleep } from "node:timers/promises";
 const LOOK_EVERY_MS = 100;
 
 /**
- * All that was started below this process and is still below it, save what runs inside of booted hosts: each by its pid, and by
- * when it was born, which tells it from a later one of the same pid.
+ * All that was started below this process and is still below it, or carries `mark` (`NAME=value`) in the environment that it was
+ * started with, as what has outlived its parent does; save what runs inside of booted hosts. Each by its pid, and by when it was born,
+ * which tells it from a later one of the same pid.
  */
-export function descendants() {
+export function descendants(mark) {
   const running = existsSync("/proc") ? readdirSync("/proc").flatMap(lookAt) : [];
   const here = running.find(({ pid }) => pid === process.pid)?.namespace;
-  const found = [{ pid: process.pid }];
+  const marked = running.filter(
+    ({ pid, namespace }) => pid !== process.pid && namespace === here && carries(pid, mark),
+  );
+  const found = [{ pid: process.pid }, ...marked];
   for (const above of found) {
-    found.push(...running.filter(({ parent, namespace }) => parent === above.pid && namespace === here));
+    const below = running.filter(({ parent, namespace }) => parent === above.pid && namespace === here);
+    found.push(...below.filter(({ pid }) => !found.some((one) => one.pid === pid)));
   }
   return found.slice(1);
+}
+
+function carries(pid, mark) {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(mark);
+  } catch {
+    // Gone meanwhile, or somebody else's: not ours.
+    return false;
+  }
 }
 
 /** Asks these processes to end, insists after `patienceMs`, and resolves when they are gone, or after twice that time. */

@@ -46,9 +46,12 @@ const reporter = process.stdout.isTTY ? [] : ["--reporter=min"];
 const files = part.length > 0 ? testFiles(part) : [];
 // Not by npx, which would stand between it and signals.
 const program = join(root, "node_modules", ".bin", "tap");
+// By which services are found that have outlived the agent that a test killed.
+const [mark, run] = ["BELAY_TEST_RUN", `${process.pid}-${Date.now()}`];
 const tap = spawn(process.execPath, [program, "run", `--output-file=${output}`, ...reporter, ...files], {
   cwd: root,
   stdio: "inherit",
+  env: { ...process.env, [mark]: run },
 });
 let ending = null;
 // Ctrl-C reaches tap and the tests by itself, and is given some time.
@@ -74,7 +77,7 @@ tap.on("close", async (status) => {
 /** Once, however many signals come. */
 function endTests() {
   if (ending !== null) return;
-  ending = end(descendants(), ENDING_MS);
+  ending = end(descendants(`${mark}=${run}`), ENDING_MS);
   // Told to end, tap would go on to the next test.
   tap.kill("SIGKILL");
 }
