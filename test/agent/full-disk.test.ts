@@ -13,11 +13,15 @@ import {
 import { join } from "node:path";
 import type { BackupItem, BackupResult, Op, OpOf, Outcome, StoredCopy } from "@belay/shared";
 import t, { type Test } from "tap";
+import { until } from "../support/real-fleet/until.js";
 import { whyNoEtcd } from "../support/servers/etcd.js";
 import { DatabaseSync } from "./support/database.js";
 import { EtcdBackend } from "./support/etcd-backend.js";
 import { LACKS, type Lack, noSmallDisks, SmallDisk } from "./support/small-disk.js";
 import { layOut, World } from "./support/world.js";
+
+/** For what takes a moment on a quiet machine. */
+const A_MINUTE_MS = 60_000;
 
 /** Real processes on shared cores. */
 t.setTimeout(300_000);
@@ -137,7 +141,7 @@ t.test("a disk that fills up in the middle of putting a snapshot back: no file o
       const snapshot = { id: "snap", dir, version: "5.0.0", items };
       const step = world.controller.id();
       world.controller.send(world.swapOp("5.0.0", "6.0.0", { snapshot, startTimeoutMs: 10_000 }), { step });
-      await eventually(() => world.startsOf("6.0.0") === 1);
+      await until(async () => world.startsOf("6.0.0") === 1, "the new version is started", A_MINUTE_MS);
       // As the new version might, before it fails.
       writeFileSync(config, "new");
       writeFileSync(large, Buffer.alloc(LARGE_BYTES, "new"));
@@ -382,19 +386,10 @@ t.test("the link goes back on a disk on which nothing can be made any more (I10)
   await world.controller.step(world.startOp());
   const step = world.controller.id();
   world.controller.send(world.swapOp("5.0.0", "6.0.0", { link, startTimeoutMs: 10_000 }), { step });
-  await eventually(() => world.startsOf("6.0.0") === 1);
+  await until(async () => world.startsOf("6.0.0") === 1, "the new version is started", A_MINUTE_MS);
   for (const lack of LACKS) disk.fill(lack);
   t.match((await world.controller.outcome(step)).outcome, { status: "reverted", error: { code: "unhealthy" } });
   t.equal(readlinkSync(link), join(world.versionsDir, "5.0.0"));
   t.same(Object.keys(contentsOf(disk.at)), ["current"]);
   t.equal(world.servicePids().length, 1);
 });
-
-/** A service of this scene has started, on a machine with other work to do. */
-async function eventually(look: () => boolean): Promise<void> {
-  const until = Date.now() + 60_000;
-  while (!look()) {
-    if (Date.now() > until) throw new Error("what a minute should be enough for did not happen");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

@@ -1,9 +1,13 @@
 import { existsSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { until } from "../support/real-fleet/until.js";
 import { DatabaseSync } from "./support/database.js";
 import { noSmallDisks, SmallDisk } from "./support/small-disk.js";
 import { type Mode, World } from "./support/world.js";
+
+/** For what takes a moment on a quiet machine. */
+const A_MINUTE_MS = 60_000;
 
 /** A world whose agent runs and whose service runs 5.0.0; 6.0.0 is installed beside it. */
 async function running(t: Parameters<typeof World.make>[0], mode: Mode = "ok", more: object = {}): Promise<World> {
@@ -107,7 +111,7 @@ t.test("a revert puts the cold snapshot back, if the new version ever ran", asyn
   const step = world.controller.id();
   world.controller.send(op, { step });
   // The new version migrates its backend.
-  await eventually(() => world.data() === "written by 6.0.0");
+  await until(async () => world.data() === "written by 6.0.0", "the new version writes", A_MINUTE_MS);
   database.exec("UPDATE kv SET v = 'six'");
   database.close();
   const { outcome } = await world.controller.outcome(step);
@@ -175,10 +179,6 @@ t.test("a revert that fails says so, with both reasons", async (t) => {
     },
   });
 });
-
-async function eventually(look: () => boolean): Promise<void> {
-  while (!look()) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 /** A world whose link lies on a disk of its own, on which no more than so much can be made once 5.0.0 runs. */
 async function withRoomFor(t: Test, inodes: number): Promise<{ world: World; link: string }> {

@@ -19,8 +19,8 @@ function folders(t: Test) {
       writeFileSync(path, text);
     },
     remove: (file: string) => rmSync(join(root, file)),
-    look: async (unit = "teleport.service") => definitionOf(unit, join(root, "versions"), names),
-    digest: async (unit = "teleport.service") => (await definitionOf(unit, join(root, "versions"), names))?.sha256,
+    look: async (unit = "teleport.service") => definitionOf(unit, join(root, "opt/versions"), names),
+    digest: async (unit = "teleport.service") => (await definitionOf(unit, join(root, "opt/versions"), names))?.sha256,
   };
 }
 
@@ -100,14 +100,15 @@ t.test("a masked unit, a link to nowhere and contents that look like names", asy
 
 t.test("a unit that lies in a version's folder is the version's, whatever the next one brings", async (t) => {
   const { root, put, digest } = folders(t);
-  put("versions/1.0.0/teleport.service", "[Service]\nExecStart=/a\n");
-  put("versions/2.0.0/teleport.service", "[Service]\nExecStart=/b\n");
+  put("data/versions/1.0.0/teleport.service", "[Service]\nExecStart=/a\n");
+  put("data/versions/2.0.0/teleport.service", "[Service]\nExecStart=/b\n");
   mkdirSync(join(root, "etc"));
-  symlinkSync("1.0.0", join(root, "versions/current"));
-  symlinkSync(join(root, "versions/current/teleport.service"), join(root, "etc/teleport.service"));
+  symlinkSync("data", join(root, "opt"));
+  symlinkSync("1.0.0", join(root, "opt/versions/current"));
+  symlinkSync(join(root, "opt/versions/current/teleport.service"), join(root, "etc/teleport.service"));
   const before = await digest();
-  rmSync(join(root, "versions/current"));
-  symlinkSync("2.0.0", join(root, "versions/current"));
+  rmSync(join(root, "opt/versions/current"));
+  symlinkSync("2.0.0", join(root, "opt/versions/current"));
   t.equal(await digest(), before, "a swap of the link is no drift");
   put("etc/teleport.service.d/own.conf", "[Service]\n");
   t.not(await digest(), before, "a drop-in beside it is");

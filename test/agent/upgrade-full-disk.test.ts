@@ -2,8 +2,12 @@ import { once } from "node:events";
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
+import { until } from "../support/real-fleet/until.js";
 import { NEW, OLD, SelfWorld } from "./support/self-world.js";
 import { LACKS, noSmallDisks, SmallDisk } from "./support/small-disk.js";
+
+/** For what takes a moment on a quiet machine. */
+const A_MINUTE_MS = 60_000;
 
 /** Each story starts several programs, on a machine that others use too. */
 const real = { timeout: 180_000, skip: noSmallDisks };
@@ -99,7 +103,7 @@ t.test("a version that doesn't hold is taken back on disks on which nothing can 
   await controller.connected();
   const step = controller.id();
   controller.send(world.op({ returnMs: 5000 }), { step });
-  await until(() => world.installed() === NEW);
+  await until(async () => world.installed() === NEW, "the link leads to the new version", A_MINUTE_MS);
   for (const disk of disks) for (const lack of LACKS) disk.fill(lack);
   // As a machine that starts again would: also the watcher of before is gone.
   supervisor.kill("SIGKILL");
@@ -141,8 +145,4 @@ async function fillJournalPage({ controller, stateDir }: SelfWorld): Promise<voi
     const exact = left - bare - CRUMB_BYTES / 2;
     await accept(exact >= SHORT && exact <= LONG ? exact : SHORT);
   }
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 50));
 }

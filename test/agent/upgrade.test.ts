@@ -4,7 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import type { AgentBehaviour } from "../support/agents/build-agent.js";
+import { until } from "../support/real-fleet/until.js";
 import { NEW, OLD, SelfWorld } from "./support/self-world.js";
+
+/** For what takes a moment on a quiet machine. */
+const A_MINUTE_MS = 60_000;
 
 /** Each story starts several programs, on a machine that others use too. */
 const patient = { timeout: 180_000 };
@@ -58,7 +62,11 @@ t.test("where the controller can't be reached at that moment, the old version re
   await controller.until(() => controller.all("accepted").length > 0);
   controller.closedDoor = true;
   await controller.until(() => controller.knocks > 0 && world.records().includes("trouble"));
-  await until(() => world.has("returned") || world.has("returning"));
+  await until(
+    async () => world.has("returned") || world.has("returning"),
+    "somebody takes the upgrade back",
+    A_MINUTE_MS,
+  );
   controller.closedDoor = false;
   t.match((await controller.outcome(step)).outcome, { status: "reverted", error: { code: "agent-not-back" } });
   t.equal(world.installed(), OLD);
@@ -116,7 +124,7 @@ for (const record of ["accepted", "begun", "arming", "switching", "held", "outco
       const step = controller.id();
       const send = () => controller.send(world.op({ returnMs: 30_000 }), { step });
       send();
-      await until(() => existsSync(marker));
+      await until(async () => existsSync(marker), "the kill", A_MINUTE_MS);
       // Before it was accepted nobody knows of the step but the controller, which sends it again.
       controller.socket = null;
       if (record === "accepted" && when === "before") await controller.connected().then(send);
@@ -145,7 +153,7 @@ t.test("the watcher killed in the middle is no reason to stay with a version tha
   await controller.connected();
   const step = controller.id();
   controller.send(world.op({ returnMs: 5000 }), { step });
-  await until(() => world.installed() === NEW);
+  await until(async () => world.installed() === NEW, "the link leads to the new version", A_MINUTE_MS);
   supervisor.kill("SIGKILL");
   await once(supervisor, "exit");
   // As a machine that starts again would: everything that ran is gone, and the supervisor comes up by itself.
@@ -154,7 +162,3 @@ t.test("the watcher killed in the middle is no reason to stay with a version tha
   t.match((await controller.outcome(step)).outcome, { status: "reverted" });
   t.equal(world.installed(), OLD);
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 50));
-}

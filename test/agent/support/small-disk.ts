@@ -12,15 +12,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
+import { whyNoMounts } from "../../support/mounts.js";
 
 /** Why a test can't have small disks here, for `skip`; false: it can. */
-export const noSmallDisks: string | false = whyNoMounts();
-
-function whyNoMounts(): string | false {
-  if (process.getuid?.() !== 0) return "a small disk takes root";
-  const tried = spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { encoding: "utf8" });
-  return tried.status === 0 ? false : `a small disk takes a mount, which this machine refuses: ${tried.stderr?.trim()}`;
-}
+export const noSmallDisks: string | false = whyNoMounts() ?? false;
 
 /** What of a disk there is none of any more. */
 export type Lack = "bytes" | "inodes";

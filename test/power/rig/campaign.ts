@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { whyNoMounts } from "../../support/mounts.js";
 import { unhooked } from "../../support/unhooked.js";
 import type { Forgotten } from "./calls.js";
 import type { FileSystem } from "./disk.js";
@@ -55,8 +56,7 @@ export function whyNoPowerCuts(): string | null {
   for (const program of ["gcc", "mkfs.ext4", "mkfs.xfs", "unshare"]) {
     if (spawnSync("which", [program]).status !== 0) return `needs the program ${program}`;
   }
-  const mounts = spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { encoding: "utf8" });
-  return mounts.status === 0 ? null : `may not mount here: ${mounts.stderr.trim()}`;
+  return whyNoMounts();
 }
 
 /**

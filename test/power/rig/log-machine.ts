@@ -77,9 +77,9 @@ export class LogMachine implements CallWatcher {
       this.cutNow();
     }, STUCK_MS);
     await cut;
-    clearTimeout(stuck);
     await working;
     await this.#disks.unmount();
+    clearTimeout(stuck);
   }
 
   /** Looks for all that was ever promised. */

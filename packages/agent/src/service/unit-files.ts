@@ -39,9 +39,11 @@ export async function definitionOf(
   if (fragment === null) return null;
   const files = [fragment, ...(await dropInsOf(unit, fragment, shelves))];
   const hash = createHash("sha256");
+  // By its own name: /opt may be a link itself.
+  const versions = (await orMissing(realpath(versionsDir))) ?? versionsDir;
   let newest = { file: fragment, at: 0 };
   for (const file of files) {
-    const { content, at } = await contentOf(file, versionsDir);
+    const { content, at } = await contentOf(file, versions);
     // With their lengths, so that no content can pass for the name of another file.
     hash.update(JSON.stringify([file === fragment ? unit : basename(file), content.length]));
     hash.update(content);
@@ -98,11 +100,11 @@ function templateOf(unit: string): string {
 }
 
 /** Of a masked unit, which is a link to /dev/null, nothing. */
-async function contentOf(file: string, versionsDir: string): Promise<{ content: Buffer; at: number }> {
+async function contentOf(file: string, versions: string): Promise<{ content: Buffer; at: number }> {
   const what = await orMissing(stat(file));
   if (what?.isFile() !== true) return { content: Buffer.alloc(0), at: 0 };
   const real = await orMissing(realpath(file));
-  if (real?.startsWith(`${versionsDir}/`) === true) return { content: Buffer.from("of the version"), at: 0 };
+  if (real?.startsWith(`${versions}/`) === true) return { content: Buffer.from("of the version"), at: 0 };
   // The time that nobody can set: packages and copies keep the other.
   return { content: (await orMissing(readFile(file))) ?? Buffer.alloc(0), at: what.ctimeMs };
 }
