@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RunView } from "@belay/controller/api/contract";
 import type { ClusterOnDisk } from "../support/fleet-on-disk/index.js";
 import { randomFrom } from "../support/random.js";
+import { APPROVER } from "../support/real-fleet/api.js";
 import { RealFleet } from "../support/real-fleet/index.js";
 import type { BuiltRelease } from "../support/standin/build-release.js";
 
@@ -73,6 +74,8 @@ export async function upgradeUnderKills(
     const answer = await fleet.api.plan({ to: TO });
     if (!answer.ok) throw new Error(`blocked: ${JSON.stringify(answer.blocked)}`);
     const { id: run } = await fleet.api.start(answer.plan.id);
+    // Who approves is made before anything is killed: of a user whose making was cut off, nobody knows the token.
+    await fleet.api.as(APPROVER);
     const killer = killAtRandom(fleet, randomFrom(seed), maxKills);
     const approved: string[] = [];
     const end = await approveUntilEnd(fleet, run, approved);
@@ -115,6 +118,10 @@ function killAtRandom(fleet: RealFleet, random: () => number, maxKills: number):
 /** Approves what opens, through everything; ends with the run, or at a failure gate, which is for people. */
 async function approveUntilEnd(fleet: RealFleet, run: string, approved: string[]): Promise<RunView> {
   const deadline = Date.now() + UPGRADE_DEADLINE_MS;
+  let refused: unknown = null;
+  const answered = answers((error) => {
+    refused = error;
+  });
   for (;;) {
     const view = await answered(() => fleet.api.run(run));
     if (view !== null) {
@@ -123,22 +130,28 @@ async function approveUntilEnd(fleet: RealFleet, run: string, approved: string[]
       if (gate?.status === "open" && (await answered(() => fleet.api.approve(run, gate.gate))) !== null) {
         approved.push(gate.gate);
       }
-      if (Date.now() > deadline) throw new Error(`not over in time: ${JSON.stringify(view.waits)}`);
+      if (Date.now() > deadline) {
+        throw new Error(`not over in time: ${JSON.stringify(view.waits)}`, { cause: refused });
+      }
     }
     await sleep(60);
   }
 }
 
-/** Null when belayd wasn't there to answer, or took the gate's approval and died before it could say so. */
-async function answered<T>(ask: () => Promise<T>): Promise<T | null> {
-  try {
-    return await ask();
-  } catch (error) {
-    const { code } = error as { code?: string };
-    const forgivable = ["already-decided", "gate-passed", "gate-closed", "run-ended", "run-not-here", "shutting-down"];
-    if (error instanceof TypeError || forgivable.includes(code ?? "")) return null;
-    throw error;
-  }
+const FORGIVABLE = ["already-decided", "gate-passed", "gate-closed", "run-ended", "run-not-here", "shutting-down"];
+
+/** Null when belayd wasn't there to answer, or took the gate's approval and died before it could say so; `told` learns why. */
+function answers(told: (error: unknown) => void): <T>(ask: () => Promise<T>) => Promise<T | null> {
+  return async (ask) => {
+    try {
+      return await ask();
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (!(error instanceof TypeError) && !FORGIVABLE.includes(code ?? "")) throw error;
+      told(error);
+      return null;
+    }
+  };
 }
 
 async function allEvents(fleet: RealFleet, run: string): Promise<Upgraded["events"]> {

@@ -21,6 +21,7 @@ export interface Running {
 const ASK_TIMEOUT_MS = 2_000;
 const LOOK_AGAIN_MS = 50;
 const TERM_PATIENCE_MS = 3_000;
+const LINES_TOLD = 8;
 
 /** Starts one host's service, as its agent would: detached, logging to its file, findable by its marker. */
 export function startService(host: HostOnDisk, env: Readonly<Record<string, string>> = {}): void {
@@ -50,10 +51,17 @@ export async function waitUntilReady(hosts: readonly HostOnDisk[], timeoutMs = 3
     const waiting = answers.filter(({ said }) => said.ready !== 200);
     if (waiting.length === 0) return;
     if (Date.now() > deadline) {
-      throw new Error(`not ready after ${timeoutMs} ms: ${JSON.stringify(waiting.map(({ said }) => said))}`);
+      const late = await Promise.all(waiting.map(async ({ host, said }) => ({ ...said, log: await endOfLog(host) })));
+      throw new Error(`not ready after ${timeoutMs} ms: ${JSON.stringify(late)}`);
     }
     late = waiting.map(({ host }) => host);
   }
+}
+
+/** What a service said last: why it isn't there, mostly. */
+async function endOfLog(host: HostOnDisk): Promise<string[]> {
+  const log = await readFile(host.service.logFile, "utf8").catch((error: Error) => error.message);
+  return log.trimEnd().split("\n").slice(-LINES_TOLD);
 }
 
 /** Asks every host's own endpoint what runs there. */

@@ -48,9 +48,13 @@ export class Api {
     roles: readonly Role[] = ROLES[name] ?? ["operator", "approver"],
     groups: readonly string[] = [],
   ): Promise<Api> {
-    const known = this.#people.get(name) ?? this.#admit(name, roles, groups);
-    this.#people.set(name, known);
-    return known;
+    const known = this.#people.get(name);
+    if (known !== undefined) return known;
+    const admitted = this.#admit(name, roles, groups);
+    this.#people.set(name, admitted);
+    // A belayd that was not there is asked again the next time.
+    admitted.catch(() => this.#people.delete(name));
+    return admitted;
   }
 
   /** What `as` gives them, for programs that take a token. */

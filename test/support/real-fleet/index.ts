@@ -101,10 +101,6 @@ export class RealFleet {
       ["--config", config],
       join(options.dir, "belayd", "belayd.log"),
     );
-    belayd.start();
-    await untilUp(address, belayd);
-    const token = (await readFile(join(options.dir, "belayd", "data", "api-token"), "utf8")).trim();
-    const api = new Api(address, token);
     const agents = new Map(
       layout.hosts.map((host) => [
         host.name,
@@ -116,16 +112,31 @@ export class RealFleet {
         ),
       ]),
     );
-    const fleet = new RealFleet(options.dir, layout, belayd, agents, api, token, [ports, layout.ports]);
-    for (const release of options.releases) await fleet.publish(release);
-    for (const host of layout.hosts) {
-      const { token: join_ } = await (door === null ? api.token(host.name) : api.joinToken(host.name));
-      await writeFile(host.agent.tokenFile, `${join_}\n`, { mode: 0o600 });
+    belayd.start();
+    try {
+      await untilUp(address, belayd);
+      const token = (await readFile(join(options.dir, "belayd", "data", "api-token"), "utf8")).trim();
+      const api = new Api(address, token);
+      const fleet = new RealFleet(options.dir, layout, belayd, agents, api, token, [ports, layout.ports]);
+      await fleet.#fill(options.releases, door === null);
+      return fleet;
+    } catch (error) {
+      // Nobody gets hold of this fleet any more, and what it has started would run on and keep its test from ending.
+      await stopPrograms(layout, belayd, agents);
+      for (const claim of [ports, layout.ports]) claim.release();
+      throw error;
     }
-    await startServices(layout);
-    for (const agent of agents.values()) agent.start();
-    await fleet.untilPresent();
-    return fleet;
+  }
+
+  async #fill(releases: readonly BuiltRelease[], plaintext: boolean): Promise<void> {
+    for (const release of releases) await this.publish(release);
+    for (const host of this.layout.hosts) {
+      const { token } = await (plaintext ? this.api.token(host.name) : this.api.joinToken(host.name));
+      await writeFile(host.agent.tokenFile, `${token}\n`, { mode: 0o600 });
+    }
+    await startServices(this.layout);
+    for (const agent of this.agents.values()) agent.start();
+    await this.untilPresent();
   }
 
   async publish(release: BuiltRelease): Promise<void> {
@@ -160,11 +171,15 @@ export class RealFleet {
 
   /** Ends agents, belayd and services, in this order. Idempotent. */
   async stop(): Promise<void> {
-    await Promise.all([...this.agents.values()].map((agent) => agent.stop()));
-    await this.belayd.stop();
-    await stopEverything(this.layout);
+    await stopPrograms(this.layout, this.belayd, this.agents);
     for (const claim of this.#ports) claim.release();
   }
+}
+
+async function stopPrograms(layout: Layout, belayd: Program, agents: RealFleet["agents"]): Promise<void> {
+  await Promise.all([...agents.values()].map((agent) => agent.stop()));
+  await belayd.stop();
+  await stopEverything(layout);
 }
 
 async function untilUp(address: string, belayd: Program): Promise<void> {

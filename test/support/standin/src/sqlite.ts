@@ -1,5 +1,6 @@
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "better-sqlite3";
 import type { Instance } from "./alive.js";
 import { type Backend, Unavailable } from "./backend.js";
@@ -10,6 +11,7 @@ import { GONE_AFTER_MS, ownerId, type Server } from "./servers.js";
 
 /** How long one transaction waits for another process: longer means somebody copies the file under a lock. */
 const BUSY_TIMEOUT_MS = 2_000;
+const OPEN_AGAIN_MS = 20;
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,14 +28,30 @@ export class SqliteBackend implements Backend {
   readonly #inode: number;
   readonly #me: Instance;
 
-  constructor(folder: string, me: Instance, release: Release) {
-    mkdirSync(folder, { recursive: true });
-    this.#file = join(folder, "sqlite.db");
-    this.#db = new (loadSqlite(release))(this.#file, { timeout: BUSY_TIMEOUT_MS });
-    this.#db.pragma("journal_mode = WAL");
-    this.#db.pragma("synchronous = NORMAL");
-    this.#inode = statSync(this.#file).ino;
+  private constructor(file: string, db: Database, me: Instance) {
+    this.#file = file;
+    this.#db = db;
+    this.#inode = statSync(file).ino;
     this.#me = me;
+  }
+
+  /** Opens `sqlite.db` in this folder, or makes it. Throws Unavailable when it is locked for too long. */
+  static async open(folder: string, me: Instance, release: Release): Promise<SqliteBackend> {
+    mkdirSync(folder, { recursive: true });
+    const file = join(folder, "sqlite.db");
+    const db = new (loadSqlite(release))(file, { timeout: BUSY_TIMEOUT_MS });
+    // Whoever turns a new database to WAL at the same moment as another is sent away at once, whatever the time-out.
+    for (const deadline = Date.now() + BUSY_TIMEOUT_MS; ; await sleep(OPEN_AGAIN_MS)) {
+      try {
+        db.pragma("journal_mode = WAL");
+        break;
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+        if (Date.now() > deadline) throw new Unavailable("SQLite is locked");
+      }
+    }
+    db.pragma("synchronous = NORMAL");
+    return new SqliteBackend(file, db, me);
   }
 
   async admit(): Promise<Admission> {
@@ -168,8 +186,12 @@ export class SqliteBackend implements Backend {
     try {
       return work();
     } catch (error) {
-      if ((error as { code?: string }).code === "SQLITE_BUSY") throw new Unavailable("SQLite is locked");
+      if (isBusy(error)) throw new Unavailable("SQLite is locked");
       throw error;
     }
   }
+}
+
+function isBusy(error: unknown): boolean {
+  return (error as { code?: string }).code === "SQLITE_BUSY";
 }

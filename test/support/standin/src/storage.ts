@@ -7,7 +7,7 @@ import type { Release } from "./release.js";
 export async function openBackend(storage: Storage, me: Instance, release: Release): Promise<Backend> {
   switch (storage.type) {
     case "sqlite":
-      return new (await import("./sqlite.js")).SqliteBackend(storage.folder, me, release);
+      return (await import("./sqlite.js")).SqliteBackend.open(storage.folder, me, release);
     case "etcd":
       return new (await import("./etcd.js")).EtcdBackend(storage, me);
     case "postgresql":
