@@ -5,10 +5,12 @@ import type { AddressInfo } from "node:net";
 import { type AgentEvents, Gateway, type GatewayOptions } from "@belay/controller/fleet/gateway";
 import { Presence } from "@belay/controller/fleet/presence";
 import {
+  BelayError,
   CloseCode,
   type ControllerMessage,
   decodeControllerMessage,
   encode,
+  type FactProbe,
   type Hello,
   MAX_FRAME_BYTES,
   type Op,
@@ -18,6 +20,7 @@ import {
 import { pino } from "pino";
 import t, { type Test } from "tap";
 import { WebSocket } from "ws";
+import { until } from "../support/real-fleet/until.js";
 
 const TOKEN = "a-token-of-node-1";
 const TOKEN_2 = "a-token-of-node-2";
@@ -36,7 +39,11 @@ const later: Op = {
 };
 
 /** A gateway on a real port, with one known host, and a record of all it passed on. */
-async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
+async function openGateway(
+  t: Test,
+  options: Partial<GatewayOptions> = {},
+  probeOf: (host: string) => FactProbe | null = () => null,
+) {
   const journals = new Map<string, string>();
   const heard: string[] = [];
   const events: AgentEvents = {
@@ -59,7 +66,7 @@ async function openGateway(t: Test, options: Partial<GatewayOptions> = {}) {
     },
     presence,
     events,
-    probeOf: () => null,
+    probeOf,
     now: Date.now,
     log: pino({ level: "silent" }),
     options: { pingEveryMs: 60_000, ...options },
@@ -382,4 +389,50 @@ function encodeFacts(host: string): string {
       disks: [],
     },
   });
+}
+
+t.test("whoever must look at something else is let go, to be welcomed with it; nobody else is", async (t) => {
+  const probes = new Map<string, FactProbe | null>([
+    ["node-1", null],
+    ["node-2", probe("teleport")],
+  ]);
+  const { url, gateway, heard, presence } = await openGateway(t, { returnPatienceMs: 300 }, (host) => {
+    const found = probes.get(host);
+    if (found === undefined) throw new BelayError("program-invalid", "variables that make no sense");
+    return found;
+  });
+  const late = new Peer(url);
+  const other = new Peer(url, TOKEN_2);
+  await late.say(hello);
+  await other.say({ ...hello, host: "node-2" });
+  t.match(await late.hear(), { type: "welcome", probe: null });
+  t.match(await other.hear(), { type: "welcome", probe: { service: "teleport" } });
+
+  probes.set("node-2", probe("teleport"));
+  await gateway.reprobe();
+  t.ok(gateway.send("node-2", { type: "ack", step: "r/s/node-2/0/1" }), "the same again is no news");
+  t.match(await other.hear(), { type: "ack" });
+
+  probes.set("node-1", probe("teleport"));
+  await gateway.reprobe();
+  t.equal(await late.closed, CloseCode.outdated, "declared since it came");
+  t.ok(presence.isPresent("node-1"), "a plan that is made meanwhile finds it here");
+  const again = new Peer(url);
+  await again.say(hello);
+  t.match(await again.hear(), { type: "welcome", probe: { service: "teleport" } });
+
+  probes.delete("node-2");
+  await gateway.reprobe();
+  t.equal(await other.closed, CloseCode.outdated, "what can't be asked any more is asked no more");
+  t.ok(gateway.send("node-1", { type: "ack", step: "r/s/node-1/0/1" }), "and one host's trouble is its own");
+  const gone = () => heard.filter((line) => line.startsWith("disconnected"));
+  t.same(gone(), []);
+  await until(async () => gone().length > 0 || "none", "one that does not come again is gone", 10_000);
+  t.same(gone(), ["disconnected node-2"]);
+  t.ok(presence.isPresent("node-1"));
+  again.socket.close();
+});
+
+function probe(service: string): FactProbe {
+  return { service, versionsDir: "/v", link: "/l", version: [{ kind: "process-exe" }], checks: [], disks: [] };
 }

@@ -7,13 +7,17 @@ import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { labPackages } from "../../scripts/lab/packages.js";
 import { LAB_NODE } from "../../scripts/lab/teleport.js";
 import { type AgentBehaviour, buildAgent } from "../support/agents/build-agent.js";
-import { until } from "../support/real-fleet/index.js";
+import { isAtFailure, until } from "../support/real-fleet/index.js";
 import { LabScene, PATIENCE_MS } from "./scene.js";
+import { empty, fill, ROOM } from "./small-disk.js";
 
 t.setTimeout(PATIENCE_MS);
 
 const GOOD = "0.2.0";
 const STEP_MS = 3 * 60_000;
+/** A host whose agents lie on a small disk of their own. */
+const SMALL = "node-1";
+const DISK = { at: "/opt/belay/agent", mebibytes: 500 };
 
 t.test(
   "agents from their packages go to a new version, one of them through a power cut; bad ones are undone by their hosts (I8, I14)",
@@ -24,12 +28,15 @@ t.test(
       version: "5.4.2",
       releases: [],
       policy: { settle: "1s", sections: { rollout: { node: { canary: 1, batch: ["100%"] } } } },
+      machines: { [SMALL]: { disk: DISK } },
     });
     const { lab } = scene;
     const names = lab.fleet.map(({ name }) => name);
 
     await publish(scene, (await labPackages(GOOD)).agentRelease);
     t.same(await agentsOf(scene), all(names, AGENT_VERSION));
+    await fillsUp(t, scene);
+    t.same(await agentsOf(scene), { ...all(names, AGENT_VERSION), [SMALL]: GOOD });
     const run = await upgradeTo(scene, GOOD);
     const canary = await untilSwitched(scene, run, GOOD);
     await lab.machine(canary).powerOff();
@@ -51,6 +58,29 @@ t.test(
     await scene.allRun(t, "5.4.2");
   },
 );
+
+/** An agent whose own disk is full when its time comes goes on as it is, and is upgraded once there is room. */
+async function fillsUp(t: Test, scene: LabScene): Promise<void> {
+  const { api } = scene;
+  const run = await upgradeTo(scene, GOOD, [SMALL]);
+  const { gate } = await scene.lead(run, "the gate of the agents", ({ gate }) => gate?.status === "open");
+  let last = "";
+  for (const filling of ["bytes", "inodes"] as const) {
+    await fill(scene, SMALL, filling);
+    if (last === "") await api.approve(run, gate?.gate ?? "");
+    else await api.command(run, "retry");
+    const failed = await scene.see(run, `a failure gate for want of ${filling}`, (view) => {
+      return isAtFailure(view) && view.gate.gate !== last;
+    });
+    last = failed.gate?.gate ?? "";
+    t.match(failed.failures.at(-1), { host: SMALL, error: { code: "disk-full" } }, `${filling} at the agent's upgrade`);
+    t.match(failed.failures.at(-1)?.error.message, ROOM);
+    t.equal((await agentsOf(scene))[SMALL], AGENT_VERSION, "the old one goes on");
+    await empty(scene, SMALL);
+  }
+  await api.command(run, "retry");
+  t.equal((await scene.leadToEnd(run)).result, "done");
+}
 
 /** Only the canary meets it, and its host is back on the old version by itself. */
 async function bad(t: Test, scene: LabScene, version: string, behaviour: AgentBehaviour): Promise<void> {
@@ -79,8 +109,8 @@ async function publish({ api }: LabScene, file: string): Promise<void> {
   await api.addRelease(basename(file), createHash("sha256").update(content).digest("hex"), content);
 }
 
-async function upgradeTo({ api }: LabScene, version: string): Promise<string> {
-  const answer = await api.plan({ product: "belay-agent", to: version });
+async function upgradeTo({ api }: LabScene, version: string, limit?: readonly string[]): Promise<string> {
+  const answer = await api.plan({ product: "belay-agent", to: version, ...(limit === undefined ? {} : { limit }) });
   if (!answer.ok) throw new Error(JSON.stringify(answer.blocked));
   return (await api.start(answer.plan.id)).id;
 }

@@ -1,10 +1,9 @@
-import { mkdir, open, rm, statfs, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { RunView } from "@belay/controller/api/contract";
 import t, { type Test } from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { isAtFailure } from "../support/real-fleet/index.js";
 import { LabScene, PATIENCE_MS } from "./scene.js";
+import { empty, type Filling, fill, ROOM, SmallFolder } from "./small-disk.js";
 import { diaryOf } from "./witness.js";
 
 t.setTimeout(PATIENCE_MS);
@@ -13,11 +12,9 @@ t.setTimeout(PATIENCE_MS);
 const DISK = { at: "/opt/belay/teleport", mebibytes: 160 };
 const SMALL = ["proxy-1", "node-1"] as const;
 const PADDING_BYTES = 8_000_000;
-const CHUNK_BYTES = 1024 * 1024;
-const ROOM = /no space left|no room|inodes|bytes|ENOSPC/i;
-
-/** How a disk is filled: with bytes, or with files that have none. */
-type Filling = "bytes" | "inodes";
+/** State of a node's own, which its backups hold. */
+const PROC = "/var/lib/teleport/proc";
+const DATABASE = `${PROC}/sqlite.db`;
 
 t.test(
   "a disk without bytes, then without inodes, at each op: the old version goes on, and a retry succeeds once there is room",
@@ -35,7 +32,8 @@ t.test(
     });
     for (const host of SMALL) await moveState(scene, host);
     await fillsUp(t, scene, { from: "5.4.2", to: "5.5.0", filling: "bytes" });
-    await fillsUp(t, scene, { from: "5.5.0", to: "5.6.0", filling: "inodes" });
+    const run = await fillsUp(t, scene, { from: "5.5.0", to: "5.6.0", filling: "inodes" });
+    await fillsUpAtRestore(t, scene, run, "5.6.0");
   },
 );
 
@@ -46,7 +44,7 @@ interface Story {
 }
 
 /** One run of the root cluster, in which a disk is full at preflight, at fetch, at the backup, and at the swap. */
-async function fillsUp(t: Test, scene: LabScene, { from, to, filling }: Story): Promise<void> {
+async function fillsUp(t: Test, scene: LabScene, { from, to, filling }: Story): Promise<string> {
   const { api } = scene;
   const plan = async () => {
     const answer = await api.plan({ to, clusters: ["main"] });
@@ -103,6 +101,45 @@ async function fillsUp(t: Test, scene: LabScene, { from, to, filling }: Story): 
       "with room there is a backup, read back",
     );
   }
+  return run;
+}
+
+/** What a run has kept of a node is put back, onto a disk that has no room for it at first. */
+async function fillsUpAtRestore(t: Test, scene: LabScene, run: string, version: string): Promise<void> {
+  const { api } = scene;
+  const machine = scene.machine("node-1");
+  const folder = await SmallFolder.make(scene, "node-1", { path: PROC, units: ["belay-agent", "teleport"] });
+  await scene.untilPresent("node-1", true);
+  await scene.runs(t, { "node-1": version });
+  const [backup] = await api.backups(run, "node-1");
+  await machine.must(["sqlite3", DATABASE, "CREATE TABLE since (t)"]);
+  const tables = () => machine.must(["sqlite3", DATABASE, ".tables"]);
+  const before = await tables();
+
+  const answer = await api.restore("node-1", backup?.backup ?? "");
+  const restore = answer.run ?? "";
+  const stage = "hop-1.main.node";
+  await scene.leadToGate(restore, stage);
+  let last = "";
+  for (const filling of ["bytes", "inodes"] as const) {
+    await folder.fill(filling);
+    if (last === "") await api.approve(restore, stage);
+    else await api.command(restore, "retry");
+    const failed = await scene.see(restore, `a failure gate for want of ${filling}`, (view) => {
+      return isAtFailure(view) && view.gate.gate !== last;
+    });
+    last = failed.gate?.gate ?? "";
+    const failure = failed.failures.at(-1);
+    t.match(failure, { host: "node-1", stage, error: { code: "disk-full" } }, `${filling} at the restore`);
+    t.match(failure?.error.message, ROOM);
+    t.match(failure?.error.message, PROC, "it says where");
+    t.equal(await tables(), before, "nothing is put back by halves");
+    await folder.empty();
+  }
+  await api.command(restore, "retry");
+  t.equal((await scene.leadToEnd(restore)).result, "done");
+  t.notMatch(await tables(), "since", "what was kept is back, whole");
+  await scene.runs(t, { "node-1": version });
 }
 
 /** The agent's journal and backups go onto the small disk, too. */
@@ -114,42 +151,4 @@ async function moveState(scene: LabScene, host: string): Promise<void> {
     systemctl start belay-agent
   `);
   await scene.untilPresent(host, true);
-}
-
-const ballastOf = (scene: LabScene, host: string) => join(diskOf(scene, host), "ballast");
-
-/** The disk as this machine sees it. */
-function diskOf(scene: LabScene, host: string): string {
-  return join(scene.lab.hosts.dir, host, "disk");
-}
-
-/** Nothing is left of the disk's bytes, or of its inodes. */
-async function fill(scene: LabScene, host: string, filling: Filling): Promise<void> {
-  const ballast = ballastOf(scene, host);
-  await mkdir(ballast);
-  if (filling === "inodes") {
-    for (let count = 0; (await statfs(ballast)).ffree > 0; count += 1)
-      await writeFile(join(ballast, String(count)), "");
-    return;
-  }
-  const file = await open(join(ballast, "0"), "w");
-  try {
-    for (let size = CHUNK_BYTES; size >= 1; ) {
-      const full = await file.write(Buffer.alloc(size)).then(
-        () => false,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== "ENOSPC") throw error;
-          return true;
-        },
-      );
-      if (full) size = Math.floor(size / 2);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-function empty(scene: LabScene, host: string): Promise<void> {
-  return rm(ballastOf(scene, host), { recursive: true });
 }

@@ -31,6 +31,9 @@ export interface Daemon extends Addresses {
   stop(): Promise<void>;
 }
 
+/** How long a change of fleet.yaml may go unnoticed while nobody asks for anything. */
+const FLEET_LOOK_MS = 2_000;
+
 /** Puts belayd together and starts it: store, fleet, runs (taken up where they were), HTTP. */
 export async function startDaemon(
   config: Config,
@@ -158,9 +161,18 @@ export async function startDaemon(
   await execution.begin();
   identity.start();
   sightings.start();
+  const watching = new AbortController();
+  const watched = fleetFile.watch({
+    everyMs: FLEET_LOOK_MS,
+    changed: () => void gateway.reprobe(),
+    signal: watching.signal,
+    log,
+  });
 
   let stopping: Promise<void> | null = null;
   const stop = async () => {
+    watching.abort();
+    await watched;
     sightings.stop();
     front.stopLogins();
     await execution.stop();

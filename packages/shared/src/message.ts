@@ -186,5 +186,7 @@ export const CloseCode = {
   protocol: 4406,
   helloTimeout: 4408,
   replaced: 4409,
+  /** Nothing is wrong: dial again, and be welcomed with what is true now. */
+  outdated: 4410,
   tooSlow: 4429,
 } as const;

@@ -20,6 +20,12 @@ export interface Place {
 /** What agent.yaml calls the state of a cluster that a server keeps, and fleet.yaml by `backendName`. */
 export const STATE = "teleport-state";
 
+/** An agent gives its service no environment of its own, and a run of the tests that is ended knows what it has started by this. */
+function runsMark(): Readonly<Record<string, string>> {
+  const { BELAY_TEST_RUN } = process.env;
+  return BELAY_TEST_RUN === undefined ? {} : { BELAY_TEST_RUN };
+}
+
 /** A host with all its paths and addresses, which follow from its name, its place and its ports. Writes nothing. */
 export function describeHost(
   { fleetDir, cluster, backendDir, state }: Place,
@@ -52,7 +58,7 @@ export function describeHost(
     backend,
     service: {
       argv: [program, "start", "--config", config, "--pid-file", pidFile, "--diag-addr", `127.0.0.1:${diag}`],
-      env: kept?.type === "postgresql" ? { PGPASSFILE: kept.passFile } : {},
+      env: { ...(kept?.type === "postgresql" ? { PGPASSFILE: kept.passFile } : {}), ...runsMark() },
       pidFile,
       logFile: join(dir, "var", "log", "teleport.log"),
       marker: join(stateDir, "teleport"),

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import {
   type Authorities,
   CloseCode,
@@ -51,6 +53,8 @@ export interface WitnessDesk {
 export interface GatewayOptions extends EntranceLimits {
   readonly pingEveryMs: number;
   readonly factsEveryMs: number;
+  /** Whoever was asked to come again is not gone before this: a redial, a handshake, and a queue of others. */
+  readonly returnPatienceMs: number;
   /** Messages of one agent. One that says more is read no faster than this; nothing of it is lost. */
   readonly messages: Rate;
 }
@@ -61,8 +65,12 @@ export const GATEWAY_DEFAULTS: GatewayOptions = {
   helloTimeoutMs: 10_000,
   maxPending: 1_000,
   maxPendingPerHost: 4,
+  returnPatienceMs: 10_000,
   messages: { burst: 2_000, perSecond: 200 },
 };
+
+/** How many agents are asked to come again at once, and how long after the last ones: thousands together would queue up. */
+const ASKED_AGAIN = { atOnce: 200, everyMs: 250 } as const;
 
 /** Which version of the protocol first has words for what. */
 const WORDS_SINCE = { authorities: 2, checkpoints: 2 } as const;
@@ -86,6 +94,9 @@ export class Gateway {
   readonly #sessions: LiveSessions;
   readonly #hearing: Hearing;
   readonly #sweep: NodeJS.Timeout;
+  /** Sessions whose hosts were asked to come again: a plan made meanwhile finds them there. */
+  readonly #expected = new WeakSet<Session>();
+  #closed = false;
 
   constructor(parts: {
     registry: Registry;
@@ -191,8 +202,23 @@ export class Gateway {
     for (const session of this.#sessions) if (isToldTrust(session)) session.send(message);
   }
 
+  /**
+   * To be called when hosts may have to look at something else than they were told when they were welcomed. Only a welcome
+   * tells that, so those whom it concerns are let go, and dial again. Idempotent; settles when all of them were asked to.
+   */
+  async reprobe(): Promise<void> {
+    const outdated = [...this.#sessions].filter(({ host, probe }) => !isDeepStrictEqual(this.#probe(host), probe));
+    if (outdated.length > 0) this.#log.info({ hosts: outdated.length }, "hosts must look at something else now");
+    for (const [index, session] of outdated.entries()) {
+      if (index > 0 && index % ASKED_AGAIN.atOnce === 0) await sleep(ASKED_AGAIN.everyMs);
+      this.#expected.add(session);
+      session.close(CloseCode.outdated, "what to look at has changed");
+    }
+  }
+
   /** Ends all connections and the sweep. Idempotent. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#sweep);
     for (const session of this.#sessions) session.close(1001, "belayd is going away");
     await this.#entrance.close();
@@ -202,7 +228,7 @@ export class Gateway {
     const probe = this.#probe(host);
     const now = this.#now();
     const forgot = journal !== null && journal !== hello.journal;
-    const session = new Session({ host, hello, protocol, socket, now, from, certified });
+    const session = new Session({ host, hello, protocol, socket, now, from, certified, probe });
     this.#sessions.put(session, now);
     this.#serve(session, socket);
     this.#sayWelcome(session, probe);
@@ -247,8 +273,15 @@ export class Gateway {
     socket.once("close", (code) => {
       if (!this.#sessions.drop(session)) return;
       this.#log.info({ host, code }, "agent disconnected");
-      this.#left(session);
+      if (this.#expected.has(session))
+        setTimeout(() => this.#expectedBack(session), this.#options.returnPatienceMs).unref();
+      else this.#left(session);
     });
+  }
+
+  #expectedBack(session: Session): void {
+    const isHere = this.#sessions.of(session.host) !== undefined;
+    if (!isHere && !this.#closed) this.#left(session);
   }
 
   #left({ host }: Session): void {

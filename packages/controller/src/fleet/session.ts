@@ -1,4 +1,4 @@
-import { BelayError, type ControllerMessage, encode, type Hello } from "@belay/shared";
+import { BelayError, type ControllerMessage, encode, type FactProbe, type Hello } from "@belay/shared";
 import type { WebSocket } from "ws";
 
 /** A step is a few KiB: an agent that is this far behind does not read, and would cost memory for nothing. */
@@ -16,6 +16,8 @@ export class Session {
   readonly from: string;
   /** It came with a certificate. */
   readonly certified: boolean;
+  /** What it was told to look at; null: nothing. */
+  readonly probe: FactProbe | null;
   /** When anything, a pong included, was last heard. */
   heardAt: number;
   readonly #socket: WebSocket;
@@ -28,6 +30,7 @@ export class Session {
     now: number;
     from: string;
     certified: boolean;
+    probe: FactProbe | null;
   }) {
     this.host = parts.host;
     this.hello = parts.hello;
@@ -35,6 +38,7 @@ export class Session {
     this.heardAt = parts.now;
     this.from = parts.from;
     this.certified = parts.certified;
+    this.probe = parts.probe;
     this.#socket = parts.socket;
   }
 

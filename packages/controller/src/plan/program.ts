@@ -1,5 +1,5 @@
 import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role, type Sha256 } from "@belay/shared";
-import type { Fleet } from "../inventory/fleet.js";
+import type { Cluster, Fleet, Host } from "../inventory/fleet.js";
 import type { OpTemplate, Profile } from "../products/profile.js";
 import { maxUnpackedBytes, unpackedBytes } from "../releases/unpacked.js";
 import { runsOn } from "./artifacts.js";
@@ -217,16 +217,28 @@ function stageOf(index: PlanIndex, id: string): { stage: Stage; hop: Hop; hopInd
  * `program-invalid` when its variables make no sense.
  */
 export function probeFor(fleet: Fleet, host: HostName, profile: Profile): FactProbe | null {
-  for (const cluster of fleet.clusters) {
-    const declared = cluster.hosts.find(({ name }) => name === host);
-    if (declared === undefined) continue;
-    const scope = {
-      vars: { ...profile.vars, ...fleet.vars, ...cluster.vars, ...declared.vars },
-      values: { host, cluster: cluster.name },
-      roles: declared.roles,
-    };
-    const op = decodeFilled({ kind: "facts", probe: fill(profile.probe[declared.roles[0]], scope) }, "facts");
-    return op.kind === "facts" ? op.probe : null;
-  }
-  return null;
+  const declared = declaredIn(fleet).get(host);
+  if (declared === undefined) return null;
+  const { cluster, roles, vars } = declared;
+  const scope = {
+    vars: { ...profile.vars, ...fleet.vars, ...cluster.vars, ...vars },
+    values: { host, cluster: cluster.name },
+    roles,
+  };
+  const op = decodeFilled({ kind: "facts", probe: fill(profile.probe[roles[0]], scope) }, "facts");
+  return op.kind === "facts" ? op.probe : null;
 }
+
+/** Where each host is declared, made once for each fleet: ten thousand hosts ask one by one as they come in. */
+function declaredIn(fleet: Fleet): ReadonlyMap<HostName, Host & { readonly cluster: Cluster }> {
+  let declared = hostsOfFleet.get(fleet);
+  if (declared === undefined) {
+    declared = new Map(
+      fleet.clusters.flatMap((cluster) => cluster.hosts.map((host) => [host.name, { ...host, cluster }] as const)),
+    );
+    hostsOfFleet.set(fleet, declared);
+  }
+  return declared;
+}
+
+const hostsOfFleet = new WeakMap<Fleet, ReadonlyMap<HostName, Host & { readonly cluster: Cluster }>>();
