@@ -1,11 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import type { BackupStoreConfig } from "@belay/controller/config-store";
 import { openCopyStore } from "@belay/controller/copies/open";
+import { S3Store } from "@belay/controller/copies/s3";
 import type { CopyStore } from "@belay/controller/copies/store";
 import { BelayError } from "@belay/shared";
 import t, { type Test } from "tap";
@@ -131,6 +134,28 @@ t.test("object storage that refuses or is away says so, and no error holds a sec
   t.equal(await codeOf(store.get("a/b.tar")), "copy-store-unreachable");
   t.equal(await codeOf(store.remove("a/b.tar")), "copy-store-unreachable");
   t.notMatch(JSON.stringify(refused), new RegExp(`${secret}|Signature=`));
+});
+
+t.test("object storage that takes connections and says nothing is away, after a while", async (t) => {
+  const taken = new Set<Socket>();
+  const silent = createServer((socket) => taken.add(socket.on("error", () => {})));
+  silent.listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  t.teardown(() => {
+    for (const socket of taken) socket.destroy();
+    silent.close();
+  });
+  const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const place = { endpoint, region: "us-east-1", bucket: BUCKET, prefix: "belay/", pathStyle: true };
+  const store = new S3Store(place, { accessKeyId: "key", secretAccessKey: "secret" }, 100);
+  const codes = await Promise.all([
+    codeOf(store.get("auth-1/a.tar")),
+    codeOf(store.remove("auth-1/a.tar")),
+    codeOf(store.put("auth-1/a.tar", stream(randomBytes(MIB)))),
+    codeOf(store.put("auth-1/b.tar", stream(randomBytes(37 * MIB)))),
+  ]);
+  t.same(codes, Array(4).fill("copy-store-unreachable"));
+  t.ok(taken.size >= codes.length, "each of them had a connection");
 });
 
 t.test("keys that everybody can read are not used, and no error says what a file holds", async (t) => {

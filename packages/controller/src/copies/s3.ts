@@ -29,7 +29,8 @@ export class S3Store implements CopyStore {
   readonly #client: S3Client;
   readonly #where: S3Place;
 
-  constructor(where: S3Place, credentials: Credentials) {
+  /** `silenceMs`: how long an open connection may be silent; an attempt ends by it. */
+  constructor(where: S3Place, credentials: Credentials, silenceMs = SILENCE_TIMEOUT_MS) {
     this.#where = where;
     this.#client = new S3Client({
       endpoint: where.endpoint,
@@ -37,7 +38,8 @@ export class S3Store implements CopyStore {
       forcePathStyle: where.pathStyle,
       credentials: { ...credentials },
       maxAttempts: ATTEMPTS,
-      requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: SILENCE_TIMEOUT_MS },
+      // Its `requestTimeout` is for whole requests, and only a line in a log.
+      requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, socketTimeout: silenceMs },
       // Many compatible servers know none of the newer checksum headers; every copy is checked by SHA-256 anyway.
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
