@@ -95,6 +95,24 @@ for (const lack of LACKS) {
   });
 }
 
+for (const lack of LACKS) {
+  t.test(`backup, no ${lack} beside a database in WAL mode: it says so, and where`, real, async (t) => {
+    const world = await World.make(t);
+    const disk = SmallDisk.mount(t, world.home);
+    const path = join(world.home, "backend.db");
+    const writer = new DatabaseSync(path);
+    writer.exec("PRAGMA journal_mode=WAL; CREATE TABLE kv (v TEXT); INSERT INTO kv VALUES ('old')");
+    writer.close();
+    await world.start();
+    const items: BackupItem[] = [{ kind: "sqlite", path, optional: false }];
+    const backup: Op = { kind: "backup", spec: { id: "b1", dir: join(world.dir, "backups"), items, version: "5.0.0" } };
+    disk.fill(lack);
+    t.match(await world.controller.step(backup), fullAt(world.home, / while opening .*backend\.db/));
+    disk.empty();
+    t.match(await world.controller.step(backup), { status: "done", result: { verified: true } });
+  });
+}
+
 t.test(
   "a disk that a command of the owner's fills up in the middle of a backup: half a backup is none",
   real,

@@ -1,13 +1,15 @@
 import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { Exec } from "../exec.js";
-import { diskFull } from "../facts/disk.js";
+import { diskFull, shortageAt } from "../facts/disk.js";
 import { runTool, type Tool, versionSaid } from "./tool.js";
 
 /** The command line tool, not a library: the agent has no native addon. */
 const SQLITE: Tool = { pkg: "sqlite3", why: "a database in use can't be copied safely without it" };
 /** How long the tool waits for a writer's lock before it says busy. */
 const BUSY_TIMEOUT_MS = 30_000;
+/** Whoever opens a database in WAL mode, if only to read, makes an index of its log beside it. */
+const TO_OPEN = { bytes: 32 * 1024, inodes: 1 };
 
 /**
  * A consistent copy of a database that may be written all the while: VACUUM INTO reads one snapshot. `cp` would miss the
@@ -17,8 +19,11 @@ export async function copyDatabase(exec: Exec, source: string, into: string, sig
   try {
     await sqlite(exec, source, [`VACUUM INTO '${into.replaceAll("'", "''")}'`], signal);
   } catch (error) {
-    const isFull = error instanceof BelayError && error.code === "disk-full";
-    throw isFull ? await diskFull(dirname(into), `copying ${source}`, error) : error;
+    const { code } = error instanceof BelayError ? error : {};
+    if (code === "disk-full") throw await diskFull(dirname(into), `copying ${source}`, error);
+    // SQLite calls it an I/O error.
+    const isShort = code === "sqlite-failed" && (await shortageAt(dirname(source), TO_OPEN)) !== null;
+    throw isShort ? await diskFull(dirname(source), `opening ${source}`, error) : error;
   }
 }
 
