@@ -4,7 +4,7 @@ import { type LabScene, TO } from "./scene.js";
 import { cutOverOf, type StageTimes } from "./times.js";
 
 /** Its times are from the run's own record: looking costs processor time that the stage needs, and only its gate waits for it. */
-const LOOK_EVERY_MS = { gate: 25, end: 500 };
+const LOOK_EVERY_MS = { gate: 100, end: 500 };
 const PATIENCE_MS = 180_000;
 
 export interface BelayTimes extends StageTimes {
