@@ -37,11 +37,12 @@ t.test("a whole file, with its defaults", async (t) => {
 });
 
 t.test("who supervises the agent", async (t) => {
-  const selfOf = (text: string) => parseConfig(`${GOOD}${text}`, "agent.yaml").self;
+  const selfOf = (text: string, good = GOOD) => parseConfig(`${good}${text}`, "agent.yaml").self;
+  const underSystemd = (text: string) => selfOf(text, GOOD.replace(/ {2}demo:\n.*\n.*\n/, ""));
   t.equal(selfOf(""), null);
   const systemd = { manager: "systemd", unit: "belay-agent.service", rescue: "belay-agent-rescue.service" };
-  t.same(selfOf("self: { manager: systemd }"), systemd);
-  t.same(selfOf("self: { manager: systemd, unit: a.service, rescue: b.service }"), {
+  t.same(underSystemd("self: { manager: systemd }"), systemd);
+  t.same(underSystemd("self: { manager: systemd, unit: a.service, rescue: b.service }"), {
     manager: "systemd",
     unit: "a.service",
     rescue: "b.service",
@@ -49,6 +50,11 @@ t.test("who supervises the agent", async (t) => {
   t.same(selfOf("self: { manager: process }"), { manager: "process", program: "/opt/belay/agent/current/belay-agent" });
   t.throws(() => selfOf("self: { manager: process, unit: a.service }"), { message: /:12: self\.unit is not a known/ });
   t.throws(() => selfOf("self: { manager: cron }"), { message: /:12: self\.manager must be one of systemd, process/ });
+  t.throws(() => selfOf("self: { manager: systemd }"), {
+    code: "config-invalid",
+    message: /^agent\.yaml:7: services\.demo\.manager can't be process under an agent that systemd keeps/,
+    hint: /write a unit/,
+  });
   const taken = GOOD.replace("  demo:", "  belay-agent:");
   t.throws(() => parseConfig(taken, "agent.yaml"), { message: /services\.belay-agent is the agent itself/ });
 });

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { OpOf } from "@belay/shared";
 import t, { type Test } from "tap";
 import { AGENT_BIN, type Mode, World } from "./support/world.js";
 
@@ -177,25 +178,65 @@ t.test("an agent that is killed while a hook drains gives the host its work back
   t.same(readFileSync(file, "utf8").trim().split("\n"), ["drain", "drain", "undrain"]);
 });
 
+const backupOp = (world: World, id: string, path = join(world.home, "data")): OpOf<"backup"> => ({
+  kind: "backup",
+  spec: { id, dir: join(world.dir, "b"), items: [{ kind: "file", path, optional: false }], version: "5.0.0" },
+  hooks: { service: "svc", timeoutMs: 10_000 },
+});
+const namesOf = (said: string[]) => said.map((line) => line.split(" ")[0]);
+
 t.test("backups have hooks too; the second runs whatever became of the backup", async (t) => {
   const { world, hook, said } = await running(t);
   hook("pre-backup", "[ $BELAY_SERVICE = svc ]");
   hook("post-backup");
-  const backup = (path: string) =>
-    world.controller.step({
-      kind: "backup",
-      spec: {
-        id: `b${said().length}`,
-        dir: join(world.dir, "b"),
-        items: [{ kind: "file", path, optional: false }],
-        version: "5.0.0",
-      },
-      hooks: { service: "svc", timeoutMs: 10_000 },
-    });
-  t.match(await backup(join(world.home, "data")), { status: "done" });
-  t.match(await backup(join(world.home, "missing")), { status: "failed", error: { code: "backup-source-missing" } });
-  const names = said().map((line) => line.split(" ")[0]);
-  t.same(names, ["pre-backup", "post-backup", "pre-backup", "post-backup"]);
+  const missing = join(world.home, "missing");
+  t.match(await world.controller.step(backupOp(world, "b0")), { status: "done" });
+  t.match(await world.controller.step(backupOp(world, "b1", missing)), {
+    status: "failed",
+    error: { code: "backup-source-missing" },
+  });
+  t.same(namesOf(said()), ["pre-backup", "post-backup", "pre-backup", "post-backup"]);
+});
+
+t.test("a backup is not done before its second hook is content, however often that is asked", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("pre-backup");
+  hook("post-backup", `[ -e ${world.dir}/content ] || exit 21`);
+  const step = (check = false) => world.controller.step(backupOp(world, "b0"), { check });
+  t.match(await step(), { status: "failed", retryable: true, error: { code: "hook-not-yet" } });
+  t.match(await step(), { status: "failed", retryable: true, error: { code: "hook-not-yet" } });
+  t.match(await step(true), { status: "done" });
+  writeFileSync(join(world.dir, "content"), "");
+  t.match(await step(), { status: "done", changed: false });
+  t.same(namesOf(said()), ["pre-backup", "post-backup", "post-backup", "post-backup"]);
+});
+
+t.test("an agent that stops after the backup, before its second hook, comes back to that", async (t) => {
+  const { world, hook, said } = await running(t);
+  hook("pre-backup");
+  hook("post-backup", `[ -e ${world.dir}/again ] || { touch ${world.dir}/again; exec sleep 60; }`);
+  const step = world.controller.id();
+  world.controller.send(backupOp(world, "b0"), { step });
+  while (!existsSync(join(world.dir, "again"))) await sleep(20);
+  await world.stop();
+  await world.start();
+  t.match((await world.controller.outcome(step)).outcome, { status: "done", changed: false });
+  t.same(namesOf(said()), ["pre-backup", "post-backup", "post-backup"]);
+});
+
+t.test("a second hook that fails too doesn't hide why the backup did", async (t) => {
+  const { world, hook } = await running(t);
+  hook("pre-backup", "echo not while it is noon; exit 21");
+  hook("post-backup", "echo nothing to resume; exit 1");
+  t.match(await world.controller.step(backupOp(world, "b0")), {
+    status: "failed",
+    retryable: true,
+    error: {
+      code: "hook-not-yet",
+      message: /noon/,
+      context: { hook: "pre-backup", postBackup: { code: "hook-failed", message: /nothing to resume/ } },
+    },
+  });
 });
 
 t.test(

@@ -230,12 +230,22 @@ t.test("identity reuse: a certificate that has a successor in use is of no use t
   t.match(scene.told("certificate-refused").at(-1), { host: "node-1", why: "certificate-superseded" });
 });
 
-/** As a host does at two thirds of the life; its clock is told that it is then. */
-async function renewNow(scene: IdentityScene, host: HostAtDoor): Promise<void> {
+t.test("a host whose clock went back renews at once, and once, instead of much too late", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const host = await scene.joined("node-1");
+  await renewNow(scene, host, 3 * DAY_MS);
+  const again = await scene.again(host, { lookMs: 10 });
+  again.identity.start();
+  await sleep(500);
+  t.equal(scene.told("certificate-renewed").length, 1);
+});
+
+/** As a host does at two thirds of the life; its clock is told that it is then, or `aheadMs` before it came. */
+async function renewNow(scene: IdentityScene, host: HostAtDoor, aheadMs?: number): Promise<void> {
   const file = new IdentityFile(host.dir);
   const held = await file.read();
   if (held === null) throw new Error("it has joined");
-  await file.write({ ...held, obtainedAt: Date.now() - held.lifeMs });
+  await file.write({ ...held, obtainedAt: Date.now() + (aheadMs ?? -held.lifeMs) });
   const due = await scene.again(host, { lookMs: 10 });
   due.identity.start();
   const renewed = async () => (await file.read())?.certificate !== held.certificate;

@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { type ConnectionOptions, createServer as createTlsServer, type TlsOptions } from "node:tls";
-import { systemHttp } from "@belay/agent";
+import { type SocketEvents, socketError, systemHttp, webSocketDial } from "@belay/agent";
 import { otherSerial, writeSerial } from "@belay/controller/identity/serial";
 import * as x509 from "@belay/controller/identity/x509";
 import { CLIENT_AUTH, SERVER_AUTH } from "@belay/shared";
@@ -13,6 +13,7 @@ import { IdentityScene, Line } from "./scene.js";
 
 const ECDSA = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const DAY_MS = 86_400_000;
+type SocketEnd = Parameters<SocketEvents["closed"]>[0];
 
 /** A certificate as nobody but a thief of the authority's key could make it, and its key. */
 interface Forged {
@@ -20,6 +21,7 @@ interface Forged {
   readonly names: x509.JsonGeneralNames;
   readonly purposes: readonly string[];
   readonly isAuthority?: boolean;
+  readonly notBeforeMs?: number;
   readonly lifeMs?: number;
 }
 
@@ -47,6 +49,7 @@ class Forger {
     names,
     purposes,
     isAuthority = false,
+    notBeforeMs = -2 * DAY_MS,
     lifeMs = DAY_MS,
   }: Forged): Promise<{ cert: string; key: string }> {
     const { publicKey, privateKey } = generateKeyPairSync("ec", {
@@ -58,7 +61,7 @@ class Forger {
       serialNumber: serial ?? otherSerial(),
       subject: [{ CN: ["forged"] }],
       issuer: this.#certificate.subjectName,
-      notBefore: new Date(Date.now() - 2 * DAY_MS),
+      notBefore: new Date(Date.now() + notBeforeMs),
       notAfter: new Date(Date.now() + lifeMs),
       signingAlgorithm: ECDSA,
       publicKey: await crypto.subtle.importKey("spki", publicKey, ECDSA, true, ["verify"]),
@@ -289,6 +292,28 @@ t.test("the right authority's certificate is public: to show it is not to have i
   const host = await scene.host("node-1", await scene.token("node-1"), { base: door.base });
   await t.rejects(host.identity.join(), { code: /controller-unknown|controller-unreachable/ });
   t.same(door.heard, []);
+});
+
+t.test("a certificate that is not valid at this host's time lets a person look at its clock", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const names = [...uri("belay://acme/controller"), { type: "ip" as const, value: "127.0.0.1" }];
+  const forger = await Forger.open(scene);
+  const { identity } = await scene.joined("auth-1");
+  for (const [life, message] of [
+    [{ notBeforeMs: DAY_MS / 2 }, /not yet valid/],
+    [{ lifeMs: -1_000 }, /expired/],
+  ] as const) {
+    const { base } = await falseDoor(t, await forger.make({ names, purposes: [SERVER_AUTH], ...life }));
+    const host = await scene.host("node-1", await scene.token("node-1"), { base });
+    await t.rejects(host.identity.join(), { code: "controller-unreachable", message, hint: /timedatectl/ });
+    const closed = new Promise<SocketEnd>((resolve) => {
+      const dial = webSocketDial({ base, access: () => identity.access() });
+      dial({ opened: () => {}, text: () => {}, heard: () => {}, closed: resolve });
+    });
+    t.match(socketError(await closed), { code: "link-failed", message, hint: /timedatectl/ });
+  }
+  const nobody = await scene.host("node-1", await scene.token("node-1"), { base: "https://127.0.0.1:1" });
+  await t.rejects(nobody.identity.join(), { code: "controller-unreachable", hint: /belayd is up/ });
 });
 
 t.test("whoever answers at the address and says nothing, or no TLS, is told of", async (t) => {

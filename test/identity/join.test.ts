@@ -1,5 +1,7 @@
 import { X509Certificate } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { once } from "node:events";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { IdentityFile } from "@belay/agent";
 import t from "tap";
@@ -89,6 +91,40 @@ t.test("a token that has expired, was taken back, was replaced, or is another ho
   await t.rejects(back.identity.join(), { code: "token-ended" });
   t.equal(scene.told("host-joined").length, 0);
   t.equal(scene.told("join-refused").length, 4);
+});
+
+t.test("a token is good until belayd itself refuses it, whatever else keeps the host from joining", async (t) => {
+  const scene = await IdentityScene.open(t);
+  const elsewhere = await IdentityScene.open(t);
+  // A name that leads to another belayd at first.
+  let leadsTo = elsewhere.base;
+  const name = createServer((from) => {
+    const to = connect(Number(new URL(leadsTo).port), "127.0.0.1");
+    for (const end of [from, to]) end.on("error", () => {});
+    from.pipe(to).pipe(from);
+  });
+  name.listen(0, "127.0.0.1");
+  await once(name, "listening");
+  t.teardown(() => void name.close());
+  const base = `https://127.0.0.1:${(name.address() as AddressInfo).port}`;
+  const { identity, dir } = await scene.host("node-1", await scene.token("node-1"), { base });
+  for (let tries = 0; tries < 2; tries += 1) {
+    t.match(await identity.prepare(), { kind: "refused", retry: false, error: { code: "controller-unknown" } });
+  }
+  leadsTo = scene.base;
+  // No room for the key, or as good as none.
+  await writeFile(join(dir, "identity"), "");
+  for (let tries = 0; tries < 2; tries += 1) {
+    t.match(await identity.prepare(), { kind: "refused", retry: false, error: { code: /^os-/ } });
+  }
+  await rm(join(dir, "identity"));
+  t.equal(await identity.prepare(), null);
+  t.match(scene.told("host-joined"), [{ host: "node-1" }]);
+
+  const refused = await scene.host("node-1", await readFile(join(dir, "token"), "utf8"));
+  t.match(await refused.identity.prepare(), { error: { code: "token-used" } });
+  t.match(await refused.identity.prepare(), { error: { code: "not-joined", hint: /new token/ } });
+  t.equal(scene.told("join-refused").length, 1, "which is asked for once alone");
 });
 
 t.test("whoever guesses at join tokens is locked out, and no host that shows its certificate is", async (t) => {

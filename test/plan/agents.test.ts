@@ -154,7 +154,8 @@ t.test("a plan for Teleport asks about agents that are too far from belayd", asy
     belayd: "0.3.0",
     facts: facts({ "node-1": agent("0.1.0"), "node-2": agent("0.2.0") }),
   });
-  t.match(far, { ok: false, blocked: [{ code: "agent-skew", subject: "node-1" }] });
+  const hint = "Bring it nearer first: belay agent upgrade --to VERSION --limit node-1";
+  t.match(far, { ok: false, blocked: [{ code: "agent-skew", subject: "node-1", hint }] });
   t.equal(!far.ok && far.blocked.length, 1);
   t.match(
     planUpgrade({ ...input, belayd: "0.1.0", facts: facts(everyOld) }),

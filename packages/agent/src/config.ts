@@ -105,8 +105,9 @@ export function parseConfig(text: string, file: string): AgentConfig {
   const root = Field.root(file, lines, document);
   root.members(FIELDS);
   const stateDir = root.member("stateDir").path("/var/lib/belay-agent");
+  const supervisor = root.member("self").absent ? null : self(root.member("self"));
   const services = [...root.member("services").members()].map(
-    ([name, field]) => [name, service(name, field, stateDir)] as const,
+    ([name, field]) => [name, service(name, field, stateDir, supervisor)] as const,
   );
   const backends = [...root.member("backends").members()].map(([name, field]) => {
     if (!NAME.test(name)) throw field.bad("is not a name for a backend");
@@ -133,7 +134,7 @@ export function parseConfig(text: string, file: string): AgentConfig {
     backends: new Map(backends),
     hooksDir: root.member("hooksDir").path("/etc/belay/hooks.d"),
     identityFile: identityFile.absent ? null : identityFile.path(),
-    self: root.member("self").absent ? null : self(root.member("self")),
+    self: supervisor,
     auditKey: auditKey(root.member("audit")),
     approve: approve(root.member("approve"), stateDir),
     limits: limits(root.member("limits"), stateDir),
@@ -166,12 +167,21 @@ function self(field: Field): SelfConfig {
   };
 }
 
-function service(name: string, field: Field, stateDir: string): ServiceConfig {
+function service(name: string, field: Field, stateDir: string, supervisor: SelfConfig | null): ServiceConfig {
   if (!/^[A-Za-z0-9@_.-]{1,128}$/.test(name)) throw field.bad("is not a name for a service");
   if (name === SELF_SERVICE) throw field.bad("is the agent itself", "describe it under `self`");
   const manager = field.member("manager").oneOf(["systemd", "process"] as const);
   field.members(SERVICE_FIELDS[manager]);
   if (manager === "systemd") return { manager, unit: field.member("unit").matching(NAME, "a unit's name") };
+  if (supervisor?.manager === "systemd") {
+    // Whatever systemd finds in the agent's own control group ends with the agent, and counts towards its memory.
+    throw field
+      .member("manager")
+      .bad(
+        "can't be process under an agent that systemd keeps",
+        "write a unit for it, and name that: manager: systemd",
+      );
+  }
   const env = [...field.member("env").members()].map(([key, value]) => [key, value.text()] as const);
   const pidFile = field.member("pidFile");
   return {

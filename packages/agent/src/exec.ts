@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BelayError } from "@belay/shared";
+import { GRACE_MS, hold } from "./leash.js";
 
 /** How a command ended. Both outputs are cut at `maxOutputBytes`. */
 export interface CommandResult {
@@ -33,12 +34,15 @@ export interface LaunchOptions {
 
 /** The only place that starts processes. Always an argument list, never a shell string. */
 export interface Exec {
-  /** Runs a command to its end. Throws `command-not-started`, `command-timeout`, or the signal's reason. */
+  /**
+   * Runs a command to its end, and counts it by its exit code: what it leaves behind may hold its outputs open for a moment
+   * only. Throws `command-not-started`, `command-timeout`, `command-not-ended` if the system won't end it, or the signal's reason.
+   */
   run(argv: readonly string[], options: CommandOptions): Promise<CommandResult>;
   /**
    * Runs a command between two streams: what `input` gives goes in, what is yielded comes out, and neither is ever in memory
    * as a whole. Ends only after the command has ended well: else throws `command-failed`, so that an output cut short is
-   * never taken for a whole one. Throws also what `input` throws, and what `run` throws.
+   * never taken for a whole one, nor is one that something else holds open. Throws also what `input` throws, and what `run` throws.
    */
   filter(argv: readonly string[], input: AsyncIterable<Uint8Array>, options: CommandOptions): AsyncGenerator<Buffer>;
   /** Starts a process that outlives the agent, in a session of its own. Returns its pid; throws `command-not-started`. */
@@ -52,14 +56,17 @@ export const systemExec: Exec = {
     options.signal?.throwIfAborted();
     const [file, ...args] = argv as [string, ...string[]];
     const child = spawn(file, args, { ...surroundings(options), stdio: ["ignore", "pipe", "pipe"] });
-    const leash = hold(child, options);
+    const leash = hold(child, argv, options);
     const limit = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
     const gather = options.keep === "last" ? collectLast : collect;
     const stdout = gather(child.stdout, limit);
     const stderr = gather(child.stderr, limit);
     try {
-      const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
-      leash.judge(argv);
+      const [code, signal] = await leash.exited;
+      leash.judge();
+      // It has ended by itself: whatever it left behind is neither waited for nor ended.
+      leash.release();
+      await leash.closed();
       return { code, signal, stdout: stdout(), stderr: stderr() };
     } catch (error) {
       throw notStarted(file, error);
@@ -72,19 +79,27 @@ export const systemExec: Exec = {
     options.signal?.throwIfAborted();
     const [file, ...args] = argv as [string, ...string[]];
     const child = spawn(file, args, { ...surroundings(options), stdio: ["pipe", "pipe", "pipe"] });
-    const leash = hold(child, options);
+    const leash = hold(child, argv, options);
     const stderr = collect(child.stderr, options.maxOutputBytes ?? MAX_OUTPUT_BYTES);
-    const closed = once(child, "close");
+    // Whoever reads takes as long as they like: only while they wait is nothing on its way.
+    let waitsSince: number | null = performance.now();
+    const hasFallenSilent = () => waitsSince !== null && performance.now() - waitsSince >= GRACE_MS;
+    const closed = leash.closed(hasFallenSilent);
     const fed = feed(input, child.stdin);
     // Judged below, in an order that names the cause and not its echo.
     closed.catch(() => {});
     try {
-      for await (const chunk of child.stdout) yield chunk as Buffer;
-      const [code, signal] = (await closed) as [number | null, NodeJS.Signals | null];
-      leash.judge(argv);
+      for await (const chunk of untilLetGo(child.stdout)) {
+        waitsSince = null;
+        yield chunk;
+        waitsSince = performance.now();
+      }
+      const [code, signal] = await closed;
+      leash.judge();
       const fault = await fed;
       if (fault !== null && !fault.pipe) throw fault.error;
       if (code !== 0 || fault !== null) throw commandFailed(file, code ?? signal, stderr());
+      if (!child.stdout.readableEnded) throw commandFailed(file, code, "what it started still holds its output");
     } catch (error) {
       throw notStarted(file, error);
     } finally {
@@ -127,38 +142,13 @@ function surroundings({ env, cwd }: CommandOptions) {
   } as const;
 }
 
-/** Ends a command, and all it started, when its time is up or its signal says so. */
-function hold(child: ChildProcess, options: CommandOptions) {
-  const end = () => {
-    if (child.pid === undefined) return;
-    try {
-      process.kill(-child.pid, "SIGKILL");
-    } catch {
-      // ESRCH: it ended by itself in this very moment, which is all we want.
-    }
-  };
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    end();
-  }, options.timeoutMs);
-  options.signal?.addEventListener("abort", end, { once: true });
-  return {
-    end,
-    /** Throws if it was ended from here. */
-    judge(argv: readonly string[]) {
-      options.signal?.throwIfAborted();
-      if (!timedOut) return;
-      throw new BelayError("command-timeout", `${argv[0]} took longer than ${options.timeoutMs} ms`, {
-        hint: "see what the command waits for, or allow it more time",
-        context: { argv },
-      });
-    },
-    release() {
-      clearTimeout(timer);
-      options.signal?.removeEventListener("abort", end);
-    },
-  };
+/** What comes until the end, or until the stream is let go: its `readableEnded` says which. */
+async function* untilLetGo(stream: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* stream;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+  }
 }
 
 interface FeedFault {

@@ -19,7 +19,15 @@ export { type JournalDisk, openJournalDisk } from "./journal/disk.js";
 export { Journal, type JournalEntry } from "./journal/journal.js";
 export { Limits } from "./limits/limits.js";
 export { backoffMs } from "./link/backoff.js";
-export { byToken, type Controller, type Dial, type Socket, type SocketEvents, webSocketDial } from "./link/socket.js";
+export {
+  byToken,
+  type Controller,
+  type Dial,
+  type Socket,
+  type SocketEvents,
+  socketError,
+  webSocketDial,
+} from "./link/socket.js";
 export type { RedialPolicy } from "./link/supervisor.js";
 export { createLogger, LOG_LEVELS, type Logger, type LogLevel, silentLogger } from "./log.js";
 export { settle } from "./ops/settle.js";

@@ -16,7 +16,7 @@ import {
   type RenewRequest,
 } from "@belay/shared";
 import Type from "typebox";
-import { namesIn, type TlsAccess } from "./peer.js";
+import { clockHint, namesIn, type TlsAccess } from "./peer.js";
 
 const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 256 * 1024;
@@ -152,7 +152,9 @@ function refusalIn(text: string, status: number): BelayError {
 function unreachable(base: string, cause: unknown): BelayError {
   if (cause instanceof BelayError) return cause;
   return new BelayError("controller-unreachable", `${base}: ${(cause as Error).message}`, {
-    hint: "see that belayd is up, that `controller` in agent.yaml leads to it, and that `tls.names` in belayd.yaml has that name",
+    hint:
+      clockHint(cause) ??
+      "see that belayd is up, that `controller` in agent.yaml leads to it, and that `tls.names` in belayd.yaml has that name",
     cause,
   });
 }

@@ -105,7 +105,7 @@ export class HostIdentity implements Controller {
       log.info({ host, fleet }, "joined");
       return held;
     } catch (error) {
-      if (errorInfo(error).code !== "controller-unreachable") this.#refusedToken = token;
+      if (isRefusal(errorInfo(error).code)) this.#refusedToken = token;
       throw error;
     }
   }
@@ -126,6 +126,11 @@ export class HostIdentity implements Controller {
   async #tokenText(): Promise<string | null> {
     return (await orMissing(readFile(this.#options.tokenFile, "utf8")))?.trim() ?? null;
   }
+}
+
+/** belayd's own word on this very token. Anything else may be put right without a new one. */
+function isRefusal(code: string): boolean {
+  return code.startsWith("token-") || code === "identity-revoked";
 }
 
 function digest(text: string): string {

@@ -25,6 +25,14 @@ export function believing(authorities: readonly string[], fleet: string, base: s
   };
 }
 
+const OF_ANOTHER_TIME: ReadonlySet<unknown> = new Set(["CERT_NOT_YET_VALID", "CERT_HAS_EXPIRED"]);
+
+/** What to do where a certificate was refused for its time alone; undefined: it was not. */
+export function clockHint(error: unknown): string | undefined {
+  if (!OF_ANOTHER_TIME.has((error as NodeJS.ErrnoException).code)) return undefined;
+  return "see whether this host's clock is right (timedatectl), and belayd's: its certificate isn't valid at the time that it is here";
+}
+
 /** Why this is not belayd's certificate, though our authority issued it; undefined: it is. */
 function wrongRole({ raw }: PeerCertificate, fleet: string): Error | undefined {
   const certificate = new X509Certificate(raw);

@@ -21,6 +21,8 @@ const LOOK_MS = 60_000;
 const RETRY = { baseMs: 1_000, capMs: 300_000 };
 const RENEW_AFTER = 2 / 3;
 const MIN_WAIT_MS = 50;
+/** A clock that is kept right goes back by less. */
+const CLOCK_SLACK_MS = 60_000;
 
 /** Gets the next certificate, with a new key, long before the one that is held ends, and shows belayd that it came. */
 export class Renewal {
@@ -79,7 +81,9 @@ export class Renewal {
     const { held, issuing } = this.#holding;
     if (held === null) return Number.POSITIVE_INFINITY;
     if (issuing !== null && held.issuer !== issuing) return 0;
-    return held.obtainedAt + held.lifeMs * RENEW_AFTER - this.#options.clock.now();
+    const ageMs = this.#options.clock.now() - held.obtainedAt;
+    // A clock that went back can't tell any more how old it is. The next one is as old as the clock says.
+    return ageMs < -CLOCK_SLACK_MS ? 0 : held.lifeMs * RENEW_AFTER - ageMs;
   }
 
   async #renew(): Promise<void> {

@@ -1,6 +1,6 @@
 import { BelayError, MAX_FRAME_BYTES, offerProtocols } from "@belay/shared";
 import { WebSocket } from "ws";
-import type { TlsAccess } from "../identity/peer.js";
+import { clockHint, type TlsAccess } from "../identity/peer.js";
 
 /** One connection attempt's socket, as little of it as a connection needs. */
 export interface Socket {
@@ -102,8 +102,13 @@ export function socketError(end: SocketEnd): BelayError {
   switch (end.kind) {
     case "closed":
       return new BelayError("link-closed", `the controller closed the connection (${end.code} ${end.reason})`);
-    case "failed":
-      return new BelayError("link-failed", end.error.message, { cause: end.error });
+    case "failed": {
+      const hint = clockHint(end.error);
+      return new BelayError("link-failed", end.error.message, {
+        ...(hint === undefined ? {} : { hint }),
+        cause: end.error,
+      });
+    }
     case "denied":
       return new BelayError("link-denied", `the controller answers ${end.status}`, {
         hint:

@@ -1,8 +1,9 @@
-import { type BackupResult, done, type OpOf } from "@belay/shared";
+import { type BackupResult, BelayError, done, errorInfo, type OpOf } from "@belay/shared";
 import { sendCopy } from "../backups/copies/send.js";
 import { needBackup, readBackup } from "../backups/manifest.js";
 import { allowBackup, takeBackup } from "../backups/take.js";
 import { verifyBackup } from "../backups/verify.js";
+import { failureOf } from "../facts/disk.js";
 import { needHooks } from "../hooks/find.js";
 import { runHook } from "../hooks/run.js";
 import type { Host } from "../host.js";
@@ -22,22 +23,45 @@ export const backup: Perform<"backup"> = async (op, host, attempt) => {
     return done(true, { would: `keep ${spec.items.length} items in ${spec.dir}/${spec.id}${away}` });
   }
   const { signal, vouched: tools } = attempt;
-  const result =
-    there === null ? await takeWithHooks(op, host, attempt) : await verifyBackup(there, host, signal, { tools });
+  const result = await withHooks(op, there !== null, host, attempt, () =>
+    there === null ? takeBackup(spec, host, signal) : verifyBackup(there, host, signal, { tools }),
+  );
   if (copy === undefined || attempt.check) return done(there === null, result);
   const sent = await sendCopy(await needBackup(spec.dir, spec.id), copy, host, attempt);
   return done(true, { ...result, copies: [sent] });
 };
 
-async function takeWithHooks({ spec, hooks }: OpOf<"backup">, host: Host, attempt: Attempt): Promise<BackupResult> {
-  if (hooks === undefined) return takeBackup(spec, host, attempt.signal);
+/**
+ * Whatever `pre-backup` held up goes on, also when the backup failed. A backup that is there may be of an earlier try, or life, of
+ * which nobody knows whether it came to its second hook: that one is run (again). An agent that stops comes back to it.
+ */
+async function withHooks(
+  { spec, hooks }: OpOf<"backup">,
+  isThere: boolean,
+  host: Host,
+  attempt: Attempt,
+  work: () => Promise<BackupResult>,
+): Promise<BackupResult> {
+  if (hooks === undefined || attempt.check) return work();
+  const { signal, halt } = attempt;
   const cause = { ...hooks, from: spec.version, to: null };
+  const afterwards = () => runHook("post-backup", cause, host, attempt, halt);
   await needHooks(host);
+  let result: BackupResult;
   try {
-    await runHook("pre-backup", cause, host, attempt, attempt.signal);
-    return await takeBackup(spec, host, attempt.signal);
-  } finally {
-    // Whatever the first hook held up goes on, also when the backup failed; an agent that stops comes back to it.
-    if (!attempt.halt.aborted) await runHook("post-backup", cause, host, attempt, attempt.halt);
+    if (!isThere) await runHook("pre-backup", cause, host, attempt, signal);
+    result = await work();
+  } catch (thrown) {
+    halt.throwIfAborted();
+    const error = await failureOf(thrown);
+    await afterwards().catch((again: unknown) => {
+      halt.throwIfAborted();
+      // The first failure says whether it may be tried again.
+      const context = { ...error.context, postBackup: errorInfo(again) };
+      throw BelayError.from({ ...error, context });
+    });
+    throw thrown;
   }
+  await afterwards();
+  return result;
 }

@@ -42,7 +42,7 @@ export function checkSkew(
       code: "agent-skew",
       subject: name,
       message: `the agent of ${name} is ${version}, more than one minor version from belayd ${belayd}`,
-      hint: `Bring it nearer first: belay agent upgrade --limit ${name}`,
+      hint: `Bring it nearer first: belay agent upgrade --to VERSION --limit ${name}`,
     });
   }
 }
