@@ -71,6 +71,28 @@ t.test("a prefix comes back as it was, and what is beside it stays as it is (I4)
   t.same(readdirSync(dir), ["b1"], "the snapshot's own server and its folder are gone");
 });
 
+t.test("a prefix that another one begins with: that one's keys are neither kept nor touched", real, async (t) => {
+  const { etcd, world, dir, backup, verify, restore } = await scene(t, { prefix: "/teleport" });
+  etcd.put("/teleport/a", "1");
+  etcd.put("/teleport-eu/a", "1");
+  t.match(await world.controller.step(backup), { status: "done", result: { verified: true } });
+  t.match(JSON.parse(readFileSync(join(dir, "b1", "manifest.json"), "utf8")), { items: [{ facts: { keys: 1 } }] });
+  etcd.put("/teleport/a", "2");
+  // The other one runs on all the while.
+  etcd.put("/teleport-eu/a", "2");
+  etcd.put("/teleport-eu/b", "new");
+  const other = etcd.all("/teleport-eu/");
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.match(await world.controller.step(restore), { status: "done", changed: true });
+  t.same(etcd.all("/teleport/"), { "/teleport/a": Buffer.from("1").toString("base64") });
+  t.same(etcd.all("/teleport-eu/"), other, "not ours");
+  await world.stop();
+  world.more = `backends: { state: ${etcd.config("/tele")} }`;
+  await world.start();
+  const another = { ...backup, spec: { ...spec(backup), id: "b2" } } as Op;
+  t.match(await world.controller.step(another), { status: "failed", error: { code: "backup-empty" } });
+});
+
 t.test("what had a lease has one again, for no longer than it could have lived", real, async (t) => {
   const { etcd, world, dir, backup, restore } = await scene(t);
   const lease = (seconds: number) => /lease ([0-9a-f]+)/.exec(etcd.ctl(["lease", "grant", String(seconds)]))?.[1] ?? "";
