@@ -99,7 +99,7 @@ t.test("backends: secrets are named by their files, and every complaint names it
     {
       kind: "etcd",
       endpoints: ["http://127.0.0.1:2379"],
-      prefix: "/teleport",
+      prefix: "/teleport/",
       tls,
       user: null,
       passwordFile: null,

@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import type { BackupItem, BackupResult, Op, Outcome, StoredCopy } from "@belay/shared";
+import type { BackupItem, BackupResult, Op, OpOf, Outcome, StoredCopy } from "@belay/shared";
 import t, { type Test } from "tap";
 import { create, list } from "tar";
 import { flipByte, noAge } from "./support/backups.js";
@@ -116,6 +116,31 @@ t.test("a copy leaves the host, is read back, and brings a lost backup back (I4)
   flipByte(join(dir, "b1", "1-large"), 1_000_000);
   t.match(await world.controller.step(restoreOf(stored)), { status: "done" }, "a damaged one is replaced");
   t.equal(readFileSync(config, "utf8"), SECRET);
+});
+
+t.test("a disk that can't read the host's own backup: its copy is brought back", async (t) => {
+  const { world, dir, config, large, content, backup, restoreOf } = await scene(t);
+  await world.start();
+  writeFileSync(config, "");
+  const stored = copyIn(await world.controller.step(backup));
+  // The kernel's own EIO: nothing is mapped at the beginning of a process.
+  const failing = (file: string) => {
+    rmSync(join(dir, "b1", file));
+    symlinkSync("/proc/self/mem", join(dir, "b1", file));
+  };
+  for (const file of ["0-svc.yaml", "manifest.json"]) {
+    failing(file);
+    writeFileSync(config, "newer");
+    rmSync(large);
+    const { copy: _, ...without } = restoreOf(stored) as OpOf<"restore">;
+    t.match(await world.controller.step(without), { status: "failed", error: { code: "os-eio" } }, "no copy to use");
+    t.equal(readFileSync(config, "utf8"), "newer");
+    t.match(await world.controller.step(restoreOf(stored)), { status: "done", changed: true }, file);
+    t.equal(readFileSync(config, "utf8"), "");
+    t.ok(readFileSync(large).equals(content));
+  }
+  t.same(readdirSync(join(dir, "b1")).sort(), ["0-svc.yaml", "1-large", "manifest.json"]);
+  t.ok(lstatSync(join(dir, "b1", "manifest.json")).isFile(), "and the host has its own again");
 });
 
 t.test(

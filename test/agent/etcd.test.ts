@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupResult, Op } from "@belay/shared";
 import t, { type Test } from "tap";
@@ -71,6 +71,28 @@ t.test("a prefix comes back as it was, and what is beside it stays as it is (I4)
   t.same(readdirSync(dir), ["b1"], "the snapshot's own server and its folder are gone");
 });
 
+t.test("a prefix that another one begins with: that one's keys are neither kept nor touched", real, async (t) => {
+  const { etcd, world, dir, backup, verify, restore } = await scene(t, { prefix: "/teleport" });
+  etcd.put("/teleport/a", "1");
+  etcd.put("/teleport-eu/a", "1");
+  t.match(await world.controller.step(backup), { status: "done", result: { verified: true } });
+  t.match(JSON.parse(readFileSync(join(dir, "b1", "manifest.json"), "utf8")), { items: [{ facts: { keys: 1 } }] });
+  etcd.put("/teleport/a", "2");
+  // The other one runs on all the while.
+  etcd.put("/teleport-eu/a", "2");
+  etcd.put("/teleport-eu/b", "new");
+  const other = etcd.all("/teleport-eu/");
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.match(await world.controller.step(restore), { status: "done", changed: true });
+  t.same(etcd.all("/teleport/"), { "/teleport/a": Buffer.from("1").toString("base64") });
+  t.same(etcd.all("/teleport-eu/"), other, "not ours");
+  await world.stop();
+  world.more = `backends: { state: ${etcd.config("/tele")} }`;
+  await world.start();
+  const another = { ...backup, spec: { ...spec(backup), id: "b2" } } as Op;
+  t.match(await world.controller.step(another), { status: "failed", error: { code: "backup-empty" } });
+});
+
 t.test("what had a lease has one again, for no longer than it could have lived", real, async (t) => {
   const { etcd, world, dir, backup, restore } = await scene(t);
   const lease = (seconds: number) => /lease ([0-9a-f]+)/.exec(etcd.ctl(["lease", "grant", String(seconds)]))?.[1] ?? "";
@@ -116,6 +138,100 @@ t.test("users and passwords: used, and said nowhere", real, async (t) => {
   t.notMatch(JSON.stringify(world.controller.told), SECRET);
   t.notMatch(everythingIn(world.stateDir), SECRET, "journal");
   t.notMatch(readFileSync(join(dir, "b1", "manifest.json"), "utf8"), SECRET);
+});
+
+t.test("a password, and a user, of another time than the snapshot's", real, async (t) => {
+  const { etcd, world, dir, backup, verify, restore } = await scene(t, {
+    more: ", user: belay, passwordFile: DIR/password",
+  });
+  etcd.put("/teleport/a", "1");
+  for (const user of ["root", "belay"]) {
+    etcd.ctl(["user", "add", `${user}:${SECRET}`]);
+    etcd.ctl(["user", "grant-role", user, "root"]);
+  }
+  etcd.ctl(["auth", "enable"]);
+  const user = `root:${SECRET}`;
+  t.match(await world.controller.step(backup), { status: "done", result: { verified: true } });
+  const snapshots = readdirSync(dir);
+  etcd.ctl(["put", "/teleport/a", "2"], { user });
+  const passwd = (who: string, password: string) =>
+    etcd.ctl(["user", "passwd", who, "--interactive=false"], { user, input: `${password}\n` });
+  passwd("belay", `new-${SECRET}`);
+  writeFileSync(join(world.dir, "password"), `new-${SECRET}\n`);
+  t.match(await world.controller.step(verify), { status: "done", result: { verified: true } });
+  t.match(await world.controller.step(restore), { status: "done", changed: true });
+  t.same(etcd.all("/teleport/", user), { "/teleport/a": Buffer.from("1").toString("base64") });
+  etcd.ctl(["put", "/teleport/a", "3"], { user });
+  const other = `${user}-2`;
+  etcd.ctl(["user", "add", `another:${SECRET}-2`], { user });
+  etcd.ctl(["user", "grant-role", "another", "root"], { user });
+  etcd.ctl(["user", "delete", "belay"], { user });
+  await world.stop();
+  writeFileSync(join(world.dir, "password"), `${SECRET}-2\n`);
+  world.more = world.more.replace("user: belay", "user: another");
+  await world.start();
+  t.match(
+    await world.controller.step(restore),
+    { status: "done", changed: true },
+    "a user whom the snapshot doesn't know",
+  );
+  t.same(etcd.all("/teleport/", other.replace("root", "another")), {
+    "/teleport/a": Buffer.from("1").toString("base64"),
+  });
+  t.same(readdirSync(dir), snapshots);
+  t.notMatch(JSON.stringify(world.controller.told), SECRET);
+});
+
+/** Programs that come before the machine's own until the test ends. */
+function programsFirst(t: Test, programs: Record<string, string>): void {
+  const bin = t.testdir();
+  for (const [name, script] of Object.entries(programs)) {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  const before = process.env.PATH;
+  process.env.PATH = `${bin}:${before}`;
+  t.teardown(() => {
+    process.env.PATH = before;
+  });
+}
+
+for (const [what, programs] of Object.entries({
+  "its own etcd ends": { etcd: 'test "$1" = --version || { echo no memory >&2; exit 1; }' },
+  "its own etcd is killed": { etcd: 'test "$1" = --version || kill -KILL $$' },
+  "etcdctl is killed": { etcdctl: `test "$2" != restore || kill -KILL $$; PATH=\${PATH#*:} exec etcdctl "$@"` },
+})) {
+  t.test(`a snapshot that can't be opened now is no bad one: ${what}`, real, async (t) => {
+    const { etcd, world, dir, backup, verify, restore } = await scene(t);
+    etcd.put("/teleport/a", "1");
+    t.match(await world.controller.step(backup), { status: "done" });
+    etcd.put("/teleport/a", "2");
+    await t.test("meanwhile", async (t) => {
+      programsFirst(t, programs);
+      for (const op of [verify, restore]) {
+        const outcome = await world.controller.step(op);
+        t.match(outcome, { status: "failed", retryable: true, error: { code: "snapshot-not-opened" } });
+      }
+    });
+    t.same(etcd.all("/teleport/"), { "/teleport/a": Buffer.from("2").toString("base64") });
+    t.match(await world.controller.step(restore), { status: "done" }, "and later it can");
+    t.same(etcd.all("/teleport/"), { "/teleport/a": Buffer.from("1").toString("base64") });
+    t.same(readdirSync(dir), ["b1"]);
+  });
+}
+
+t.test("a host without etcd's server: what can be read of a snapshot is, and it can't be put back", real, async (t) => {
+  const { etcd, world, dir, backup, restore } = await scene(t);
+  etcd.put("/teleport/a", "1");
+  const [etcdctl, bin] = [execFileSync("sh", ["-c", "command -v etcdctl"], { encoding: "utf8" }).trim(), t.testdir()];
+  symlinkSync(etcdctl, join(bin, "etcdctl"));
+  const before = process.env.PATH;
+  process.env.PATH = bin;
+  const [kept, put] = [await world.controller.step(backup), await world.controller.step(restore)];
+  process.env.PATH = before;
+  t.match(kept, { status: "done" });
+  const facts = { verifiedBy: "etcdctl snapshot status only" };
+  t.match(JSON.parse(readFileSync(join(dir, "b1", "manifest.json"), "utf8")), { items: [{ facts }] });
+  t.match(put, { status: "failed", retryable: false, error: { code: "tool-missing", hint: /etcd-server/ } });
 });
 
 t.test("a snapshot that changed by one byte is refused, and a restore of it touches nothing", real, async (t) => {

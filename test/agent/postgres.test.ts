@@ -11,12 +11,13 @@ import { World } from "./support/world.js";
 t.setTimeout(240_000);
 const real = { skip: whyNoPostgres() };
 
-async function scene(t: Test, more = "") {
+async function scene(t: Test, more = "", role?: string) {
   const backend = await PostgresBackend.start(t);
   const { server } = backend;
-  const sql = (text: string) => backend.sql(text);
+  const sql = (text: string, by?: string) => backend.sql(text, by);
   const world = await World.make(t);
-  world.more = `backends: { state: ${backend.config(more)} }`;
+  if (role !== undefined) backend.addRole(role);
+  world.more = `backends: { state: ${backend.config(more, role)} }`;
   await world.start();
   const dir = join(world.dir, "backups");
   const items = [{ kind: "backend" as const, backend: "state" }];
@@ -117,6 +118,58 @@ t.test("with schemas named, all else in the database stays", real, async (t) => 
   t.match(await world.controller.step(restore), { status: "done" });
   t.equal(sql("SELECT v FROM teleport.kv; SELECT v FROM other.kv; SELECT count(*) FROM public.p"), "old\nnew\n0");
   t.equal(sql("SELECT to_regclass('teleport.added') IS NULL"), "t");
+});
+
+// Somebody who may do more than the service makes the schema, and grants on it; the tables are the service's.
+const BY_OTHERS = `GRANT USAGE ON SCHEMA teleport TO middle WITH GRANT OPTION; SET ROLE middle; GRANT USAGE ON SCHEMA teleport TO reader;
+  RESET ROLE; ALTER DEFAULT PRIVILEGES IN SCHEMA teleport GRANT SELECT ON TABLES TO reader;`;
+const OWNERSHIPS = {
+  "another one's": `CREATE SCHEMA teleport; GRANT ALL ON SCHEMA teleport TO app; ${BY_OTHERS}`,
+  "its own, and it can make no other": "CREATE SCHEMA teleport AUTHORIZATION app;",
+};
+const BY_APP = `SET search_path = teleport; CREATE TABLE kv (v text); INSERT INTO kv VALUES ('old');
+  CREATE TYPE state AS ENUM ('on'); CREATE COLLATION plain (locale = 'C'); CREATE FUNCTION same(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT $1 = $2';
+  CREATE OPERATOR === (FUNCTION = same, LEFTARG = int, RIGHTARG = int); CREATE TEXT SEARCH CONFIGURATION words (COPY = simple);`;
+const RIGHTS = `SELECT nspowner::regrole, nspacl FROM pg_namespace WHERE nspname = 'teleport';
+  SELECT defaclrole::regrole, defaclacl FROM pg_default_acl`;
+
+for (const [whose, made] of Object.entries(OWNERSHIPS)) {
+  for (const schemas of [", schemas: [teleport]", ""]) {
+    t.test(
+      `a schema that is ${whose}, of ${schemas === "" ? "the whole database" : "those named"}`,
+      real,
+      async (t) => {
+        const { sql, world, backup, restore } = await scene(t, schemas, "app");
+        sql(`CREATE ROLE middle; CREATE ROLE reader; CREATE SCHEMA "left alone"; ${made}`);
+        sql(BY_APP, "app");
+        const rights = sql(RIGHTS);
+        t.match(await world.controller.step(backup), { status: "done", result: { verified: true } });
+        sql("UPDATE teleport.kv SET v = 'new'; CREATE TABLE teleport.added (v text)", "app");
+        t.match(await world.controller.step(restore), { status: "done", changed: true });
+        t.equal(sql("SELECT v, to_regclass('teleport.added') FROM teleport.kv", "app"), "old|");
+        t.equal(
+          sql("SELECT 1 OPERATOR(teleport.===) 1, 'on'::teleport.state, 'a' COLLATE teleport.plain", "app"),
+          "t|on|a",
+        );
+        t.equal(sql(RIGHTS), rights, "whose it is, and who may use it, is as it was");
+        t.match(await world.controller.step(restore), { status: "done" }, "repeated, it does no harm");
+      },
+    );
+  }
+}
+
+t.test("a schema that is gone is made again by whoever may", real, async (t) => {
+  const { sql, world, backup, restore } = await scene(t, ", schemas: [teleport]", "app");
+  sql("GRANT CREATE ON DATABASE teleport TO app; CREATE SCHEMA teleport AUTHORIZATION app");
+  sql(BY_APP, "app");
+  t.match(await world.controller.step(backup), { status: "done" });
+  sql("DROP SCHEMA teleport CASCADE", "app");
+  sql("REVOKE CREATE ON DATABASE teleport FROM app");
+  const refused = { code: "postgres-failed", message: /permission denied for database teleport/ };
+  t.match(await world.controller.step(restore), { status: "failed", error: refused });
+  sql("GRANT CREATE ON DATABASE teleport TO app");
+  t.match(await world.controller.step(restore), { status: "done" });
+  t.equal(sql("SELECT v FROM teleport.kv"), "old");
 });
 
 t.test("a restore that fails in the middle changes nothing", real, async (t) => {

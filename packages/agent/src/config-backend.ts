@@ -10,7 +10,7 @@ export interface EtcdBackend {
   kind: "etcd";
   /** Asked in this order; the first that answers is used. */
   endpoints: readonly string[];
-  /** What belongs to the service; a restore touches nothing else. */
+  /** What the keys of the service begin with, and no others: it ends with a slash. A restore touches nothing else. */
   prefix: string;
   tls: ClientTls;
   user: string | null;
@@ -85,11 +85,16 @@ function etcd(field: Field): EtcdBackend {
   return {
     kind: "etcd",
     endpoints: list.map((each) => each.replace(/\/$/, "")),
-    prefix: field.member("prefix").matching(PLAIN, "a plain text such as /teleport"),
+    prefix: below(field.member("prefix").matching(PLAIN, "a plain text such as /teleport")),
     tls: tls(field),
     user,
     passwordFile,
   };
+}
+
+/** The service puts a slash behind it, too: /teleport-eu may be another one's. */
+function below(prefix: string): string {
+  return prefix.endsWith("/") ? prefix : `${prefix}/`;
 }
 
 function postgres(field: Field): PostgresBackend {

@@ -63,8 +63,8 @@ export class PostgresServer {
   }
 
   /** As Teleport's configuration wants it: the password comes from elsewhere. */
-  connString(database = "teleport"): string {
-    return `postgresql://${this.role}@127.0.0.1:${this.port}/${database}`;
+  connString(database = "teleport", role = this.role): string {
+    return `postgresql://${role}@127.0.0.1:${this.port}/${database}`;
   }
 
   start(): Promise<void> {

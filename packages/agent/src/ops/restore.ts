@@ -1,6 +1,6 @@
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BelayError, done, type OpOf } from "@belay/shared";
+import { BelayError, done, errorInfo, type OpOf } from "@belay/shared";
 import { fetchCopy } from "../backups/copies/fetch.js";
 import { needBackup, type ReadBackup } from "../backups/manifest.js";
 import { allowRestore, needRoomToRestore, restoreBackup } from "../backups/restore.js";
@@ -9,6 +9,7 @@ import { verifyBackup } from "../backups/verify.js";
 import { syncDir, syncTree } from "../durable.js";
 import type { Host } from "../host.js";
 import type { Attempt, Perform } from "./op.js";
+import { isRetryable } from "./retryable.js";
 
 /** Puts a backup back in place of what is there. Nothing is touched unless the service is stopped, the backup sound, and room for it. */
 export const restore: Perform<"restore"> = async (op, host, attempt) => {
@@ -43,11 +44,22 @@ async function ownBackup(op: OpOf<"restore">, host: Host, attempt: Attempt): Pro
     }
     return own;
   } catch (error) {
-    if (op.copy === undefined || !(error instanceof BelayError)) throw error;
-    if (error.code !== "backup-missing" && error.code !== "backup-corrupt") throw error;
-    host.log.warn({ backup: op.id, error: error.code }, "the host's own backup is no use: its copy is brought back");
+    attempt.signal.throwIfAborted();
+    if (op.copy === undefined || !isNoUse(error)) throw error;
+    host.log.warn(
+      { backup: op.id, error: errorInfo(error) },
+      "the host's own backup is no use: its copy is brought back",
+    );
     return null;
   }
+}
+
+/** True for what says that a backup isn't there, isn't whole, or can't be read: a disk that fails says `EIO` and the like. */
+function isNoUse(error: unknown): boolean {
+  if (error instanceof BelayError) return error.code === "backup-missing" || error.code === "backup-corrupt";
+  const { code } = errorInfo(error);
+  // A full disk, or too many open files, says nothing about the backup: it is read again later.
+  return code.startsWith("os-") && !isRetryable(code);
 }
 
 /** The copy, brought back and read before it takes the place of what is no use. */

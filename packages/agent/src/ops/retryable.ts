@@ -26,6 +26,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   "os-emfile",
   "os-enfile",
   "os-enospc",
+  "snapshot-not-opened",
   "step-queue-full",
 ]);
 

@@ -18,6 +18,8 @@ export interface GatewayTarget {
   through: Omit<HttpOptions, "timeoutMs" | "signal" | "method" | "body" | "headers">;
   /** Null: this etcd asks nobody who he is, or knows it from the certificate. */
   credentials: { user: string; password: string } | null;
+  /** What is thrown when it refuses a call. */
+  refused: (message: string, status: number) => BelayError;
 }
 
 const CALL_TIMEOUT_MS = 60_000;
@@ -82,6 +84,16 @@ export class EtcdGateway {
     return Number(said.TTL ?? 0) < 0 ? null : Number(said.grantedTTL ?? 0);
   }
 
+  /**
+   * Lets everybody do everything from now on. Idempotent. `token` is one that this etcd takes for the user root's; without authentication
+   * none is asked for.
+   */
+  async unlock(token: string): Promise<void> {
+    this.#token = token;
+    await this.#call("/v3/auth/disable", {});
+    this.#token = "";
+  }
+
   async grantLease(seconds: number): Promise<string> {
     return String(((await this.#call("/v3/lease/grant", { TTL: seconds })) as { ID?: string }).ID);
   }
@@ -115,17 +127,17 @@ export class EtcdGateway {
       await this.#authenticate();
       answer = await this.#post(path, body, maxBytes);
     }
-    return parsed(this.#target.base, path, answer);
+    return parsed(this.#target, path, answer);
   }
 
   async #authenticate(): Promise<void> {
-    const { credentials, base } = this.#target;
+    const { credentials } = this.#target;
     this.#token = "";
     if (credentials === null) return;
     const path = "/v3/auth/authenticate";
     const answer = await this.#post(path, { name: credentials.user, password: credentials.password }, 1024 * 1024);
     if (/authentication is not enabled/.test(answer.text)) return;
-    this.#token = String((parsed(base, path, answer) as { token?: string }).token);
+    this.#token = String((parsed(this.#target, path, answer) as { token?: string }).token);
   }
 
   #post(path: string, body: object, maxBytes: number): Promise<{ status: number; text: string }> {
@@ -141,7 +153,8 @@ export class EtcdGateway {
   }
 }
 
-function parsed(base: string, path: string, { status, text }: { status: number; text: string }): unknown {
+function parsed({ base, refused }: GatewayTarget, path: string, answer: { status: number; text: string }): unknown {
+  const { status, text } = answer;
   let said: unknown = null;
   try {
     said = JSON.parse(text);
@@ -150,13 +163,7 @@ function parsed(base: string, path: string, { status, text }: { status: number; 
   }
   if (status === 200 && said !== null) return said;
   const why = (said as { error?: string } | null)?.error ?? `status ${status}`;
-  throw new BelayError("etcd-failed", `${base}${path}: ${String(why).slice(0, 500)}`, {
-    hint:
-      status === 404
-        ? "etcd's JSON gateway must be on: see --enable-grpc-gateway"
-        : "see that the user of agent.yaml may do this",
-    context: { status },
-  });
+  throw refused(`${base}${path}: ${String(why).slice(0, 500)}`, status);
 }
 
 function base64(bytes: Buffer): string {

@@ -1,11 +1,15 @@
-import { mkdir, readdir, readlink, realpath, rm, stat } from "node:fs/promises";
+import { createHmac, randomBytes } from "node:crypto";
+import { mkdir, readdir, readlink, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BelayError, errorInfo } from "@belay/shared";
+import { type BelayError, errorInfo } from "@belay/shared";
 import { orMissing, present } from "../../durable.js";
 import type { Host } from "../../host.js";
 import { needBackupRoom } from "../room.js";
-import { TOOL_TIMEOUT_MS } from "../tool.js";
-import { etcdctl } from "./etcdctl.js";
+import { runTool, TOOL_TIMEOUT_MS, type Tool } from "../tool.js";
+import { EtcdGateway } from "./etcd-gateway.js";
+import { notOpened, snapshotctl } from "./etcdctl.js";
+
+const ETCD: Tool = { pkg: "etcd-server", why: "a snapshot is opened by etcd itself" };
 
 /** Nobody connects to these: a lone member never dials itself, and it listens on sockets in its own folder only. */
 const NOWHERE = "http://127.0.0.1:1";
@@ -16,19 +20,24 @@ const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 /** One at a time, by this name, so that what a killed agent left behind is found. */
 const FOLDER = ".belay-etcd";
+/** In that folder: what this etcd believes tokens by. */
+const KEY_FILE = "token-key";
+const KEY_BYTES = 32;
 
 /**
- * Opens a snapshot in an etcd of its own, which nobody else can reach, and hands its socket to `use`. The server and its
- * folder, beside the snapshot's own, are gone afterwards, whatever happens; if this agent is killed, they go at the next
- * call. Throws `tool-missing`, and `etcd-failed` for a snapshot that can't be opened.
+ * Opens a snapshot in an etcd of its own, which nobody else can reach and which asks nobody who he is, and hands it to `use`. The server
+ * and its folder, beside the snapshot's own, are gone afterwards, whatever happens; if this agent is killed, they go at the next
+ * call. Throws `tool-missing`, `snapshot-refused` for a snapshot that etcd finds wrong, and `snapshot-not-opened` for what says
+ * nothing about it.
  */
 export async function withSnapshot<T>(
   snapshot: string,
   beside: string,
   host: Host,
   signal: AbortSignal,
-  use: (socketPath: string, signal: AbortSignal) => Promise<T>,
+  use: (snapshot: EtcdGateway, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  await runTool(host.exec, ETCD, ["etcd", "--version"], { signal });
   const dir = join(await realpath(beside), FOLDER);
   await clear(dir);
   await needBackupRoom(beside, { bytes: (await stat(snapshot)).size + SERVER_BYTES, inodes: 32 });
@@ -37,7 +46,9 @@ export async function withSnapshot<T>(
   let running: Promise<void> | null = null;
   try {
     const cluster = ["--name=belay", `--initial-cluster=belay=${NOWHERE}`, `--initial-advertise-peer-urls=${NOWHERE}`];
-    await etcdctl(host, ["snapshot", "restore", snapshot, `--data-dir=${join(dir, "data")}`, ...cluster], { signal });
+    await snapshotctl(host, "restore", snapshot, [`--data-dir=${join(dir, "data")}`, ...cluster], signal);
+    const key = randomBytes(KEY_BYTES);
+    await writeFile(join(dir, KEY_FILE), key, { mode: 0o600 });
     const gone = new AbortController();
     running = serve(dir, cluster, host, AbortSignal.any([signal, stopping.signal])).then(
       (error) => gone.abort(error),
@@ -47,7 +58,11 @@ export async function withSnapshot<T>(
     // etcd wants host:port of every address: of a Unix socket that is a file's name in the folder it runs in.
     const socketPath = join(dir, "client:0");
     await ready(socketPath, host, alive);
-    return await use(socketPath, alive);
+    const refused = (message: string) => notOpened(message);
+    const target = { base: "http://etcd", through: { socketPath }, credentials: null, refused };
+    const gateway = new EtcdGateway(target, host.http, alive);
+    await gateway.unlock(rootsToken(key));
+    return await use(gateway, alive);
   } finally {
     stopping.abort();
     await running;
@@ -55,10 +70,29 @@ export async function withSnapshot<T>(
   }
 }
 
+/**
+ * Users and passwords are part of a snapshot, and may be others than today's. Where etcd asks for them there is always a user root who
+ * may do everything, and this etcd takes a token by our own key for his (RFC 7519).
+ */
+function rootsToken(key: Buffer): string {
+  const base64 = (part: object) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  // Which revision of the users it was given for: asked about for keys, not for what only root may do.
+  const signed = `${base64({ alg: "HS256", typ: "JWT" })}.${base64({ username: "root", revision: 1 })}`;
+  return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+}
+
 /** Settles when the server has ended, with what it said. */
 async function serve(dir: string, cluster: string[], host: Host, signal: AbortSignal): Promise<BelayError> {
   const urls = ["--listen-client-urls=unix://client:0", "--listen-peer-urls=unix://peer:0"];
-  const argv = ["etcd", `--data-dir=${join(dir, "data")}`, ...cluster, ...urls, `--advertise-client-urls=${NOWHERE}`];
+  const tokens = `--auth-token=jwt,priv-key=${KEY_FILE},sign-method=HS256`;
+  const argv = [
+    "etcd",
+    tokens,
+    `--data-dir=${join(dir, "data")}`,
+    ...cluster,
+    ...urls,
+    `--advertise-client-urls=${NOWHERE}`,
+  ];
   // Keeps its heap small: a host's memory is its services'.
   const env = { GOMEMLIMIT: "64MiB" };
   const {
@@ -71,9 +105,7 @@ async function serve(dir: string, cluster: string[], host: Host, signal: AbortSi
     cwd: dir,
     env,
   });
-  return new BelayError("etcd-failed", `etcd ends with ${code ?? killed}: ${stderr.trim().slice(-500)}`, {
-    hint: "the snapshot can't be opened on this host; see what etcd says",
-  });
+  return notOpened(`etcd ends with ${code ?? killed}: ${stderr.trim().slice(-500)}`);
 }
 
 /**
@@ -97,9 +129,7 @@ async function ready(socketPath: string, host: Host, signal: AbortSignal): Promi
       last = errorInfo(error).message;
     }
     if (host.clock.ticks() > until) {
-      throw new BelayError("etcd-failed", `the snapshot's own etcd does not get ready: ${last}`, {
-        hint: "see whether this host has the memory and the disk for it",
-      });
+      throw notOpened(`the snapshot's own etcd does not get ready: ${last}`);
     }
     await host.clock.sleep(POLL_MS, signal);
   }

@@ -8,15 +8,7 @@ import type { Backend } from "./backend.js";
 import { differences, equalise } from "./etcd-equalise.js";
 import { EtcdGateway } from "./etcd-gateway.js";
 import { SERVER_BYTES, withSnapshot } from "./etcd-server.js";
-import {
-  countKeys,
-  credentialsOf,
-  etcdctl,
-  findMember,
-  reaching,
-  type SnapshotStatus,
-  snapshotStatus,
-} from "./etcdctl.js";
+import { countKeys, credentialsOf, etcdctl, findMember, reaching, snapshotStatus } from "./etcdctl.js";
 
 /** etcd, or rather what is below one prefix of it: others may keep their own state in the same cluster. */
 export function etcdBackend(name: string, config: EtcdBackend, host: Host): Backend {
@@ -56,33 +48,31 @@ export function etcdBackend(name: string, config: EtcdBackend, host: Host): Back
     },
 
     async ailment(path, { facts }, signal) {
-      const status = await statusOf(path, signal);
-      if (typeof status === "string") return status;
-      for (const fact of ["hash", "revision", "totalKey"] as const) {
-        if (status[fact] !== facts[fact]) return `has ${fact} ${status[fact]}, not ${facts[fact]}`;
-      }
       try {
-        const keys = await withSnapshot(path, dirname(dirname(path)), host, signal, async (socketPath, alive) =>
-          (await own(socketPath, alive)).count(prefix, status.revision),
+        const status = await snapshotStatus(path, host, signal);
+        for (const fact of ["hash", "revision", "totalKey"] as const) {
+          if (status[fact] !== facts[fact]) return `has ${fact} ${status[fact]}, not ${facts[fact]}`;
+        }
+        const keys = await withSnapshot(path, dirname(dirname(path)), host, signal, (snapshot) =>
+          snapshot.count(prefix, status.revision),
         );
         if (keys === 0) return `holds no key below ${prefix}`;
         return facts.keys !== null && keys !== facts.keys ? `holds ${keys} keys, not ${facts.keys}` : null;
       } catch (error) {
         if (!(error instanceof BelayError)) throw error;
         // A host need not have the server's program: then the manifest said so, and this was all.
-        if (error.code === "tool-missing") return null;
-        if (error.code === "etcd-failed") return error.message;
+        if (error.code === "tool-missing" && error.context?.program === "etcd") return null;
+        if (error.code === "snapshot-refused") return error.message;
         throw error;
       }
     },
 
     async restore(path, saved, signal) {
       const { endpoint } = await findMember(config, host, signal);
-      await withSnapshot(path, dirname(dirname(path)), host, signal, async (socketPath, alive) => {
-        const snapshot = await own(socketPath, alive);
+      await withSnapshot(path, dirname(dirname(path)), host, signal, async (snapshot, alive) => {
         const through = await certificates(config.tls);
         const credentials = await credentialsOf(config);
-        const live = new EtcdGateway({ base: endpoint, through, credentials }, host.http, alive);
+        const live = new EtcdGateway({ base: endpoint, through, credentials, refused }, host.http, alive);
         const changes = await equalise(snapshot, live, prefix, leases(snapshot, live, saved.takenAt, host));
         host.log.info({ backend: name, ...changes }, "etcd put back");
         const left = await differences(snapshot, live, prefix);
@@ -91,27 +81,12 @@ export function etcdBackend(name: string, config: EtcdBackend, host: Host): Back
     },
   };
 
-  async function own(socketPath: string, signal: AbortSignal): Promise<EtcdGateway> {
-    // Users and their passwords are part of the snapshot.
-    const credentials = await credentialsOf(config);
-    return new EtcdGateway({ base: "http://etcd", through: { socketPath }, credentials }, host.http, signal);
-  }
-
   /** Null: compacted away meanwhile, so nobody can tell any more. */
   async function countAt(revision: number, env: Record<string, string>, signal: AbortSignal): Promise<number | null> {
     try {
       return (await countKeys(prefix, host, { env, revision, signal })).keys;
     } catch (error) {
       if (error instanceof BelayError && /compacted/.test(error.message)) return null;
-      throw error;
-    }
-  }
-
-  async function statusOf(path: string, signal: AbortSignal): Promise<SnapshotStatus | string> {
-    try {
-      return await snapshotStatus(path, host, signal);
-    } catch (error) {
-      if (error instanceof BelayError && error.code === "etcd-failed") return error.message;
       throw error;
     }
   }
@@ -155,6 +130,16 @@ async function certificates({ caFile, certFile, keyFile }: ClientTls) {
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
   };
+}
+
+function refused(message: string, status: number): BelayError {
+  return new BelayError("etcd-failed", message, {
+    hint:
+      status === 404
+        ? "etcd's JSON gateway must be on: see --enable-grpc-gateway"
+        : "see that the user of agent.yaml may do this",
+    context: { status },
+  });
 }
 
 function nothingThere(label: string, prefix: string): BelayError {

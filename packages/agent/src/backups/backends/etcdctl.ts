@@ -1,11 +1,15 @@
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { EtcdBackend } from "../../config-backend.js";
+import { diskFull } from "../../facts/disk.js";
 import type { Host } from "../../host.js";
 import { runTool, type Tool } from "../tool.js";
 
 const ETCDCTL: Tool = { pkg: "etcd-client", why: "it takes and reads snapshots of etcd" };
 const STATUS_TIMEOUT_MS = 15_000;
+const NO_ROOM = /no space left on device|disk quota exceeded/i;
+const NO_MEANS = /out of memory|cannot allocate memory|too many open files|input\/output error/i;
 
 /** One member that answers. */
 export interface Member {
@@ -103,16 +107,48 @@ export async function countKeys(
   return { keys: said.count ?? 0, revision: said.header.revision };
 }
 
+/** Throws what `snapshotctl` throws. */
 export async function snapshotStatus(
   path: string,
   host: Pick<Host, "exec">,
   signal: AbortSignal,
 ): Promise<SnapshotStatus> {
-  return JSON.parse(await etcdctl(host, ["snapshot", "status", "-w", "json", path], { signal })) as SnapshotStatus;
+  return JSON.parse(await snapshotctl(host, "status", path, ["-w", "json"], signal)) as SnapshotStatus;
 }
 
-/** etcdctl logs JSON lines before it says what the matter is. */
+/**
+ * Runs `etcdctl snapshot` on a file that is there. Throws `snapshot-refused` for what etcdctl itself finds wrong with it;
+ * `disk-full` and `snapshot-not-opened` for what says nothing about the file.
+ */
+export async function snapshotctl(
+  host: Pick<Host, "exec">,
+  verb: "status" | "restore",
+  path: string,
+  options: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    return await etcdctl(host, ["snapshot", verb, path, ...options], { signal });
+  } catch (error) {
+    if (!(error instanceof BelayError) || error.code !== "etcd-failed") throw error;
+    const { message, context } = error;
+    if (NO_ROOM.test(message)) throw await diskFull(dirname(path), `opening ${path}`, error);
+    // Ended from outside, mostly for want of memory.
+    if (context?.exit === null || NO_MEANS.test(message)) throw notOpened(message, error);
+    throw new BelayError("snapshot-refused", message, { cause: error });
+  }
+}
+
+/** A snapshot that can't be opened here and now, be it sound or not: no reason to take another in its place. */
+export function notOpened(message: string, cause?: unknown): BelayError {
+  return new BelayError("snapshot-not-opened", message, {
+    hint: "nothing is said against the snapshot: see whether this host has the memory and the disk to open it, and try again",
+    cause,
+  });
+}
+
+/** etcdctl logs JSON lines before it says what the matter is, and where it was after it has broken down. */
 function lastWords(stderr: string): string {
   const lines = stderr.trim().split("\n");
-  return (lines.findLast((line) => line.startsWith("Error:")) ?? lines.at(-1) ?? "").slice(0, 500);
+  return (lines.findLast((line) => /^(Error|fatal error|panic):/.test(line)) ?? lines.at(-1) ?? "").slice(0, 500);
 }

@@ -1,18 +1,31 @@
 /** How long a restore waits for somebody who still holds a table. */
 const LOCK_TIMEOUT = "30s";
+/** What else lies in a schema, and does not go with a table. */
+const OTHER_CATALOGS = [
+  "pg_collation",
+  "pg_conversion",
+  "pg_opclass",
+  "pg_operator",
+  "pg_opfamily",
+  "pg_ts_config",
+  "pg_ts_dict",
+  "pg_ts_parser",
+  "pg_ts_template",
+];
 
 /**
  * SQL that removes everything a dump could bring back, and what a newer version of the service has made beside it, which
  * `pg_restore --clean` would leave: it knows only its own. Extensions and what belongs to them stay; they are the database
- * owner's. Schemas are names that agent.yaml allows; none: all but the system's.
+ * owner's. Schemas are names that agent.yaml allows; none: all but the system's. Those that stay, by their oids, are emptied and not
+ * dropped: who may do that need not be allowed to make them again.
  */
-export function emptyingSql(schemas: readonly string[]): string {
+export function emptyingSql(schemas: readonly string[], staying: readonly number[]): string {
   const ours =
     schemas.length === 0
       ? "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
       : `n.nspname IN (${schemas.map((schema) => `'${schema}'`).join(", ")})`;
   const free = (catalog: string, oid: string) =>
-    `NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '${catalog}'::regclass AND d.objid = ${oid} AND d.deptype = 'e')`;
+    `NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = ${catalog} AND e.objid = ${oid} AND e.deptype = 'e')`;
   return `SET LOCAL lock_timeout = '${LOCK_TIMEOUT}';
 SET LOCAL client_min_messages = warning;
 DO $belay$
@@ -23,7 +36,7 @@ ${schemas.length === 0 ? WHOLE_DATABASE : ""}
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
       WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND ${ours} AND ${free("pg_class", "c.oid")}
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND ${ours} AND ${free("'pg_class'::regclass", "c.oid")}
     ORDER BY c.relkind IN ('S', 'c')
   LOOP
     EXECUTE format('DROP %s IF EXISTS %s CASCADE', doomed.kind, doomed.name);
@@ -31,20 +44,31 @@ ${schemas.length === 0 ? WHOLE_DATABASE : ""}
   FOR doomed IN
     SELECT p.oid::regprocedure::text AS name
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE ${ours} AND ${free("pg_proc", "p.oid")}
+    WHERE ${ours} AND ${free("'pg_proc'::regclass", "p.oid")}
   LOOP
     EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', doomed.name);
   END LOOP;
   FOR doomed IN
     SELECT t.oid::regtype::text AS name
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE t.typtype IN ('e', 'd', 'r') AND ${ours} AND ${free("pg_type", "t.oid")}
+    WHERE t.typtype IN ('e', 'd', 'r') AND ${ours} AND ${free("'pg_type'::regclass", "t.oid")}
   LOOP
     EXECUTE format('DROP TYPE IF EXISTS %s CASCADE', doomed.name);
   END LOOP;
+  -- In order, so that all of them are named before the first one goes and takes others along.
+  FOR doomed IN
+    SELECT i.type AS kind, i.identity AS name
+    FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid, pg_identify_object(d.classid, d.objid, 0) i
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.classid = ANY ('{${OTHER_CATALOGS.join(", ")}}'::regclass[])
+      AND ${ours} AND ${free("d.classid", "d.objid")}
+    ORDER BY kind, name
+  LOOP
+    EXECUTE format('DROP %s IF EXISTS %s CASCADE', doomed.kind, doomed.name);
+  END LOOP;
   FOR doomed IN
     SELECT n.nspname AS name FROM pg_namespace n
-    WHERE ${ours} AND n.nspname <> 'public' AND pg_has_role(n.nspowner, 'USAGE') AND ${free("pg_namespace", "n.oid")}
+    WHERE ${ours} AND n.nspname <> 'public' AND n.oid <> ALL ('{${staying.join(", ")}}'::oid[])
+      AND pg_has_role(n.nspowner, 'USAGE') AND ${free("'pg_namespace'::regclass", "n.oid")}
   LOOP
     EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', doomed.name);
   END LOOP;

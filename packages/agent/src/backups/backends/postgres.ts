@@ -6,6 +6,7 @@ import { ofFile } from "../../durable.js";
 import type { Host } from "../../host.js";
 import { filterTool, runTool, type Tool, versionSaid } from "../tool.js";
 import type { Backend } from "./backend.js";
+import { comingBack, SURROUNDINGS_SQL, type Surroundings, tablesIn } from "./postgres-contents.js";
 import { emptyingSql } from "./postgres-empty.js";
 
 const CLIENT: Tool = { pkg: "postgresql-client", why: "pg_dump, pg_restore and psql keep and put back PostgreSQL" };
@@ -25,8 +26,7 @@ export function postgresBackend(name: string, config: PostgresBackend, host: Hos
 
     async measure(signal) {
       const sql = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())";
-      const said = await run([...psql, "--tuples-only", "--no-align", `--command=${sql}`], signal, QUERY_TIMEOUT_MS);
-      return Number(said.trim());
+      return Number(await query(sql, signal));
     },
 
     async save(path, signal) {
@@ -57,11 +57,15 @@ export function postgresBackend(name: string, config: PostgresBackend, host: Hos
     /** One transaction: what is there goes, what was there comes, and all is committed only when both have gone well. */
     async restore(path, _, signal) {
       const list = join(dirname(dirname(path)), ".belay-postgres.list");
-      const wanted = withoutPublic(await contents(path, signal));
+      const surroundings = JSON.parse(await query(SURROUNDINGS_SQL, signal)) as Surroundings;
+      const wanted = comingBack(await contents(path, signal), surroundings);
       try {
-        await writeFile(list, wanted, { mode: 0o600 }).catch((error: unknown) => Promise.reject(ofFile(list, error)));
+        await writeFile(list, wanted.list, { mode: 0o600 }).catch((error: unknown) =>
+          Promise.reject(ofFile(list, error)),
+        );
         const argv = ["pg_restore", "--file=-", "--exit-on-error", "--no-comments", `--use-list=${list}`, path];
-        const sql = transaction(emptyingSql(schemas), filterTool(host.exec, CLIENT, argv, nothing(), { env, signal }));
+        const emptying = emptyingSql(schemas, wanted.staying);
+        const sql = transaction(emptying, filterTool(host.exec, CLIENT, argv, nothing(), { env, signal }));
         for await (const _said of filterTool(host.exec, CLIENT, [...psql, "--file=-"], sql, { env, signal })) {
           // Notices go to stderr; what results say is nobody's business.
         }
@@ -86,6 +90,12 @@ export function postgresBackend(name: string, config: PostgresBackend, host: Hos
     });
   }
 
+  /** What one statement that changes nothing says. */
+  async function query(sql: string, signal: AbortSignal): Promise<string> {
+    const argv = [...psql, "--tuples-only", "--no-align", `--command=${sql}`];
+    return (await run(argv, signal, QUERY_TIMEOUT_MS)).trim();
+  }
+
   /** The archive's own table of contents. */
   function contents(path: string, signal: AbortSignal): Promise<string> {
     return run(["pg_restore", "--list", path], signal);
@@ -104,18 +114,6 @@ function environment({ passFile, sslMode, tls }: PostgresBackend): Record<string
     ...(tls.certFile === null ? {} : { PGSSLCERT: tls.certFile }),
     ...(tls.keyFile === null ? {} : { PGSSLKEY: tls.keyFile }),
   };
-}
-
-function tablesIn(contents: string): number {
-  return contents.split("\n").filter((line) => /^\d+; \d+ \d+ TABLE DATA /.test(line)).length;
-}
-
-/** `public` is there in every database, is seldom owned by who restores, and so is neither dropped nor made. */
-function withoutPublic(contents: string): string {
-  return contents
-    .split("\n")
-    .filter((line) => !/^\d+; \d+ \d+ SCHEMA - public /.test(line))
-    .join("\n");
 }
 
 async function* transaction(emptying: string, restoring: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
