@@ -142,7 +142,7 @@ async function note(phase: string, data: Record<string, unknown>, attempt: Attem
  * run, and nothing it wrote is taken away. Answers why names could not be made what they were before an adoption; null: they are.
  */
 async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo | null> {
-  let leftAdopted: ErrorInfo | null = null;
+  let leftAdopted = (attempt.passed("back-switched")?.leftAdopted ?? null) as ErrorInfo | null;
   const service = host.allowed.service(op.service);
   const linked = await installedVersion(op.link, op.versionsDir);
   const ran = attempt.passed("starting") !== undefined || (linked === op.to && linked !== op.from);
@@ -164,8 +164,8 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<Err
     if (adoption === undefined || attempt.passed("adopted") !== undefined || (await present(op.link))) {
       await switchLink(op.link, versionDir(op.versionsDir, op.from));
     }
-    if (adoption !== undefined) leftAdopted = await disownWithRoom(adoption, op, host, attempt);
-    await note("back-switched", {}, attempt, host);
+    if (adoption !== undefined) leftAdopted = await disownOrLeave(adoption, op, host, attempt);
+    await note("back-switched", leftAdopted === null ? {} : { leftAdopted }, attempt, host);
   }
   if (op.revertTo === "stopped") return leftAdopted;
   // Found stopped and never started: it stays as it was found.
@@ -184,8 +184,8 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<Err
   return leftAdopted;
 }
 
-/** A name that leads to the old version by way of the link is as good as its file. Where there is no room for that, it stays a link. */
-async function disownWithRoom(
+/** A name that leads to the old version by way of the link is as good as its file: whatever keeps it from being one, the old version runs. */
+async function disownOrLeave(
   adoption: Adoption,
   op: OpOf<"swap">,
   host: Host,
@@ -195,9 +195,9 @@ async function disownWithRoom(
     await disown(adoption, op.service, host, attempt.halt);
     return null;
   } catch (thrown) {
+    attempt.halt.throwIfAborted();
     const why = await failureOf(thrown);
-    if (why.code !== "disk-full") throw thrown;
-    host.log.error({ step: attempt.step, error: why }, "this host stays adopted: there is no room for plain files");
+    host.log.error({ step: attempt.step, error: why }, "this host stays adopted: its names can't be files again");
     return why;
   }
 }
