@@ -189,3 +189,29 @@ t.test("what happened while nobody could look is seen afterwards", async (t) => 
   });
   await t.rejects(watched.settle(), { code: "service-crashed" });
 });
+
+t.test("a service that ended without an error is gone, too, unless it may be found in any state", async (t) => {
+  const atOnce = new Watched(t);
+  atOnce.status = { ...atOnce.status, state: "stopped", pid: null };
+  await t.rejects(atOnce.settle(), { code: "service-crashed", message: /without an error.*conditions/ });
+  t.equal(atOnce.clock.at, 1_000);
+  const later = new Watched(t);
+  later.clock.later.set(4_000, async () => {
+    await later.end();
+    later.status = { ...later.status, state: "stopped", pid: null };
+  });
+  await t.rejects(later.settle({ startTimeoutMs: 60_000 }), { code: "service-crashed" });
+  t.ok(later.clock.at < 5_000, `at ${later.clock.at}`);
+  await t.rejects(atOnce.settle({ restarts: null }), { code: "unhealthy", message: /the service is stopped/ });
+});
+
+t.test("what a boot has yet to start is waited for", async (t) => {
+  const watched = new Watched(t);
+  const running = watched.status;
+  watched.status = { ...running, state: "unknown", pid: null };
+  watched.clock.later.set(4_000, () => {
+    watched.status = running;
+  });
+  const ms = await watched.settle();
+  t.ok(ms >= SETTLE_MS + 3_000 && ms < SETTLE_MS + 4_000, `${ms} ms`);
+});

@@ -105,12 +105,7 @@ async function stillAs(status: ServiceStatus, service: Service): Promise<Service
 
 async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): Promise<string[]> {
   const crashed = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
-  if (crashed || (watch.restarts !== null && status.state === "failed")) {
-    throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
-      hint: "look at the service's own log on this host",
-      context: { service: watch.service.name, state: status.state, restarts: status.restarts },
-    });
-  }
+  if (crashed || (watch.restarts !== null && isGone(status))) throw gone(watch.service, status);
   if (status.state !== "running") return [`the service is ${status.state}`];
   const ailments = [...status.ailments, ...(await ailmentsOf(watch.checks, status.pid, host, watch.signal))];
   if (watch.version !== null && ailments.length === 0) {
@@ -119,6 +114,19 @@ async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): P
     if (running !== expect) ailments.push(`it reports ${running ?? "no version"}, not ${expect}`);
   }
   return ailments;
+}
+
+/** No process of it is left, and whoever started it has been told that it was. */
+function isGone({ state }: ServiceStatus): boolean {
+  return state === "failed" || state === "stopped";
+}
+
+function gone({ name }: Service, { state, restarts }: ServiceStatus): BelayError {
+  const what = state === "stopped" ? "ended without an error, or its unit's conditions are not met" : "ended by itself";
+  return new BelayError("service-crashed", `${name} ${what}`, {
+    hint: "look at the service's own log on this host",
+    context: { service: name, state, restarts },
+  });
 }
 
 function isBack(left: number | null | undefined, pid: number | null): boolean {
