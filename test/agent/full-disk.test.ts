@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { type Exec, systemExec } from "@belay/agent";
 import type { BackupItem, BackupResult, Op, OpOf, Outcome, StoredCopy } from "@belay/shared";
 import t, { type Test } from "tap";
 import { until } from "../support/real-fleet/until.js";
@@ -326,7 +327,11 @@ t.test(
 );
 
 /** A host that was installed without Belay, its programs on a disk of their own; 5.0.0 runs. */
-async function found(t: Test, disk: (world: World, bin: string) => string) {
+async function found(
+  t: Test,
+  disk: (world: World, bin: string) => string,
+  exec: (world: World, bin: string) => Exec = () => systemExec,
+) {
   const world = await World.make(t);
   const bin = join(world.dir, "bin");
   layOut(bin, "5.0.0", "ok", {});
@@ -337,7 +342,7 @@ async function found(t: Test, disk: (world: World, bin: string) => string) {
   world.install("6.0.0");
   const small = SmallDisk.mount(t, disk(world, bin), { bytes: 400_000 });
   world.program = join(bin, "svc");
-  await world.start();
+  await world.start({ exec: exec(world, bin) });
   await world.controller.step(world.startOp());
   const entry = { dir: bin, programs: ["svc", "ctl"], below: "" };
   const swap = (more: Partial<OpOf<"swap">> = {}) => world.swapOp("5.0.0", "6.0.0", { entry, ...more });
@@ -369,26 +374,103 @@ t.test("adoption, wherever it lacks room: the old version runs on by its own fil
   }
 });
 
-t.test("no room for plain files on the way back: the host stays adopted, and the old version runs", real, async (t) => {
-  const { world, bin, swap } = await found(t, (_, bin) => bin);
-  // A version that fills the disk that it was started from, and ends.
-  const bad = `#!/bin/sh\necho "6.0.0 $$" >> "$HOME_DIR/starts"\ncat /dev/zero > ${bin}/dump 2>/dev/null\nexit 1\n`;
+/** 6.0.0 does this in the folder that it was started from, and ends. */
+function spoil(world: World, bin: string, deeds: string): void {
+  const bad = `#!/bin/sh\necho "6.0.0 $$" >> "$HOME_DIR/starts"\ncd ${bin} || exit 2\n${deeds}\nexit 1\n`;
   writeFileSync(join(world.versionsDir, "6.0.0", "svc"), bad);
   chmodSync(join(world.versionsDir, "6.0.0", "svc"), 0o755);
-  t.match(await world.controller.step(swap()), {
-    status: "reverted",
-    error: { code: "service-crashed", context: { leftAdopted: { code: "disk-full" } } },
-  });
-  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
-  for (const name of ["svc", "ctl"]) t.equal(readlinkSync(join(bin, name)), join(world.link, name));
+}
+
+const FILLS_THE_DISK = "cat /dev/zero > dump 2>/dev/null";
+const CLEARS_AWAY = "rm .*.belay-was";
+
+t.test("no room on the way back: the very files have their names again, which takes none (I10)", real, async (t) => {
+  const { world, bin, swap } = await found(t, (_, bin) => bin);
+  const files = () => ["svc", "ctl"].map((name) => lstatSync(join(bin, name)));
+  const before = files();
+  spoil(world, bin, FILLS_THE_DISK);
+  const outcome = await world.controller.step(swap());
+  t.match(outcome, { status: "reverted", error: { code: "service-crashed" } });
+  t.notMatch(outcome, { error: { context: { leftAdopted: {} } } });
+  for (const [index, now] of files().entries()) {
+    const { ino, mtimeMs, mode } = before[index] ?? now;
+    t.match(now, { ino, mtimeMs, mode });
+    t.ok(now.isFile());
+  }
+  t.notOk(existsSync(world.link));
+  t.same(readdirSync(world.versionsDir), ["6.0.0"]);
+  t.same(readdirSync(bin).sort(), ["VERSION", "ctl", "dump", "package.json", "svc"]);
   t.equal(world.starts().at(-1)?.split(" ")[0], "5.0.0");
   t.equal(world.servicePids().length, 1);
-  t.same(readdirSync(bin).sort(), ["VERSION", "ctl", "dump", "package.json", "svc"], "nothing half-made");
-  rmSync(join(bin, "dump"));
-  world.install("6.1.0");
-  const entry = { dir: bin, programs: ["svc", "ctl"], below: "" };
-  const next = await world.controller.step(world.swapOp("5.0.0", "6.1.0", { entry }));
-  t.match(next, { status: "done", result: { running: "6.1.0" } });
+});
+
+/** `cp` on a host that speaks German, unless it is asked not to. */
+const GERMAN: Exec = {
+  ...systemExec,
+  run: async (argv, options) => {
+    const result = await systemExec.run(argv, options);
+    if (argv[0] !== "cp" || options.env?.LC_ALL === "C") return result;
+    return { ...result, stderr: result.stderr.replace("No space left on device", "Auf dem Gerät ist kein Platz mehr") };
+  },
+};
+
+/** Once 6.0.0 has been started, nothing can be copied any more. */
+function worn(world: World): Exec {
+  const broken = { code: 1, signal: null, stdout: "", stderr: "cp: error writing 'svc': Input/output error" };
+  return {
+    ...systemExec,
+    run: async (argv, options) =>
+      argv[0] === "cp" && world.startsOf("6.0.0") > 0 ? broken : systemExec.run(argv, options),
+  };
+}
+
+t.test("names that can't be files again lead to the old version, which runs (I10)", real, async (t) => {
+  const cases: [what: string, deeds: string, exec: (world: World) => Exec, code: string][] = [
+    ["no room for a copy", `${CLEARS_AWAY}; ${FILLS_THE_DISK}`, () => GERMAN, "disk-full"],
+    ["a disk that fails", `${CLEARS_AWAY}; touch dump`, worn, "copy-failed"],
+  ];
+  for (const [what, deeds, exec, code] of cases) {
+    await t.test(what, async (t) => {
+      const { world, bin, swap } = await found(t, (_, bin) => bin, exec);
+      spoil(world, bin, deeds);
+      t.match(await world.controller.step(swap()), {
+        status: "reverted",
+        error: { code: "service-crashed", context: { leftAdopted: { code } } },
+      });
+      t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+      for (const name of ["svc", "ctl"]) t.equal(readlinkSync(join(bin, name)), join(world.link, name));
+      t.equal(world.starts().at(-1)?.split(" ")[0], "5.0.0");
+      t.equal(world.servicePids().length, 1);
+      t.same(readdirSync(bin).sort(), ["VERSION", "ctl", "dump", "package.json", "svc"], "nothing half-made");
+      if (code !== "disk-full") return;
+      rmSync(join(bin, "dump"));
+      world.install("6.1.0");
+      const entry = { dir: bin, programs: ["svc", "ctl"], below: "" };
+      const next = await world.controller.step(world.swapOp("5.0.0", "6.1.0", { entry }));
+      t.match(next, { status: "done", result: { running: "6.1.0" } });
+    });
+  }
+});
+
+t.test("a name that somebody took away meanwhile is there again, and the old version runs", real, async (t) => {
+  for (const deeds of ["rm ctl", `rm ctl; ${CLEARS_AWAY}`]) {
+    await t.test(deeds, async (t) => {
+      const { world, bin, swap } = await found(t, (_, bin) => bin);
+      const before = contentsOf(bin);
+      spoil(world, bin, deeds);
+      const outcome = await world.controller.step(swap());
+      t.match(outcome, { status: "reverted", error: { code: "service-crashed" } });
+      t.notMatch(outcome, { error: { context: { leftAdopted: {} } } });
+      t.same(contentsOf(bin), before);
+      t.equal(world.servicePids().length, 1);
+    });
+  }
+});
+
+t.test("a swap that holds keeps nothing beside the names", real, async (t) => {
+  const { world, bin, swap } = await found(t, (_, bin) => bin);
+  t.match(await world.controller.step(swap()), { status: "done", result: { running: "6.0.0" } });
+  t.same(readdirSync(bin).sort(), ["VERSION", "ctl", "package.json", "svc"]);
 });
 
 t.test("the link goes back on a disk on which nothing can be made any more (I10)", real, async (t) => {

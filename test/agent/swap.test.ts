@@ -1,5 +1,7 @@
 import { existsSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type AgentOptions, ProcessService } from "@belay/agent";
+import { BelayError } from "@belay/shared";
 import t, { type Test } from "tap";
 import { until } from "../support/real-fleet/until.js";
 import { DatabaseSync } from "./support/database.js";
@@ -178,6 +180,76 @@ t.test("a revert that fails says so, with both reasons", async (t) => {
       context: { swap: { code: "service-crashed" }, revert: { code: "service-crashed" } },
     },
   });
+});
+
+type Deed = "status" | "start" | "stop" | "reload" | "glimpse";
+
+/**
+ * A supervisor that, once 6.0.0 has been started or the link leads there, can't be talked to for so many times each. What it is then
+ * asked for is done nevertheless, or not, as with one that executes itself anew.
+ */
+function shaky(world: World, troubles: Partial<Record<Deed, number>>, does: boolean): Partial<AgentOptions> {
+  const left = { ...troubles };
+  return {
+    openServices: async (config, rest) => {
+      const service = config.services.get("svc");
+      if (service?.manager !== "process") throw new Error("it is kept by the agent itself");
+      const real = await ProcessService.open({ name: "svc", config: service, stateDir: config.stateDir, ...rest });
+      const deeds: readonly Deed[] = ["status", "start", "stop", "reload", "glimpse"];
+      for (const deed of deeds) {
+        const work = real[deed].bind(real) as (arg: number) => Promise<unknown>;
+        const shaken = async (arg: number) => {
+          const now = left[deed] ?? 0;
+          const isLinked = readlinkSync(world.link) === join(world.versionsDir, "6.0.0");
+          if (now === 0 || !(isLinked || world.startsOf("6.0.0") > 0)) return work(arg);
+          left[deed] = now - 1;
+          if (does) await work(arg);
+          throw new BelayError("systemctl-failed", `systemctl ${deed} svc.service: Connection reset by peer`, {
+            hint: "",
+          });
+        };
+        Object.assign(real, { [deed]: shaken });
+      }
+      return new Map([["svc", real]]);
+    },
+  };
+}
+
+async function shakyWorld(t: Test, mode: Mode, troubles: Partial<Record<Deed, number>>, does: boolean): Promise<World> {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0", mode);
+  world.linkTo("5.0.0");
+  await world.start(shaky(world, troubles, does));
+  await world.controller.step(world.startOp());
+  return world;
+}
+
+t.test("a supervisor that can't be talked to for a moment doesn't send a good version back (I8)", async (t) => {
+  for (const [how, troubles] of [
+    ["restart", { status: 3 }],
+    ["reload", { status: 3, glimpse: 3 }],
+  ] as const) {
+    const world = await shakyWorld(t, "ok", troubles, false);
+    const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { how, settleMs: 1_000 }));
+    t.match(outcome, { status: "done", result: { running: "6.0.0" } }, how);
+    t.equal(world.startsOf("6.0.0"), 1);
+    await world.stop();
+  }
+});
+
+t.test("and doesn't keep the old version from coming back (I10)", async (t) => {
+  for (const does of [true, false]) {
+    // The first start is the new version's, and its failure is why this goes back.
+    const world = await shakyWorld(t, "ok", { stop: 3, start: 3, status: does ? 0 : 3 }, does);
+    const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0"));
+    t.match(outcome, { status: "reverted", error: { code: "systemctl-failed", message: /systemctl start/ } });
+    t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+    t.equal(world.servicePids().length, 1);
+    t.equal(world.starts().at(-1)?.split(" ")[0], "5.0.0");
+    t.equal(world.startsOf("5.0.0"), 2, "it came back once");
+    await world.stop();
+  }
 });
 
 /** A world whose link lies on a disk of its own, on which no more than so much can be made once 5.0.0 runs. */

@@ -68,6 +68,7 @@ t.test("every state in systemd's words", async (t) => {
       { ActiveState: "inactive", SubState: "dead" },
       { state: "stopped", pid: null },
     ],
+    [{ ActiveState: "inactive", SubState: "dead", Job: "117" }, { state: "unknown" }],
     [
       { ActiveState: "failed", SubState: "failed", Result: "exit-code" },
       { state: "failed", pid: null },

@@ -23,6 +23,7 @@ if (process.argv[2] === "version") {
 }
 appendFileSync(join(home, "starts"), `${version} ${process.pid}\n`);
 if (mode === "crash") process.exit(1);
+if (mode === "ends") process.exit(0);
 writeFileSync(join(home, "data"), `written by ${version}`);
 
 const server = createServer((request, response) => {

@@ -38,7 +38,7 @@ const SERVICE = fileURLToPath(new URL("./service.mjs", import.meta.url));
 export const AGENT_BIN = fileURLToPath(new URL("../../../packages/agent/bin/belay-agent.js", import.meta.url));
 const TOKEN = "a-token-of-a-host";
 
-export type Mode = "ok" | "crash" | "crash-after" | "never-ready" | "deaf" | "stubborn";
+export type Mode = "ok" | "crash" | "ends" | "crash-after" | "never-ready" | "deaf" | "stubborn";
 type Cleaner = { teardown: (work: () => Promise<void>) => void };
 
 /** One host with a folder, a service, versions and a controller of its own; gone with its test. */

@@ -101,7 +101,9 @@ export class ByName {
     const { stateDir, versionsDir } = this.#world;
     const adopted = join(stateDir, "adopted");
     const paths = [this.#bin, versionsDir, adopted, join(adopted, "svc.json"), join(adopted, ".svc.json.belay-new")];
-    for (const program of PROGRAMS) paths.push(join(this.#bin, program), join(this.#bin, `.${program}.belay-new`));
+    for (const program of PROGRAMS) {
+      for (const name of [program, `.${program}.belay-new`, `.${program}.belay-was`]) paths.push(join(this.#bin, name));
+    }
     for (const version of ["5.0.0", "6.0.0"]) {
       for (const folder of [version, `.belay-${version}.unpacking`, `.belay-${version}.removing`]) {
         const dir = join(versionsDir, folder);

@@ -1,4 +1,4 @@
-import { link as hardLink, lstat, rename, rm } from "node:fs/promises";
+import { lstat, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BelayError, type OpOf } from "@belay/shared";
 import { digestOfFile, makeDir, present, switchLink, syncDir, syncTree, writeDurably } from "../durable.js";
@@ -13,9 +13,10 @@ import {
   verifyVersion,
   versionDir,
 } from "../versions/manifest.js";
-import { copyExactly } from "./attributes.js";
 import { type Layout, lookAt, programIn, type Standing } from "./look.js";
+import { keepOriginal, putOriginalBack } from "./original.js";
 import { type Adoption, forgetAdoption, recalledAdoption, rememberAdoption } from "./record.js";
+import { isPlainFile, putFile, sameOrCopied } from "./same-file.js";
 
 type Swap = OpOf<"swap">;
 
@@ -42,9 +43,10 @@ export async function adopt(op: Swap, host: Host, attempt: Attempt): Promise<voi
   await rememberAdoption(host.stateDir, op.service, record);
   if ((await installedVersion(op.link, op.versionsDir)) !== op.from) await switchLink(op.link, dir);
   for (const { program, kind } of await lookAt(layout)) {
-    if (kind === "file" || kind === "link") {
-      await switchLink(join(entry.dir, program), programIn(op.link, entry, program));
-    }
+    if (kind !== "file" && kind !== "link") continue;
+    const name = join(entry.dir, program);
+    if (kind === "file") await keepOriginal(name, host, attempt.signal);
+    await switchLink(name, programIn(op.link, entry, program));
   }
   await attempt.pass("adopted");
 }
@@ -129,7 +131,9 @@ export async function disown(adoption: Adoption, service: string, host: Host, si
     const name = join(entry.dir, program);
     const kept = programIn(dir, entry, program);
     if (kind === "link" && "target" in before) await switchLink(name, before.target);
-    else if (kind === "file" && (await lstat(name)).isSymbolicLink()) await putFile(kept, name, host, signal);
+    else if (kind === "file" && !(await putOriginalBack(name)) && !(await isPlainFile(name))) {
+      await putFile(kept, name, host, signal);
+    }
   }
   // Names that an earlier swap adopted still want their way back.
   if (earlier === undefined) await forgetAdoption(host.stateDir, service);
@@ -149,34 +153,6 @@ export async function disown(adoption: Adoption, service: string, host: Host, si
   }
   // Else a power cut might bring it back, and this is not looked at again.
   await syncDir(versionsDir);
-}
-
-/** Replaces a name by a plain file, by one rename. */
-export async function putFile(
-  file: string,
-  name: string,
-  host: Pick<Host, "exec">,
-  signal: AbortSignal,
-): Promise<void> {
-  const temp = join(dirname(name), `.${name.slice(dirname(name).length + 1)}.belay-new`);
-  await rm(temp, { force: true });
-  try {
-    await sameOrCopied(file, temp, host, signal);
-    await rename(temp, name);
-  } catch (error) {
-    await rm(temp, { force: true });
-    throw error;
-  }
-  await syncDir(dirname(name));
-}
-
-async function sameOrCopied(from: string, to: string, host: Pick<Host, "exec">, signal: AbortSignal): Promise<void> {
-  try {
-    await hardLink(from, to);
-  } catch (error) {
-    if (!["EXDEV", "EPERM", "EMLINK", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    await copyExactly(from, to, host.exec, signal);
-  }
 }
 
 function foreignEntry(name: string, what: string): BelayError {

@@ -10,6 +10,9 @@ const ANY_EXECUTES = 0o111;
 /** Of `cp`. It asks for no more than a file system keeps. */
 const ATTRIBUTES = ["--attributes-only", "--preserve=all", "--no-preserve=timestamps"];
 
+/** What it says of a full disk is matched below, whatever language this host speaks. */
+const IN_ENGLISH = { LC_ALL: "C" };
+
 /** Copies a file with owner, mode, times, capabilities, extended attributes and SELinux context, durably. */
 export async function copyExactly(from: string, to: string, exec: Exec, signal: AbortSignal): Promise<void> {
   await cp(["--archive", "--no-target-directory", "--", from, to], exec, signal);
@@ -63,7 +66,7 @@ function sameMode(a: object, b: object | undefined): boolean {
 }
 
 async function cp(args: string[], exec: Exec, signal: AbortSignal): Promise<void> {
-  const result = await exec.run(["cp", ...args], { timeoutMs: COPY_TIMEOUT_MS, signal });
+  const result = await exec.run(["cp", ...args], { timeoutMs: COPY_TIMEOUT_MS, signal, env: IN_ENGLISH });
   if (result.code === 0) return;
   const full = /No space left|Disk quota exceeded/.test(result.stderr);
   throw new BelayError(full ? "disk-full" : "copy-failed", `cp ends with ${result.code}: ${result.stderr.trim()}`, {

@@ -5,9 +5,10 @@ import { present, syncDir } from "../durable.js";
 import type { Exec } from "../exec.js";
 import { installedVersion } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
-import { putFile } from "./adopt.js";
 import { lookAt, programIn } from "./look.js";
+import { clearOriginals } from "./original.js";
 import { forgetAdoption, recalledAdoption } from "./record.js";
+import { putFile } from "./same-file.js";
 
 /**
  * Takes Belay out of a host: every name of the entry becomes a plain file of the version that is installed now, and the link
@@ -37,6 +38,7 @@ export async function unmanage(
     for (const program of led)
       await putFile(programIn(dir, entry, program), join(entry.dir, program), world, world.signal);
   }
+  await clearOriginals(entry);
   if (await present(link)) {
     await rm(link);
     await syncDir(dirname(link));

@@ -4,6 +4,7 @@ import { runningVersion } from "../facts/running.js";
 import type { Host } from "../host.js";
 import { findProcess } from "../service/proc.js";
 import type { Service, ServiceStatus } from "../service/service.js";
+import { mayPass, PATIENCE_MS } from "./patience.js";
 
 export interface Settling {
   service: Service;
@@ -39,7 +40,8 @@ interface Calm {
  * (I8). Throws `service-crashed` as soon as it is gone, `unhealthy` when its time is up, or the signal's reason.
  *
  * In between it is only glimpsed, as long as it is the same live process and healthy: its supervisor is asked at the beginning, at
- * the end, and whenever anything is different. A restart gives it another process, and shows in the count of them at the end.
+ * the end, and whenever anything is different. A restart gives it another process, and shows in the count of them at the end. A
+ * supervisor that can't be asked says nothing: the time begins anew, and is up only when it couldn't be asked for a while.
  */
 export async function settle(watch: Settling, host: Host): Promise<void> {
   const { clock } = host;
@@ -48,17 +50,21 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
   let calm: Calm | null = null;
   let seen = watch.seen ?? null;
   let told = false;
+  let unseenSince: number | null = null;
   for (;;) {
     watch.signal.throwIfAborted();
-    const isDue = calm !== null && clock.ticks() - calm.since >= watch.settleMs;
+    const isDue: boolean = calm !== null && clock.ticks() - calm.since >= watch.settleMs;
     const glimpsed: ServiceStatus | null = calm === null || isDue ? seen : await stillAs(calm.status, watch.service);
-    const status: ServiceStatus = glimpsed ?? (await watch.service.status());
+    const status: ServiceStatus | string = glimpsed ?? (await lookAt(watch.service));
     seen = null;
-    const ailments = await ailmentsAt(status, watch, host);
+    const isUnseen = typeof status === "string";
+    const ailments = isUnseen ? [status] : await ailmentsAt(status, watch, host);
     const now = clock.ticks();
-    if (ailments.length > 0) {
+    unseenSince = isUnseen ? (unseenSince ?? now) : null;
+    if (isUnseen || ailments.length > 0) {
       calm = null;
-      if (now >= startBy) throw unhealthy(watch, ailments);
+      const until = unseenSince === null ? startBy : Math.max(startBy, unseenSince + PATIENCE_MS);
+      if (now >= until) throw unhealthy(watch, ailments);
     } else {
       if (calm === null || calm.status.pid !== status.pid) calm = { status, since: now };
       if (!told) await watch.healthy?.();
@@ -70,21 +76,36 @@ export async function settle(watch: Settling, host: Host): Promise<void> {
   }
 }
 
+/** Why it can't be looked at, in words, where that may pass. */
+async function lookAt(service: Service): Promise<ServiceStatus | string> {
+  try {
+    return await service.status();
+  } catch (error) {
+    if (mayPass(error)) return `it can't be looked at: ${error.message}`;
+    throw error;
+  }
+}
+
+/** Null: that doesn't show. */
+export async function glimpseAt(service: Service): Promise<number | null> {
+  try {
+    return await service.glimpse();
+  } catch (error) {
+    if (mayPass(error)) return null;
+    throw error;
+  }
+}
+
 /** What it was, if it is the same live process as then; null: look properly. */
 async function stillAs(status: ServiceStatus, service: Service): Promise<ServiceStatus | null> {
   const { pid } = status;
-  if (pid === null || (await service.glimpse()) !== pid) return null;
+  if (pid === null || (await glimpseAt(service)) !== pid) return null;
   return (await findProcess(pid)) === null ? null : status;
 }
 
 async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): Promise<string[]> {
   const crashed = status.restarts > (watch.restarts ?? Number.POSITIVE_INFINITY) || isBack(watch.left, status.pid);
-  if (crashed || (watch.restarts !== null && status.state === "failed")) {
-    throw new BelayError("service-crashed", `${watch.service.name} ended by itself`, {
-      hint: "look at the service's own log on this host",
-      context: { service: watch.service.name, state: status.state, restarts: status.restarts },
-    });
-  }
+  if (crashed || (watch.restarts !== null && isGone(status))) throw gone(watch.service, status);
   if (status.state !== "running") return [`the service is ${status.state}`];
   const ailments = [...status.ailments, ...(await ailmentsOf(watch.checks, status.pid, host, watch.signal))];
   if (watch.version !== null && ailments.length === 0) {
@@ -93,6 +114,19 @@ async function ailmentsAt(status: ServiceStatus, watch: Settling, host: Host): P
     if (running !== expect) ailments.push(`it reports ${running ?? "no version"}, not ${expect}`);
   }
   return ailments;
+}
+
+/** No process of it is left, and whoever started it has been told that it was. */
+function isGone({ state }: ServiceStatus): boolean {
+  return state === "failed" || state === "stopped";
+}
+
+function gone({ name }: Service, { state, restarts }: ServiceStatus): BelayError {
+  const what = state === "stopped" ? "ended without an error, or its unit's conditions are not met" : "ended by itself";
+  return new BelayError("service-crashed", `${name} ${what}`, {
+    hint: "look at the service's own log on this host",
+    context: { service: name, state, restarts },
+  });
 }
 
 function isBack(left: number | null | undefined, pid: number | null): boolean {

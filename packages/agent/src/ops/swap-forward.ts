@@ -9,7 +9,8 @@ import type { Service, ServiceStatus } from "../service/service.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
-import { settle } from "./settle.js";
+import { patiently } from "./patience.js";
+import { glimpseAt, settle } from "./settle.js";
 import { hooksRun, mayHook, swapHook } from "./swap-hooks.js";
 
 type Swap = OpOf<"swap">;
@@ -54,7 +55,9 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
   let seen: ServiceStatus | undefined;
   if (attempt.passed("started") === undefined) seen = await startNew({ op, service, reloads, before }, host, attempt);
   // Started in an earlier life, and not brought up by the boot since.
-  else if ((await service.status()).state === "stopped") await service.start();
+  else if ((await patiently(() => service.status(), host.clock, attempt.signal)).state === "stopped") {
+    await service.start();
+  }
 
   const begunAt = Number((attempt.passed("drained") ?? attempt.passed("begun"))?.at);
   const healthy = async () => {
@@ -107,7 +110,8 @@ interface Start {
 /** Answers what the service is then. */
 async function startNew(start: Start, host: Host, attempt: Attempt): Promise<ServiceStatus> {
   const { op, service, reloads } = start;
-  const before = start.before ?? (await service.status());
+  const look = () => patiently(() => service.status(), host.clock, attempt.signal);
+  const before = start.before ?? (await look());
   const resumed = attempt.passed("starting") !== undefined;
   // From here on the new version may have run, and a revert has to put the snapshot back.
   if (!resumed) await attempt.pass("starting", { pid: before.pid });
@@ -125,7 +129,7 @@ async function startNew(start: Start, host: Host, attempt: Attempt): Promise<Ser
     await service.stop(op.stopTimeoutMs);
   }
   await service.start();
-  const started = await service.status();
+  const started = await look();
   await attempt.pass("started", { restarts: started.restarts });
   return started;
 }
@@ -153,14 +157,15 @@ async function reloadTook(
   const until = clock.ticks() + Math.min(RELOAD_TAKES_MS, op.startTimeoutMs);
   let looked = clock.ticks();
   for (; clock.ticks() < until; await clock.sleep(RELOAD_POLL_MS, signal)) {
-    const glimpsed = await service.glimpse();
+    const glimpsed = await glimpseAt(service);
     // Its own live process, and another: whoever watches it settle asks its supervisor in the end. Restarts count from before the
     // reload: a service that ends by it, and is brought up again, has crashed, though what came up is the new version.
     const isNew = before !== undefined && glimpsed !== null && glimpsed !== oldPid;
     if (isNew) return { ...before, pid: glimpsed, ailments: [] };
     if ((glimpsed === null || glimpsed === oldPid) && clock.ticks() - looked < RELOAD_LOOK_MS) continue;
     looked = clock.ticks();
-    const status = await service.status();
+    // However long that takes: whether the reload took is not known before.
+    const status = await patiently(() => service.status(), clock, signal);
     const { pid } = status;
     if (pid !== null && pid !== oldPid) return status;
     const at = { pid, versionsDir: op.versionsDir };

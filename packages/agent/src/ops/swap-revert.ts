@@ -20,6 +20,7 @@ import type { Host } from "../host.js";
 import { installedVersion } from "../versions/installed.js";
 import { versionDir } from "../versions/manifest.js";
 import type { Attempt } from "./op.js";
+import { patiently } from "./patience.js";
 import { isRetryable } from "./retryable.js";
 import { settle } from "./settle.js";
 import { hooksRun, mayHook } from "./swap-hooks.js";
@@ -142,8 +143,10 @@ async function note(phase: string, data: Record<string, unknown>, attempt: Attem
  * run, and nothing it wrote is taken away. Answers why names could not be made what they were before an adoption; null: they are.
  */
 async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<ErrorInfo | null> {
-  let leftAdopted: ErrorInfo | null = null;
+  let leftAdopted = (attempt.passed("back-switched")?.leftAdopted ?? null) as ErrorInfo | null;
   const service = host.allowed.service(op.service);
+  // Nothing else would try again, and this host would stay as it is until a person comes.
+  const insist = <T>(work: () => Promise<T>) => patiently(work, host.clock, attempt.halt);
   const linked = await installedVersion(op.link, op.versionsDir);
   const ran = attempt.passed("starting") !== undefined || (linked === op.to && linked !== op.from);
   if (attempt.passed("back-switched") === undefined) {
@@ -152,7 +155,7 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<Err
     const back = ran && op.from !== op.to && (linked === op.from || gone);
     // After a reload, too: processes of both versions may be about, and only a stop is sure to end the new one's.
     if ((ran && !back) || op.revertTo === "stopped") {
-      await service.stop(ran ? Math.min(op.stopTimeoutMs, BAD_STOP_MS) : op.stopTimeoutMs);
+      await insist(() => service.stop(ran ? Math.min(op.stopTimeoutMs, BAD_STOP_MS) : op.stopTimeoutMs));
     }
     // Where the new version never ran, the data is the old version's own still, and newer than any snapshot.
     if (op.snapshot !== null && ran && !back) {
@@ -164,18 +167,18 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<Err
     if (adoption === undefined || attempt.passed("adopted") !== undefined || (await present(op.link))) {
       await switchLink(op.link, versionDir(op.versionsDir, op.from));
     }
-    if (adoption !== undefined) leftAdopted = await disownWithRoom(adoption, op, host, attempt);
-    await note("back-switched", {}, attempt, host);
+    if (adoption !== undefined) leftAdopted = await disownOrLeave(adoption, op, host, attempt);
+    await note("back-switched", leftAdopted === null ? {} : { leftAdopted }, attempt, host);
   }
   if (op.revertTo === "stopped") return leftAdopted;
   // Found stopped and never started: it stays as it was found.
   if (attempt.passed("begun")?.wasRunning !== true && !ran) return leftAdopted;
   if (attempt.passed("back-started") === undefined) {
-    await service.start();
-    await note("back-started", { restarts: (await service.status()).restarts }, attempt, host);
+    await insist(() => service.start());
+    await note("back-started", { restarts: (await insist(() => service.status())).restarts }, attempt, host);
   }
   // Started in an earlier life, and not brought up by the boot since.
-  else if ((await service.status()).state === "stopped") await service.start();
+  else if ((await insist(() => service.status())).state === "stopped") await insist(() => service.start());
   const { startTimeoutMs, settleMs } = op;
   const checks = op.checks.map((check) => askForOld(check, op));
   const version = { expect: op.from, probes: op.version, versionsDir: op.versionsDir };
@@ -184,8 +187,8 @@ async function undo(op: OpOf<"swap">, host: Host, attempt: Attempt): Promise<Err
   return leftAdopted;
 }
 
-/** A name that leads to the old version by way of the link is as good as its file. Where there is no room for that, it stays a link. */
-async function disownWithRoom(
+/** A name that leads to the old version by way of the link is as good as its file: whatever keeps it from being one, the old version runs. */
+async function disownOrLeave(
   adoption: Adoption,
   op: OpOf<"swap">,
   host: Host,
@@ -195,9 +198,9 @@ async function disownWithRoom(
     await disown(adoption, op.service, host, attempt.halt);
     return null;
   } catch (thrown) {
+    attempt.halt.throwIfAborted();
     const why = await failureOf(thrown);
-    if (why.code !== "disk-full") throw thrown;
-    host.log.error({ step: attempt.step, error: why }, "this host stays adopted: there is no room for plain files");
+    host.log.error({ step: attempt.step, error: why }, "this host stays adopted: its names can't be files again");
     return why;
   }
 }

@@ -2,6 +2,7 @@ import { BelayError, done, errorInfo, type OpOf, type Outcome, type SwapResult }
 import { allowBackup } from "../backups/take.js";
 import { clearWayBack, present } from "../durable.js";
 import { installedAt } from "../entry/installed.js";
+import { clearOriginals } from "../entry/original.js";
 import { runningVersion } from "../facts/running.js";
 import { allowEntry } from "../facts/snapshot.js";
 import { needHooks } from "../hooks/find.js";
@@ -38,8 +39,9 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
   const outcome = await forwardOrBack(op, host, attempt);
   try {
     await clearWayBack(op.link);
+    if (op.entry !== undefined) await clearOriginals(op.entry);
   } catch (error) {
-    // Which of the two states this ended in is settled; a link too many beside it changes nothing.
+    // Which of the two states this ended in is settled; a name too many beside it changes nothing.
     host.log.warn({ step: attempt.step, error: errorInfo(error) }, "the way back can't be cleared away");
   }
   return outcome;

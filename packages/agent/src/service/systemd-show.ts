@@ -16,7 +16,8 @@ export function stateOf(shown: Map<string, string>): ServiceState {
     case "reloading":
       return "running";
     case "inactive":
-      return "stopped";
+      // What a boot hasn't come to yet waits for its turn, and nobody who starts it is done before.
+      return Number(shown.get("Job") ?? 0) > 0 ? "unknown" : "stopped";
     case "failed":
       return "failed";
     case "activating":

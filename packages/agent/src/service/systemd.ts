@@ -19,7 +19,7 @@ const AGREE_POLL_MS = 100;
 /** After SIGKILL only a process stuck in the kernel stays this long. */
 const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES =
-  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+  "MainPID,ActiveState,SubState,Job,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
 /** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
