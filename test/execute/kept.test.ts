@@ -1,5 +1,5 @@
 import { backupChange, believe } from "@belay/controller/execute/kept";
-import { done, failed, type Op, type OpOf } from "@belay/shared";
+import { done, failed, type Op, type OpOf, reverted } from "@belay/shared";
 import t from "tap";
 
 const sha256 = "a".repeat(64);
@@ -45,6 +45,35 @@ t.test("I4: what a step kept goes on record with where and what it is", async (t
   t.same(backupChange(where, verify, done(false, result)), { ...where, dir: "/backups", result });
   t.equal(backupChange(where, verify, failed({ code: "no", message: "no" })), null);
   t.equal(backupChange(where, preflight, done(false)), null);
+  const spec = { id: "b", dir: "/snapshots", items: [], version: "5.4.2" };
+  const swap: Op = {
+    ...{
+      kind: "swap",
+      service: "s",
+      versionsDir: "/v",
+      link: "/l",
+      from: "5.4.2",
+      to: "6.0.0",
+      sha256: null,
+      how: "restart",
+    },
+    ...{
+      version: [],
+      checks: [],
+      settleMs: 0,
+      startTimeoutMs: 0,
+      stopTimeoutMs: 0,
+      snapshot: spec,
+      revertTo: "running",
+    },
+  };
+  const error = { code: "revert-failed", message: "no", context: { snapshot: result } };
+  for (const outcome of [failed(error), reverted(error)]) {
+    t.same(backupChange(where, swap, outcome), { ...where, dir: "/snapshots", result }, outcome.status);
+  }
+  for (const snapshot of [undefined, null, { ...result, sha256: "short" }]) {
+    t.equal(backupChange(where, swap, failed({ ...error, context: { snapshot } })), null);
+  }
   const prune: Op = {
     ...{ kind: "prune", versionsDir: "/v", link: "/l", keep: [], backupsDir: "/backups", keepBackups: 1 },
   };

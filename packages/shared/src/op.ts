@@ -195,7 +195,9 @@ export type BackupResult = Static<typeof BackupResult>;
  * directory against its manifest, [stop, take and verify the cold `snapshot`], switch the link atomically, reload,
  * restart or start, and watch the service settle. What doesn't settle is undone by the agent alone, even if the
  * controller is gone: link back, snapshot restored if the new version ever ran, service running again (or left stopped
- * with `revertTo: stopped`, for an auth whose backend has moved on without it). Outcomes: done {SwapResult}, reverted, failed.
+ * with `revertTo: stopped`, for an auth whose backend has moved on without it). Outcomes: done {SwapResult}, reverted, failed; the
+ * latter two have the snapshot that was taken, as a BackupResult, in their error's context. Fails with `snapshot-held`, nothing
+ * touched, where another step has taken one of that name and could not undo itself.
  */
 export const SwapOp = Type.Object(
   {

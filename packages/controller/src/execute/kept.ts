@@ -7,7 +7,7 @@ import {
   PruneResult,
   SwapResult,
 } from "@belay/shared";
-import type { BackupChange } from "../store/runs.js";
+import type { BackupChange, BackupRow } from "../store/runs.js";
 
 const decodeBackup = decoder(BackupResult, "result of a backup", "result-malformed");
 const decodeAgentUpgrade = decoder(AgentUpgradeResult, "result of an agent's upgrade", "result-malformed");
@@ -20,7 +20,7 @@ export function backupChange(
   op: Op,
   outcome: Outcome,
 ): BackupChange | null {
-  if (outcome.status !== "done") return null;
+  if (outcome.status !== "done") return snapshotLeft(where, op, outcome);
   switch (op.kind) {
     case "backup":
       return { ...where, dir: op.spec.dir, result: decodeBackup(outcome.result) };
@@ -35,6 +35,19 @@ export function backupChange(
       return { host: where.host, dir: op.backupsDir, pruned: decodePrune(outcome.result).backups };
     default:
       return null;
+  }
+}
+
+/** The snapshot of a swap that did not hold: above all where it could not be put back, it is what people go back to. */
+function snapshotLeft(where: { run: string; hop: string; host: string }, op: Op, outcome: Outcome): BackupRow | null {
+  if (op.kind !== "swap" || op.snapshot === null || !("error" in outcome)) return null;
+  const snapshot = outcome.error.context?.snapshot;
+  if (snapshot === undefined) return null;
+  try {
+    return { ...where, dir: op.snapshot.dir, result: decodeBackup(snapshot) };
+  } catch {
+    // That the swap failed is believed as it is; what can't be read as a backup is none.
+    return null;
   }
 }
 
