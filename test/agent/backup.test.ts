@@ -232,6 +232,25 @@ t.test("prune by age, too, but never the newest that reads back whole", async (t
   t.same(readdirSync(dir), ["b3"]);
 });
 
+t.test("prune leaves alone what a rollback may need, whatever its number and age", async (t) => {
+  const { world, dir, items } = await host(t);
+  for (const id of ["old", "r1.hop-1.h", "r1.hop-1.h.cold", "r1.hop-2.h", "new"]) {
+    await world.controller.step({ kind: "backup", spec: { id, dir, items, version: null } });
+  }
+  const { versionsDir, link } = world;
+  const neededBackups = ["r1.hop-1.h", "r1.hop-1.h.cold", "r1.hop-2.h", "r1.hop-2.h.cold"];
+  const where = { kind: "prune" as const, versionsDir, link, keep: [], backupsDir: dir };
+  const byNumber: Op = { ...where, keepBackups: 1, neededBackups };
+  t.match(await world.controller.step(byNumber, { check: true }), { result: { would: /backups \[old\]$/ } });
+  t.same(await world.controller.step(byNumber), {
+    ...{ status: "done", changed: true },
+    result: { versions: [], backups: ["old"] },
+  });
+  const byAge: Op = { ...where, keepBackups: 10, maxBackupAgeMs: 0, neededBackups: ["r1.hop-1.h.cold"] };
+  t.match(await world.controller.step(byAge), { result: { backups: ["r1.hop-2.h", "r1.hop-1.h"] } });
+  t.same(readdirSync(dir).sort(), ["new", "r1.hop-1.h.cold"], "and the newest that is whole");
+});
+
 t.test("500 writes a second: the restored copy is sound and has all that was committed before (I4)", async (t) => {
   const { world, database, backup, restore } = await host(t);
   const writer: ChildProcess = spawn(process.execPath, ["--import=tsx", WRITER, database, "500"], {

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { OpOf } from "@belay/shared";
+import type { Op, OpOf } from "@belay/shared";
 import t, { type Test } from "tap";
 import { type Mode, World } from "./support/world.js";
 
@@ -23,10 +23,6 @@ async function killedAt(
   await world.controller.step(world.startOp());
   await world.stop();
 
-  const victim = world.spawn(["--import=tsx", KILLED], { KILL_AT: at.record, KILL_WHEN: at.when });
-  const { controller } = world;
-  controller.socket = null;
-  await controller.connected();
   const snapshot = {
     id: "snap",
     dir: join(world.dir, "backups"),
@@ -34,6 +30,15 @@ async function killedAt(
     items: [{ kind: "file" as const, path: join(world.home, "data"), optional: false }],
   };
   const op = world.swapOp("5.0.0", "6.0.0", { ...(at.snapshot ? { snapshot } : {}), ...at.op });
+  return { world, ...(await killedIn(world, op, at)) };
+}
+
+/** The same with any op, in a world whose agent is stopped. */
+async function killedIn(world: World, op: Op, at: { record: string; when: When }) {
+  const victim = world.spawn(["--import=tsx", KILLED], { KILL_AT: at.record, KILL_WHEN: at.when });
+  const { controller } = world;
+  controller.socket = null;
+  await controller.connected();
   const step = controller.id();
   controller.send(op, { step });
   const [code, signal] = await once(victim, "exit");
@@ -46,7 +51,7 @@ async function killedAt(
   // What the dead agent never wrote down, the controller sends again (I7).
   controller.send(op, { step });
   const { outcome } = await controller.outcome(step, told);
-  return { world, outcome, step };
+  return { outcome, step };
 }
 
 const FORWARD = [
@@ -96,6 +101,23 @@ t.test("killed at any record of a reload, the new version is started once", pati
     const { world, outcome } = await killedAt(t, { record, when, mode: "ok", op });
     t.match(outcome, { status: "done", changed: true, result: { running: "6.0.0" } });
     t.equal(world.startsOf("6.0.0"), 1);
+  }),
+);
+
+t.test("killed at the end of a prune, the next life tells what is gone (I14)", patient, (t) =>
+  everyKill(t, ["pruning", "outcome"], async (t, record, when) => {
+    const world = await World.make(t);
+    await world.start();
+    const dir = join(world.dir, "backups");
+    for (const id of ["b1", "b2", "b3"]) {
+      await world.controller.step({ kind: "backup", spec: { id, dir, items: [], version: null } });
+    }
+    await world.stop();
+    const { versionsDir, link } = world;
+    const prune: Op = { kind: "prune", versionsDir, link, keep: [], backupsDir: dir, keepBackups: 1 };
+    const { outcome } = await killedIn(world, prune, { record, when });
+    t.match(outcome, { status: "done", changed: true, result: { backups: ["b2", "b1"] } });
+    t.same(readdirSync(dir), ["b3"]);
   }),
 );
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AgentOptions, ProcessService } from "@belay/agent";
 import { BelayError } from "@belay/shared";
@@ -125,6 +125,50 @@ t.test("a revert puts the cold snapshot back, if the new version ever ran", asyn
   back.close();
   t.same(world.servicePids(), [], "left stopped, as asked");
   t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+  t.match(outcome, { error: { context: { snapshot: { backup: "snap", verified: true, version: "5.0.0" } } } });
+  writeFileSync(join(world.home, "data"), "written since");
+  t.match(await world.controller.step({ ...op, snapshot: snapshotOf(world) }), { status: "reverted" });
+  t.equal(
+    world.data(),
+    "written since",
+    "tried again, it takes another snapshot: all was undone, and has gone on since",
+  );
+});
+
+t.test("a snapshot that could not be put back gives its place to no other", async (t) => {
+  const world = await World.make(t);
+  world.install("5.0.0");
+  world.install("6.0.0", "crash");
+  world.linkTo("5.0.0");
+  const script = join(world.dir, "backend");
+  const [state, away] = [`${script}.state`, `${script}.away`];
+  writeFileSync(state, "five");
+  writeFileSync(
+    script,
+    `#!/bin/sh\n[ $1 = save ] && exec cp ${state} "$2"\n[ ! -e ${away} ] && exec cp "$2" ${state}\n`,
+  );
+  chmodSync(script, 0o755);
+  world.commands = `{ save: [${script}, save], load: [${script}, load] }`;
+  await world.start();
+  await world.controller.step(world.startOp());
+  const items = [{ kind: "command" as const, command: "save", restore: "load" }];
+  const snapshot = { ...snapshotOf(world), items };
+  const op = world.swapOp("5.0.0", "6.0.0", { snapshot });
+  writeFileSync(away, "");
+  t.match(await world.controller.step(op), {
+    ...{ status: "failed", retryable: false },
+    error: { code: "revert-failed", context: { snapshot: { backup: "snap", verified: true, version: "5.0.0" } } },
+  });
+  writeFileSync(state, "migrated to six");
+  world.linkTo("5.0.0");
+  rmSync(away);
+  for (const check of [true, false]) {
+    const again = await world.controller.step(op, { check });
+    t.match(again, { status: "failed", retryable: false, error: { code: "snapshot-held", hint: /rollback/ } });
+  }
+  const restore = { kind: "restore" as const, id: "snap", dir: snapshot.dir, service: "svc" };
+  t.match(await world.controller.step(restore), { status: "done" }, "the step has touched nothing");
+  t.equal(readFileSync(state, "utf8"), "five");
 });
 
 t.test("a swap with a snapshot says what it kept", async (t) => {

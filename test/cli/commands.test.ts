@@ -319,20 +319,22 @@ t.test("a backup, where copies of it are, and how it is put back", async (t) => 
       bytes: 4096,
       items: 3,
     },
-    ...{ takenAt: START, version: "5.4.2", verifiedAt: START },
+    ...{ takenAt: START, version: "5.4.2", verifiedAt: START, prunedAt: null },
     copies: [{ sha256: "c".repeat(64), bytes: 5000, encrypted: true, at: START, verifiedAt: null }],
   };
   const blocked = [{ code: "left-behind", subject: "node-1", message: "node-1 has major 7", hint: "roll back" }];
   const path = "/v1/backups/auth-1/run.hop-1.auth-1";
   const peer = await belayd(t, {
-    "GET /v1/backups": [backup, { ...backup, host: "node-1", copies: [] }],
+    "GET /v1/backups": [backup, { ...backup, host: "node-1", copies: [], prunedAt: START }],
     [`GET ${path}`]: backup,
+    "GET /v1/backups/node-1/gone": { ...backup, host: "node-1", copies: [], prunedAt: START },
     [`POST ${path}/verify`]: { ...backup, copies: [{ ...backup.copies[0], verifiedAt: START }] },
     [`POST ${path}/restore`]: { plan: { ok: false, to: "5.4.2", blocked, risks: [] }, run: null },
   });
   const list = (await belay(["backup", "list"], peer)).out;
   t.match(list, /auth-1 .* belayd, encrypted, not read back /);
-  t.match(list, /node-1 .* none /);
+  t.match(list, /node-1 .* pruned +none /);
+  t.match((await belay(["backup", "show", "node-1", "gone"], peer)).out, /pruned +\S.*no longer\n.*copies +none\n/);
   const shown = (await belay(["backup", "show", "auth-1", "run.hop-1.auth-1"], peer)).out;
   t.match(shown, /copies +belayd .* encrypted +stored .* read back never/);
   t.match(

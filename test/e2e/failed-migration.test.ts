@@ -40,6 +40,9 @@ t.test("a migration that fails loses nothing that auth had written", { timeout: 
   );
   t.same(backendOf(auth), { version: "5.4.2", corrupted: null, formats: [5] }, "the backend is the old one, and whole");
 
+  const [snapshot] = (await scene.api.backups(run, "auth-1")).filter(({ backup }) => backup.endsWith(".cold"));
+  t.match(snapshot, { verifiedAt: Number, version: "5.4.2" }, "what it kept while it stood still is on record (I4)");
+
   await scene.api.command(run, "abort");
   await scene.see(run, "its end", ({ result }) => result === "aborted");
   t.same(await processesOf([scene.host("auth-2")]), [], "an abort starts nothing");

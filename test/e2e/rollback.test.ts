@@ -83,6 +83,39 @@ t.test(
   },
 );
 
+t.test(
+  "a whole run goes back over all its hops, however few backups are kept; one whose backups are gone says so at once",
+  { timeout: PATIENCE_MS },
+  async (t) => {
+    const scene = await Scene.open(t, {
+      hosts: HOSTS,
+      version: "5.4.2",
+      releases: [{ version: "6.1.0" }, { version: "7.1.0" }],
+      backups: { keep: 1 },
+    });
+    const { api } = scene;
+    const run = await scene.start("7.1.0");
+    t.equal((await scene.leadToEnd(run)).result, "done", "it has pruned at its end");
+    const answer = await api.rollback(run, "run");
+    t.match(answer.plan, { ok: true, plan: { hops: { length: 2 } } });
+    t.equal((await scene.leadToEnd(answer.run ?? "")).result, "done");
+    await allRun(t, scene, "5.4.2");
+    const restored = backendOf(scene.host("auth-1"));
+    t.match(restored, { version: "5.4.2", corrupted: null, formats: [5] }, "what the first hop kept was still there");
+
+    for (const version of ["6.1.0", "7.1.0"]) await api.clearRelease(version);
+    t.equal((await scene.leadToEnd(await scene.start("7.1.0"))).result, "done");
+    const kept = (await api.backups(run, "auth-1")).map(({ prunedAt }) => typeof prunedAt);
+    t.same(kept, ["number", "number", "number", "number"], "a later run has taken the place of the first");
+    const late = await api.rollback(run, "run");
+    t.equal(late.run, null);
+    t.match(late.plan.ok ? [] : late.plan.blocked, [
+      { code: "backup-missing", subject: "auth-1", message: /has pruned/ },
+    ]);
+    await allRun(t, scene, "7.1.0");
+  },
+);
+
 function allRun(t: Test, scene: Scene, version: string): Promise<void> {
   return scene.runs(t, Object.fromEntries(ALL.map((host) => [host, version])));
 }

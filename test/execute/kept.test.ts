@@ -1,5 +1,5 @@
-import { backupOf, believe } from "@belay/controller/execute/kept";
-import { done, failed, type Op, type OpOf } from "@belay/shared";
+import { backupChange, believe } from "@belay/controller/execute/kept";
+import { done, failed, type Op, type OpOf, reverted } from "@belay/shared";
 import t from "tap";
 
 const sha256 = "a".repeat(64);
@@ -42,7 +42,43 @@ t.test("a host whose clock is off fails its preflight, and the error says by how
 
 t.test("I4: what a step kept goes on record with where and what it is", async (t) => {
   const where = { run: "r", hop: "hop-1", host: "auth-1" };
-  t.same(backupOf(where, verify, done(false, result)), { ...where, dir: "/backups", result });
-  t.equal(backupOf(where, verify, failed({ code: "no", message: "no" })), null);
-  t.equal(backupOf(where, preflight, done(false)), null);
+  t.same(backupChange(where, verify, done(false, result)), { ...where, dir: "/backups", result });
+  t.equal(backupChange(where, verify, failed({ code: "no", message: "no" })), null);
+  t.equal(backupChange(where, preflight, done(false)), null);
+  const spec = { id: "b", dir: "/snapshots", items: [], version: "5.4.2" };
+  const swap: Op = {
+    ...{
+      kind: "swap",
+      service: "s",
+      versionsDir: "/v",
+      link: "/l",
+      from: "5.4.2",
+      to: "6.0.0",
+      sha256: null,
+      how: "restart",
+    },
+    ...{
+      version: [],
+      checks: [],
+      settleMs: 0,
+      startTimeoutMs: 0,
+      stopTimeoutMs: 0,
+      snapshot: spec,
+      revertTo: "running",
+    },
+  };
+  const error = { code: "revert-failed", message: "no", context: { snapshot: result } };
+  for (const outcome of [failed(error), reverted(error)]) {
+    t.same(backupChange(where, swap, outcome), { ...where, dir: "/snapshots", result }, outcome.status);
+  }
+  for (const snapshot of [undefined, null, { ...result, sha256: "short" }]) {
+    t.equal(backupChange(where, swap, failed({ ...error, context: { snapshot } })), null);
+  }
+  const prune: Op = {
+    ...{ kind: "prune", versionsDir: "/v", link: "/l", keep: [], backupsDir: "/backups", keepBackups: 1 },
+  };
+  const pruned = done(true, { versions: ["5.4.2"], backups: ["b"] });
+  t.same(believe(prune, pruned, null), pruned);
+  t.same(backupChange(where, prune, pruned), { host: "auth-1", dir: "/backups", pruned: ["b"] });
+  t.match(believe(prune, done(true, { versions: [] }), null), { status: "unknown" });
 });

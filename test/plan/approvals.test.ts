@@ -85,7 +85,7 @@ t.test("every step that a host is sent has its leaf, in order, behind the latest
               gate: gates.at(-1),
               seq,
               index: list === "stop" ? `stop-${op}` : `${op}`,
-              op: digestOfOp(generalOp(sent, { run, hop: hop.id, host })),
+              op: digestOfOp(generalOp(sent, { run, host })),
               timeoutMs: stage.stepTimeoutMs,
             };
             if (proof === null) t.fail(`no leaf for ${JSON.stringify(leaf)}`);
@@ -182,7 +182,10 @@ t.test("the way back and a restore are signed too, each with a first gate of its
     stopped: [],
     progress: Object.fromEntries(hosts.map((host) => [host, { version: "6.2.31", hop: "hop-1" }])),
     crossed: [{ hop: "hop-1", cluster: "main", host: "auth-1" }],
-    backups: hosts.map((host) => ({ host, hop: "hop-1", backup: `run-1.hop-1.${host}`, verified: true, copy: null })),
+    backups: hosts.map((host) => ({
+      ...{ host, hop: "hop-1", backup: `run-1.hop-1.${host}` },
+      ...{ verified: true, pruned: false, copy: null },
+    })),
     fleet: input.fleet,
     profile: input.profile,
     facts,
@@ -190,7 +193,10 @@ t.test("the way back and a restore are signed too, each with a first gate of its
     acceptRisks: [],
   });
   const restore = planRestore({
-    backup: { host: "node-1", backup: "run-1.hop-1.node-1", version: "6.2.31", takenAt: 1, verified: true, copy: null },
+    backup: {
+      ...{ host: "node-1", backup: "run-1.hop-1.node-1", version: "6.2.31", takenAt: 1 },
+      ...{ verified: true, pruned: false, copy: null },
+    },
     safetyBackup: true,
     fleet: input.fleet,
     profile: input.profile,

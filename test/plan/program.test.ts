@@ -62,6 +62,17 @@ t.test("each op carries the precondition of its own hop", async (t) => {
   );
 });
 
+t.test("a prune leaves alone what the run's own rollback may have to put back", async (t) => {
+  const pruneOf = (host: string) => opsFor(index, at("hop-2.main.verify", host)).at(-1);
+  t.match(pruneOf("node-1"), { neededBackups: ["run-1.hop-1.node-1", "run-1.hop-2.node-1"], keepBackups: 3 });
+  const own = ["hop-1", "hop-2"].flatMap((hop) => [`run-1.${hop}.auth-1`, `run-1.${hop}.auth-1.cold`]);
+  t.match(pruneOf("auth-1"), { neededBackups: own, keepBackups: 4 }, "an older agent goes by their number");
+  const made = ["hop-1.main.backup", "hop-1.main.auth", "hop-2.main.backup", "hop-2.main.auth"]
+    .flatMap((stage) => opsFor(index, at(stage, "auth-1")))
+    .flatMap((op) => (op.kind === "backup" ? [op.spec.id] : op.kind === "swap" ? [op.snapshot?.id] : []));
+  t.same(made, own, "which is all that it makes there");
+});
+
 t.test("a fetch names the artifact of the host's own platform, and how much it may unpack to", async (t) => {
   const facts = factsOf(input.fleet, "5.4.2", { "node-1": { arch: "arm64" } });
   const mixed = indexPlan(planned({ ...input, facts }));

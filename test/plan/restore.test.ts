@@ -36,6 +36,7 @@ function asked(others: Facts = {}, more: Partial<RestoreInput> = {}, backup: Par
       version: "6.2.31",
       takenAt: 1_700_000_000_000,
       verified: true,
+      pruned: false,
       copy: null,
       ...backup,
     },
@@ -170,6 +171,8 @@ t.test("with nothing left to keep aside, and the host's own backup gone, the cop
 
 t.test("what can't be restored is refused by name", async (t) => {
   t.same(refusals(asked({}, {}, { verified: false })), ["backup-missing:auth-1"]);
+  t.same(refusals(asked({}, {}, { pruned: true })), ["backup-missing:auth-1"]);
+  t.same(refusals(asked({}, {}, { pruned: true, copy: COPY })), [], "its copy is there");
   t.same(refusals(asked({}, {}, { host: "nobody" })), ["scope-unknown:nobody"]);
   t.same(refusals(asked({}, {}, { version: "7.1.0" })), ["backup-newer:auth-1"]);
   t.same(refusals(asked({ "auth-1": "7.1.0", "auth-2": "7.1.0" }, {}, { version: "5.4.2" })), [

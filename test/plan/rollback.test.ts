@@ -42,9 +42,16 @@ function stoppedAfter(done: number, to = "7.1.0", others: Record<string, string>
       const crosses = majorOf(before) !== majorOf(hop.to);
       const first = !crossed.some((one) => one.hop === hop.id && one.cluster === stage.cluster);
       if (stage.kind === "auth" && crosses && first) crossed.push({ hop: hop.id, cluster: stage.cluster, host });
-      backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}`, verified: true, copy: null });
+      backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}`, verified: true, pruned: false, copy: null });
       if (stage.program === "auth-first") {
-        backups.push({ host, hop: hop.id, backup: `run-1.${hop.id}.${host}.cold`, verified: true, copy: null });
+        backups.push({
+          host,
+          hop: hop.id,
+          backup: `run-1.${hop.id}.${host}.cold`,
+          verified: true,
+          pruned: false,
+          copy: null,
+        });
       }
       progress[host] = { version: hop.to, hop: hop.id };
       stopped.delete(host);
@@ -121,6 +128,32 @@ t.test(
     t.match(ops[0], { spec: { id: "run-2.hop-1.auth-1" } }, "what would be lost is kept aside first");
     t.match(ops[2], { id: "run-1.hop-2.auth-1.cold", service: "teleport" });
     t.match(ops[3], { from: "7.1.0", to: "6.2.31", how: "start", sha256: null, snapshot: null });
+  },
+);
+
+t.test(
+  "what the host has pruned is put back from its copy, or the way back is refused before anything stops",
+  async (t) => {
+    const input = stoppedAfter(99);
+    const copy = { sha256: "c".repeat(64), bytes: 7, encrypted: false };
+    const gone = (isCopied: boolean): RollbackInput => ({
+      ...input,
+      backups: input.backups.map((one) =>
+        one.host === "auth-1" && one.hop === "hop-1"
+          ? { ...one, pruned: true, copy: isCopied && !one.backup.endsWith(".cold") ? copy : null }
+          : one,
+      ),
+    });
+    const copied = planned(gone(true)).hops.flatMap((hop) => hop.stages.filter(({ copies }) => copies !== undefined));
+    t.match(copied, [{ restores: { "auth-1": "run-1.hop-1.auth-1" }, copies: { "auth-1": copy } }]);
+    const refused = planRollback(gone(false));
+    t.match(refused.ok ? [] : refused.blocked, [
+      {
+        code: "backup-missing",
+        subject: "auth-1",
+        message: /auth-1 has pruned what run run-1 kept in hop-1, and no copy/,
+      },
+    ]);
   },
 );
 

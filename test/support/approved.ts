@@ -67,7 +67,7 @@ export class ApprovedPlan {
     this.leaves = steps.map(({ host, op, stage = "hop-1.main.node", gate = stage, index, timeoutMs = 60_000 }) => {
       const seq = seqs.get(host) ?? 0;
       seqs.set(host, seq + 1);
-      const general = generalOp(op, { run, hop: HOP, host });
+      const general = generalOp(op, { run, host });
       const place = { format: 1, host, hop: HOP, stage, gate, seq, index: index ?? `${seq}` } as const;
       return { ...place, op: digestOfOp(general), timeoutMs };
     });

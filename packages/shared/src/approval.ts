@@ -64,29 +64,42 @@ export function ownBackup({ run, hop, host }: { run: string; hop: string; host: 
   return `${run}.${hop}.${host}`;
 }
 
-/** An op with the backup that it makes or reads back named otherwise. One that is put back is older than the run. */
+/** An op with the backups that it makes, reads back or leaves alone named otherwise. One that is put back is older than the run. */
 export function renameBackups(op: Op, rename: (id: string) => string): Op {
   if (op.kind === "backup") return { ...op, spec: { ...op.spec, id: rename(op.spec.id) } };
   if (op.kind === "verify-backup") return { ...op, id: rename(op.id) };
   if (op.kind === "swap" && op.snapshot !== null) {
     return { ...op, snapshot: { ...op.snapshot, id: rename(op.snapshot.id) } };
   }
+  if (op.kind === "prune" && op.neededBackups !== undefined) {
+    return { ...op, neededBackups: op.neededBackups.map((id) => rename(id)) };
+  }
   return op;
+}
+
+/**
+ * A backup's name with the slots in it, if it is named after this run and this host; any other name as it is. Two names never
+ * come out the same, unless one of them has a slot already.
+ */
+export function inSlots(id: string, { run, host }: { run: string; host: string }): string {
+  for (const snapshot of [".cold", ""]) {
+    const end = `.${host}${snapshot}`;
+    const hop = id.slice(run.length, -end.length);
+    if (hop !== "" && id.startsWith(`${run}.`) && id.endsWith(end)) return `${RUN_SLOT}${hop}.${HOST_SLOT}${snapshot}`;
+  }
+  return id;
 }
 
 /**
  * An op of one run on one host, with the slots where its own backups are named after both. Two ops never come out the same:
  * throws `proof-invalid` for one that has a slot already.
  */
-export function generalOp(op: Op, names: { run: string; hop: string; host: string }): Op {
-  const own = ownBackup(names);
-  const slot = ownBackup({ ...names, run: RUN_SLOT, host: HOST_SLOT });
+export function generalOp(op: Op, names: { run: string; host: string }): Op {
   return renameBackups(op, (id) => {
     if (id.includes(RUN_SLOT) || id.includes(HOST_SLOT)) {
       throw new BelayError("proof-invalid", `a ${op.kind} step names the backup "${id}", which is nobody's`);
     }
-    if (id === own) return slot;
-    return id === `${own}.cold` ? `${slot}.cold` : id;
+    return inSlots(id, names);
   });
 }
 

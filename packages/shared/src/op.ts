@@ -195,7 +195,9 @@ export type BackupResult = Static<typeof BackupResult>;
  * directory against its manifest, [stop, take and verify the cold `snapshot`], switch the link atomically, reload,
  * restart or start, and watch the service settle. What doesn't settle is undone by the agent alone, even if the
  * controller is gone: link back, snapshot restored if the new version ever ran, service running again (or left stopped
- * with `revertTo: stopped`, for an auth whose backend has moved on without it). Outcomes: done {SwapResult}, reverted, failed.
+ * with `revertTo: stopped`, for an auth whose backend has moved on without it). Outcomes: done {SwapResult}, reverted, failed; the
+ * latter two have the snapshot that was taken, as a BackupResult, in their error's context. Fails with `snapshot-held`, nothing
+ * touched, where another step has taken one of that name and could not undo itself.
  */
 export const SwapOp = Type.Object(
   {
@@ -297,7 +299,8 @@ export const RestoreOp = Type.Object(
 
 /**
  * Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups: what is
- * beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back whole.
+ * beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back whole, and none of
+ * `neededBackups`. Result: PruneResult.
  */
 export const PruneOp = Type.Object(
   {
@@ -309,9 +312,18 @@ export const PruneOp = Type.Object(
     keepBackups: Type.Integer({ minimum: 1 }),
     /** An older agent keeps more. */
     maxBackupAgeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_AGE_MS, since: 2, spare: true })),
+    /** Stay, whatever their number and age. An older agent goes by number alone, so `keepBackups` is never below theirs. */
+    neededBackups: Type.Optional(Type.Array(Name, { maxItems: 128, since: 2, spare: true })),
   },
   closed,
 );
+
+/** The names of what was removed. */
+export const PruneResult = Type.Object(
+  { versions: Type.Array(Type.String()), backups: Type.Array(Type.String()) },
+  closed,
+);
+export type PruneResult = Static<typeof PruneResult>;
 
 /**
  * The agent's own upgrade, as one local transaction: `from` is what the link leads to and what runs (else `drift`), the

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { OpOf, Outcome } from "@belay/shared";
 import { AGENT_BIN, type Mode, World } from "../../agent/support/world.js";
@@ -224,6 +224,8 @@ class Scene {
     if (existsSync(world.link)) await this.#byName?.forget(this.#installed);
     const to = this.#installed === "5.0.0" ? "6.0.0" : "5.0.0";
     const items = [{ kind: "file" as const, path: join(world.home, "data"), optional: false }];
+    // Each swap is one of a run of its own, and only what was undone gives its snapshot's place away.
+    rmSync(join(world.dir, "backups", SNAPSHOT, "held-by"), { force: true });
     const spec = { id: SNAPSHOT, dir: join(world.dir, "backups"), version: this.#installed, items };
     const snapshot = this.#attack.snapshot ? spec : null;
     const entry = this.#byName === null ? {} : { entry: this.#byName.entry };
@@ -280,6 +282,7 @@ class Scene {
       ...[dir, link, join(dir, ".current.belay-new"), join(dir, ".current.belay-back")],
       ...[backups, partial, `${partial}-old`, join(backups, SNAPSHOT), join(partial, "0-data")],
       ...[join(partial, "manifest.json"), join(partial, ".manifest.json.belay-new")],
+      ...[join(partial, "held-by"), join(backups, SNAPSHOT, "held-by")],
       ...[home, join(home, "data"), join(home, ".data.belay-restore")],
       ...(this.#byName?.paths() ?? []),
     ];

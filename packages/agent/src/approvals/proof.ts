@@ -53,7 +53,7 @@ export function checkProof(step: Pick<Step, "step" | "op">, proof: StepProof, ru
   const { leaf } = proof;
   if (leaf.host !== rules.host) throw refusal("approval-wrong-host", `it was approved for ${leaf.host}`);
   const { run } = mustNameLeaf(step, leaf);
-  if (digestOfOp(generalOp(step.op, { run, hop: leaf.hop, host: leaf.host })) !== leaf.op) {
+  if (digestOfOp(generalOp(step.op, { run, host: leaf.host })) !== leaf.op) {
     throw refusal("proof-invalid", `the ${step.op.kind} that is asked for is not the one of its leaf`);
   }
   const leafHash = hashOfLeaf(leaf);

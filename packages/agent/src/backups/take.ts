@@ -1,9 +1,10 @@
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type BackupResult, type BackupSpec, BelayError } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
 import { makeDir, orMissing, syncDir, syncTree, writeDurably } from "../durable.js";
 import type { Host } from "../host.js";
+import { HOLDER } from "./held.js";
 import { keep, sizeOf } from "./keep.js";
 import { BACKUP_MANIFEST, type BackupManifest, type BackupRecord, needBackup } from "./manifest.js";
 import { needBackupRoom } from "./room.js";
@@ -34,9 +35,14 @@ export async function allowBackupFolder(dir: string, id: string, host: Pick<Host
 /**
  * Takes a backup and reads it back (I4). The folder `<dir>/<id>` appears by one rename, when whole; one of that id that
  * is there already is replaced, and until that moment kept. Throws `backup-source-missing` for an item that isn't there
- * and isn't optional, and `backup-no-room` before the first byte is written.
+ * and isn't optional, and `backup-no-room` before the first byte is written. `holder`: the step that may have to put it back.
  */
-export async function takeBackup(spec: BackupSpec, host: Host, signal: AbortSignal): Promise<BackupResult> {
+export async function takeBackup(
+  spec: BackupSpec,
+  host: Host,
+  signal: AbortSignal,
+  holder?: string,
+): Promise<BackupResult> {
   const temp = join(spec.dir, `.${spec.id}.partial`);
   const final = join(spec.dir, spec.id);
   await rm(temp, { recursive: true, force: true });
@@ -59,6 +65,7 @@ export async function takeBackup(spec: BackupSpec, host: Host, signal: AbortSign
       items,
     };
     await writeDurably(join(temp, BACKUP_MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`, 0o600);
+    if (holder !== undefined) await writeFile(join(temp, HOLDER), `${holder}\n`, { mode: 0o600 });
     await syncTree(temp);
     await replace(temp, final);
     await syncDir(spec.dir);

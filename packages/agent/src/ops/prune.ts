@@ -17,7 +17,7 @@ const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
  * Frees the room of versions that nobody needs: not linked, not running in any process, not in `keep`; and of all but the
- * newest backups, by count and by age. Idempotent.
+ * newest backups, by count and by age, and those that are needed. Idempotent.
  */
 export const prune: Perform<"prune"> = async (op, host, attempt) => {
   await host.allowed.path(op.versionsDir);
@@ -35,13 +35,23 @@ export const prune: Perform<"prune"> = async (op, host, attempt) => {
     for (const version of versions) await remove(op.versionsDir, version, host);
   }
   const backups = await oldBackups(op, host, attempt);
-  const changed = versions.length + backups.length + leftovers.length > 0;
   if (attempt.check) {
+    const changed = versions.length + backups.length + leftovers.length > 0;
     return done(changed, { would: `remove versions [${versions.join(", ")}] and backups [${backups.join(", ")}]` });
   }
-  for (const id of backups) await remove(op.backupsDir, id, host);
-  return done(changed, { versions, backups });
+  const gone = await removeBackups(op.backupsDir, backups, host, attempt);
+  return done(versions.length + gone.length + leftovers.length > 0, { versions, backups: gone });
 };
+
+/** Answers all that this step has removed, in earlier lives too: belayd believes in a backup until it is told. */
+async function removeBackups(dir: string, ids: readonly string[], host: Host, attempt: Attempt): Promise<string[]> {
+  const before = (attempt.passed("pruning")?.backups ?? []) as string[];
+  const doomed = [...new Set([...before, ...ids])];
+  if (ids.length > 0) await attempt.pass("pruning", { backups: doomed });
+  for (const id of ids) await remove(dir, id, host);
+  const there = new Set((await orMissing(readdir(dir))) ?? []);
+  return doomed.filter((id) => !there.has(id));
+}
 
 async function namesIn(dir: string, pattern: RegExp): Promise<string[]> {
   const names = (await orMissing(readdir(dir))) ?? [];
@@ -72,7 +82,7 @@ async function versionsInUse(versionsDir: string): Promise<Set<string>> {
   return inUse;
 }
 
-/** Beyond the count, or older than the age; but the newest one that reads back whole stays, however old it is. */
+/** Beyond the count, or older than the age, and not needed; but the newest one that reads back whole stays, however old it is. */
 async function oldBackups(op: OpOf<"prune">, host: Host, attempt: Attempt): Promise<string[]> {
   const { backupsDir, keepBackups, maxBackupAgeMs } = op;
   const whole: ReadBackup[] = [];
@@ -83,7 +93,10 @@ async function oldBackups(op: OpOf<"prune">, host: Host, attempt: Attempt): Prom
   }
   whole.sort((a, b) => b.manifest.takenAt - a.manifest.takenAt);
   const since = maxBackupAgeMs === undefined ? Number.NEGATIVE_INFINITY : host.clock.now() - maxBackupAgeMs;
-  const doomed = whole.filter((each, index) => index >= keepBackups || each.manifest.takenAt < since);
+  const needed = new Set(op.neededBackups);
+  const doomed = whole.filter(
+    ({ manifest }, index) => !needed.has(manifest.id) && (index >= keepBackups || manifest.takenAt < since),
+  );
   if (doomed.length === 0) return [];
   const stay = await upToTheNewestSound(whole, host, attempt);
   return doomed.filter((each) => !stay.has(each)).map((each) => each.manifest.id);

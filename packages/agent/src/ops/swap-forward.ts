@@ -95,7 +95,7 @@ async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promis
 async function coldSnapshot(op: Swap, host: Host, attempt: Attempt): Promise<void> {
   if (op.snapshot === null) return;
   if (attempt.passed("snapshotting") === undefined) await attempt.pass("snapshotting");
-  const result: BackupResult = await takeBackup(op.snapshot, host, attempt.signal);
+  const result: BackupResult = await takeBackup(op.snapshot, host, attempt.signal, attempt.step);
   await attempt.pass("snapshot", result);
 }
 

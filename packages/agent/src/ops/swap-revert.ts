@@ -9,6 +9,7 @@ import {
   type Outcome,
   reverted,
 } from "@belay/shared";
+import { letGo } from "../backups/held.js";
 import { needBackup } from "../backups/manifest.js";
 import { restoreBackup } from "../backups/restore.js";
 import { present, switchLink } from "../durable.js";
@@ -41,6 +42,7 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
       return failed(withHooks(error, attempt), isRetryable(error.code));
     }
     const leftAdopted = await undo(op, host, attempt);
+    await releaseSnapshot(op, host, attempt);
     await undrain(op, host, attempt);
     const said = withHooks(error, attempt);
     const told = leftAdopted === null ? said : { ...said, context: { ...said.context, leftAdopted } };
@@ -55,6 +57,16 @@ export async function goBack(op: OpOf<"swap">, host: Host, attempt: Attempt, thr
         context: { swap: error, revert: why },
       }).toJSON(),
     );
+  }
+}
+
+/** All is as it was, also where this can't be noted: then a person must say so before the step may be tried again. */
+async function releaseSnapshot({ snapshot }: OpOf<"swap">, host: Host, attempt: Attempt): Promise<void> {
+  if (snapshot === null) return;
+  try {
+    await letGo(snapshot);
+  } catch (error) {
+    host.log.warn({ step: attempt.step, error: errorInfo(error) }, "the snapshot stays held");
   }
 }
 

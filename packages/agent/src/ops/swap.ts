@@ -1,4 +1,5 @@
 import { BelayError, done, errorInfo, type OpOf, type Outcome, type SwapResult } from "@belay/shared";
+import { mustBeFree } from "../backups/held.js";
 import { allowBackup } from "../backups/take.js";
 import { clearWayBack, present } from "../durable.js";
 import { installedAt } from "../entry/installed.js";
@@ -44,8 +45,16 @@ export const swap: Perform<"swap"> = async (op, host, attempt) => {
     // Which of the two states this ended in is settled; a name too many beside it changes nothing.
     host.log.warn({ step: attempt.step, error: errorInfo(error) }, "the way back can't be cleared away");
   }
-  return outcome;
+  return withSnapshot(outcome, attempt);
 };
+
+/** A swap that ends otherwise than done has its snapshot all the same, and nobody else could say that there is one. */
+function withSnapshot(outcome: Outcome, attempt: Attempt): Outcome {
+  const snapshot = attempt.passed("snapshot");
+  if (outcome.status === "done" || snapshot === undefined) return outcome;
+  const { error } = outcome;
+  return { ...outcome, error: { ...error, context: { ...error.context, snapshot } } };
+}
 
 async function forwardOrBack(op: Swap, host: Host, attempt: Attempt): Promise<Outcome> {
   if (attempt.passed("reverting") !== undefined) return goBack(op, host, attempt, null);
@@ -88,6 +97,7 @@ async function mayBegin(op: Swap, host: Host, attempt: Attempt): Promise<Outcome
       context: { expected: "stopped", found: status.state },
     });
   }
+  if (op.snapshot !== null) await mustBeFree(op.snapshot, attempt.step);
   const target = versionDir(op.versionsDir, op.to);
   if (!attempt.check || (await present(target))) await verifyVersion(target, op.sha256, attempt.signal);
   return null;

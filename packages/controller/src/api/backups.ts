@@ -12,6 +12,8 @@ export interface BackupView {
   readonly takenAt: number;
   readonly version: string | null;
   readonly verifiedAt: number | null;
+  /** When its host removed it, to make room; null: it is there. */
+  readonly prunedAt: number | null;
   /** Copies that left the host, newest first. */
   readonly copies: readonly CopyView[];
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { BelayError, canonicalJson } from "@belay/shared";
 import type { Plan } from "../plan/plan.js";
 import type { RunEvent } from "../run/event.js";
-import { type BackupRow, RunStore } from "../store/runs.js";
+import { type BackupChange, RunStore } from "../store/runs.js";
 import type { Store } from "../store/sqlite.js";
 import type { NewEntry } from "./entry.js";
 import type { AuditLog } from "./log.js";
@@ -43,7 +43,7 @@ export class AuditedRuns extends RunStore {
     run: string,
     lastSeq: number,
     events: readonly RunEvent[],
-    backups: readonly BackupRow[],
+    backups: readonly BackupChange[],
   ): Promise<void> {
     const followed = this.#followed.get(run) ?? (await this.vouch(run));
     await this.#pay(run);

@@ -1,17 +1,26 @@
-import { AgentUpgradeResult, BackupResult, decoder, type Op, type Outcome, SwapResult } from "@belay/shared";
-import type { BackupRow } from "../store/runs.js";
+import {
+  AgentUpgradeResult,
+  BackupResult,
+  decoder,
+  type Op,
+  type Outcome,
+  PruneResult,
+  SwapResult,
+} from "@belay/shared";
+import type { BackupChange, BackupRow } from "../store/runs.js";
 
 const decodeBackup = decoder(BackupResult, "result of a backup", "result-malformed");
 const decodeAgentUpgrade = decoder(AgentUpgradeResult, "result of an agent's upgrade", "result-malformed");
+const decodePrune = decoder(PruneResult, "result of a prune", "result-malformed");
 const decodeSwap = decoder(SwapResult, "result of a swap", "result-malformed");
 
-/** The backup that a finished step made or read back, if it did: it goes into the list of backups with the step's event. */
-export function backupOf(
+/** What a finished step made, read back or removed: it goes into the list of backups with the step's event. */
+export function backupChange(
   where: { run: string; hop: string; host: string },
   op: Op,
   outcome: Outcome,
-): BackupRow | null {
-  if (outcome.status !== "done") return null;
+): BackupChange | null {
+  if (outcome.status !== "done") return snapshotLeft(where, op, outcome);
   switch (op.kind) {
     case "backup":
       return { ...where, dir: op.spec.dir, result: decodeBackup(outcome.result) };
@@ -22,8 +31,23 @@ export function backupOf(
       const { snapshot } = decodeSwap(outcome.result);
       return snapshot === null ? null : { ...where, dir: op.snapshot.dir, result: snapshot };
     }
+    case "prune":
+      return { host: where.host, dir: op.backupsDir, pruned: decodePrune(outcome.result).backups };
     default:
       return null;
+  }
+}
+
+/** The snapshot of a swap that did not hold: above all where it could not be put back, it is what people go back to. */
+function snapshotLeft(where: { run: string; hop: string; host: string }, op: Op, outcome: Outcome): BackupRow | null {
+  if (op.kind !== "swap" || op.snapshot === null || !("error" in outcome)) return null;
+  const snapshot = outcome.error.context?.snapshot;
+  if (snapshot === undefined) return null;
+  try {
+    return { ...where, dir: op.snapshot.dir, result: decodeBackup(snapshot) };
+  } catch {
+    // That the swap failed is believed as it is; what can't be read as a backup is none.
+    return null;
   }
 }
 
@@ -42,6 +66,7 @@ export function believe(op: Op, outcome: Outcome, clockOffsetMs: number | null):
   try {
     if (op.kind === "backup" || op.kind === "verify-backup") decodeBackup(outcome.result);
     if (op.kind === "swap") decodeSwap(outcome.result);
+    if (op.kind === "prune") decodePrune(outcome.result);
     if (op.kind === "upgrade-agent") decodeAgentUpgrade(outcome.result);
     return outcome;
   } catch (error) {

@@ -1,14 +1,14 @@
 import type { HostFacts, Outcome, Step, StepId } from "@belay/shared";
 import type { LoggedEvent } from "../api/contract.js";
 import type { RunEvent } from "../run/event.js";
-import type { BackupRow, RunRow } from "../store/runs.js";
+import type { BackupChange, RunRow } from "../store/runs.js";
 
 /** A request with the name of whoever sent it, which is never theirs to say. */
 export type ByPerson<T> = T & { readonly by: string };
 
 /** What a runner needs of the store. */
 export interface RunLog {
-  append(run: string, lastSeq: number, events: readonly RunEvent[], backups: readonly BackupRow[]): Promise<void>;
+  append(run: string, lastSeq: number, events: readonly RunEvent[], backups: readonly BackupChange[]): Promise<void>;
   read(run: string, after: number, limit: number): Promise<LoggedEvent[]>;
 }
 

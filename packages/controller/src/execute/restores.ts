@@ -28,11 +28,14 @@ export class Restores {
   /** Throws `backup-unknown`, `cluster-busy`, and as `Controller.start`. What can't be planned is an answer. */
   async restore(host: string, name: string, request: ByPerson<RestoreRequest>): Promise<RestoreAnswer> {
     const { controller, planning, records, catalogue } = this.#parts;
-    const { version, takenAt, verifiedAt, copies } = await records.backup(host, name);
+    const { version, takenAt, verifiedAt, prunedAt, copies } = await records.backup(host, name);
     const { fleet, profile, facts } = await planning.known();
     const [releases, aside] = await Promise.all([catalogue(profile.product), records.quarantined()]);
     const result = planRestore({
-      backup: { host, backup: name, version, takenAt, verified: verifiedAt !== null, copy: wholeCopy(copies) },
+      backup: {
+        ...{ host, backup: name, version, takenAt, copy: wholeCopy(copies) },
+        ...{ verified: verifiedAt !== null, pruned: prunedAt !== null },
+      },
       safetyBackup: request.safetyBackup ?? true,
       fleet,
       profile,

@@ -241,11 +241,12 @@ export class Rollbacks {
       plan,
       run: row.id,
       scope: wanted.scope,
-      backups: backups.map(({ host, hop, backup, verifiedAt, copies }) => ({
+      backups: backups.map(({ host, hop, backup, verifiedAt, prunedAt, copies }) => ({
         host,
         hop,
         backup,
         verified: verifiedAt !== null,
+        pruned: prunedAt !== null,
         copy: wholeCopy(copies),
       })),
       fleet,

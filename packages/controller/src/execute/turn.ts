@@ -7,9 +7,9 @@ import type { RunEvent } from "../run/event.js";
 import { fold, isNews } from "../run/fold.js";
 import type { Flight, RunState } from "../run/state.js";
 import type { Wait } from "../run/wait.js";
-import type { BackupRow } from "../store/runs.js";
+import type { BackupChange } from "../store/runs.js";
 import type { Dispatch } from "./dispatch.js";
-import { backupOf, believe } from "./kept.js";
+import { backupChange, believe } from "./kept.js";
 import type { Hosts, Report } from "./ports.js";
 import { lostWithJournal } from "./setback.js";
 
@@ -52,7 +52,7 @@ export interface TurnParts {
 export class Turn {
   /** In order, for one write. */
   readonly events: RunEvent[] = [];
-  readonly backups: BackupRow[] = [];
+  readonly backups: BackupChange[] = [];
   /** Steps to send for the first time. */
   readonly intended: Flight[] = [];
   /** Steps to send once more, if they are still in flight then. */
@@ -125,8 +125,8 @@ export class Turn {
     if (!isNews(this.#state, report.step, outcome)) return;
     this.#apply({ type: "step-ended", at: now(), step: report.step, outcome });
     if (check) return;
-    const backup = backupOf({ run, hop: dispatch.hopOf(step.stage), host: step.host }, op, outcome);
-    if (backup !== null) this.backups.push(backup);
+    const change = backupChange({ run, hop: dispatch.hopOf(step.stage), host: step.host }, op, outcome);
+    if (change !== null) this.backups.push(change);
   }
 
   #apply(event: RunEvent): void {

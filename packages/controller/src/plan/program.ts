@@ -1,4 +1,13 @@
-import { BelayError, decodeOp, type FactProbe, type HostName, type Op, type Role, type Sha256 } from "@belay/shared";
+import {
+  BelayError,
+  decodeOp,
+  type FactProbe,
+  type HostName,
+  type Op,
+  ownBackup,
+  type Role,
+  type Sha256,
+} from "@belay/shared";
 import type { Cluster, Fleet, Host } from "../inventory/fleet.js";
 import type { OpTemplate, Profile } from "../products/profile.js";
 import { maxUnpackedBytes, unpackedBytes } from "../releases/unpacked.js";
@@ -150,7 +159,8 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
   const to = index.moves.get(where.host)?.includes(hopIndex) ? targetOf(hop, where.host) : from;
   const vars = { ...plan.vars, ...plan.clusters[host.cluster]?.vars, ...host.vars };
   const name = where.named ?? where.host;
-  const backup = `${where.run}.${hop.id}.${name}`;
+  const backup = ownBackup({ run: where.run, hop: hop.id, host: name });
+  const needed = backupsOf(plan, where.run, host, name);
   return {
     vars,
     roles: host.roles,
@@ -164,11 +174,12 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
       to,
       definition: definitionAt(index, stage.id, where.host),
       backup,
-      snapshot: `${backup}.cold`,
+      snapshot: coldOf(backup),
       restore: stage.restores?.[where.host] ?? null,
       restoreCopy: stage.copies?.[where.host],
       copyTo: plan.backups?.copy ?? undefined,
-      keepBackups: plan.backups?.keep,
+      neededBackups: needed,
+      keepBackups: plan.backups === undefined ? undefined : Math.max(plan.backups.keep, needed.length),
       maxBackupAgeMs: plan.backups?.maxAgeMs ?? undefined,
       settleMs: stage.settleMs,
       stepTimeoutMs: stage.stepTimeoutMs,
@@ -182,6 +193,19 @@ function scopeOf(index: PlanIndex, where: Where, host: PlanHost): Scope {
 function versionsOf({ plan, moves }: PlanIndex, host: HostName): string[] {
   const passed = (moves.get(host) ?? []).map((at) => plan.hops[at]).filter((hop) => hop !== undefined);
   return [...new Set([hostOf(plan, host).version, ...passed.map((hop) => targetOf(hop, host))])];
+}
+
+/** All that this run may have kept on a host, and may have to put back if it is rolled back: so it can prune none of it. */
+function backupsOf({ hops }: Plan, run: string, { role }: PlanHost, name: string): string[] {
+  return hops.flatMap(({ id }) => {
+    const backup = ownBackup({ run, hop: id, host: name });
+    return role === "auth" ? [backup, coldOf(backup)] : [backup];
+  });
+}
+
+/** The snapshot that is taken while the service stands still. */
+function coldOf(backup: string): string {
+  return `${backup}.cold`;
 }
 
 function artifactValues(artifact: PlanArtifact | undefined, vars: Readonly<Record<string, string>>): object {

@@ -39,7 +39,14 @@ export function planRestore(input: RestoreInput): PlanResult {
     });
     return refuse();
   }
-  if (!backup.verified && backup.copy === null) {
+  if (backup.pruned && backup.copy === null) {
+    reasons.block({
+      code: "backup-missing",
+      subject: backup.host,
+      message: `${backup.host} has pruned ${backup.backup}, and no copy of it is left`,
+      hint: "`belay backup list` shows what is there.",
+    });
+  } else if (!backup.verified && backup.copy === null) {
     reasons.block({
       code: "backup-missing",
       subject: backup.host,

@@ -142,14 +142,25 @@ function chooseRestore(
   if (crossing.length === 0 && restarts.length === 0) return null;
   const who = crossed.find((one) => one.hop === hop.id && one.cluster === cluster.name)?.host ?? crossing[0]?.name;
   if (who === undefined) return null;
-  const candidates = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
+  const made = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
+  const candidates = made.filter((one) => !one.pruned || one.copy !== null);
   const best = candidates.find(isCold) ?? candidates[0];
   if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy };
+  const [why, hint] =
+    made.length === 0
+      ? [
+          `run ${run} has no verified backup of ${who} from ${hop.id}`,
+          "See `belay backup list`; verify one with `belay backup verify`, or restore the backend by hand.",
+        ]
+      : [
+          `${who} has pruned what run ${run} kept in ${hop.id}, and no copy of it is left`,
+          "`backups` in fleet.yaml says how many stay. See `belay backup list` for one that is there, or restore the backend by hand.",
+        ];
   reasons.block({
     code: "backup-missing",
     subject: who,
-    message: `run ${run} has no verified backup of ${who} from ${hop.id}, and its backend can't go back over a major without one`,
-    hint: "See `belay backup list`; verify one with `belay backup verify`, or restore the backend by hand.",
+    message: `${why}, and its backend can't go back over a major without a backup`,
+    hint,
   });
   return null;
 }

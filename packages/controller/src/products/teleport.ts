@@ -216,6 +216,7 @@ export const teleport: Profile = {
         backupsDir: "{backups}",
         keepBackups: "{keepBackups}",
         maxBackupAgeMs: "{maxBackupAgeMs}",
+        neededBackups: "{neededBackups}",
       },
     ],
 

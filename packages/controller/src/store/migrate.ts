@@ -4,9 +4,10 @@ import { first } from "./migrations/0001-first.js";
 import { copies } from "./migrations/0002-copies.js";
 import { people } from "./migrations/0003-people.js";
 import { identity } from "./migrations/0004-identity.js";
+import { pruned } from "./migrations/0005-pruned.js";
 
 /** In order; a migration once released is never changed, only followed by another. */
-const MIGRATIONS: readonly string[] = [first, copies, people, identity];
+const MIGRATIONS: readonly string[] = [first, copies, people, identity, pruned];
 
 /**
  * Brings a database to this program's schema, each migration in a transaction of its own. Idempotent. Refuses a

@@ -149,6 +149,7 @@ export class RecordStore {
       takenAt: row.taken_at,
       version: row.version,
       verifiedAt: row.verified_at,
+      prunedAt: row.pruned_at,
       copies: copiesOf.get(`${row.host} ${row.backup}`) ?? [],
     }));
   }
@@ -166,11 +167,12 @@ export class RecordStore {
     await this.#copies.verified(host, backup, sha256, at);
   }
 
+  /** Read back on its host just now, so it is there, whatever was said before. */
   async backupVerified(host: string, backup: string, at: number): Promise<void> {
     await this.#store.commits.write((tx) =>
       tx
         .updateTable("backups")
-        .set({ verified_at: at })
+        .set({ verified_at: at, pruned_at: null })
         .where("host", "=", host)
         .where("backup", "=", backup)
         .execute(),

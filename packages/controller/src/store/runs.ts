@@ -27,6 +27,15 @@ export interface BackupRow {
   readonly result: BackupResult;
 }
 
+/** Backups that a host has removed from a folder. */
+export interface PrunedRow {
+  readonly host: string;
+  readonly dir: string;
+  readonly pruned: readonly string[];
+}
+
+export type BackupChange = BackupRow | PrunedRow;
+
 /** SQLite takes 32,766 parameters a statement; an event row has six. */
 const EVENTS_PER_INSERT = 1_000;
 
@@ -71,12 +80,14 @@ export class RunStore {
     run: string,
     lastSeq: number,
     events: readonly RunEvent[],
-    backups: readonly BackupRow[],
+    backups: readonly BackupChange[],
   ): Promise<void> {
     await this.#store.commits.write(async (tx) => {
       await insertEvents(tx, run, lastSeq + 1, events);
-      for (const backup of backups) await insertBackup(tx, backup, events.at(-1)?.at ?? 0);
       const end = events.at(-1);
+      for (const change of backups) {
+        await ("pruned" in change ? markPruned(tx, change, end?.at ?? 0) : insertBackup(tx, change, end?.at ?? 0));
+      }
       if (end?.type === "run-ended") {
         await tx.updateTable("runs").set({ ended_at: end.at, result: end.result }).where("id", "=", run).execute();
         await tx.deleteFrom("leases").where("run_id", "=", run).execute();
@@ -175,13 +186,16 @@ async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number)
       taken_at: result.takenAt,
       version: result.version,
       verified_at: result.verified ? result.takenAt : null,
+      pruned_at: null,
     })
     .onConflict((conflict) =>
       conflict.columns(["host", "backup"]).doUpdateSet((eb) => ({
         sha256: eb.ref("excluded.sha256"),
         bytes: eb.ref("excluded.bytes"),
         items: eb.ref("excluded.items"),
+        taken_at: eb.ref("excluded.taken_at"),
         verified_at: eb.fn.coalesce("excluded.verified_at", "backups.verified_at"),
+        pruned_at: null,
       })),
     )
     .execute();
@@ -193,6 +207,19 @@ async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number)
       .where("host", "=", row.host)
       .where("backup", "=", result.backup)
       .where("sha256", "=", sha256)
+      .execute();
+  }
+}
+
+/** Whether and when the host still had them stays on record: copies of them may be left. */
+async function markPruned(tx: Transaction<Schema>, { host, dir, pruned }: PrunedRow, at: number): Promise<void> {
+  for (const backup of pruned) {
+    await tx
+      .updateTable("backups")
+      .set({ pruned_at: at })
+      .where("host", "=", host)
+      .where("backup", "=", backup)
+      .where("dir", "=", dir)
       .execute();
   }
 }

@@ -80,6 +80,7 @@ export interface Schema {
     taken_at: number;
     version: string | null;
     verified_at: number | null;
+    pruned_at: number | null;
   };
   backup_copies: {
     host: string;

@@ -34,12 +34,17 @@ export function backupListing(backups: readonly BackupView[]): string[] {
       bytes(backup.bytes),
       String(backup.items),
       dateTime(backup.takenAt),
-      backup.verifiedAt === null ? "never" : dateTime(backup.verifiedAt),
+      verifiedOf(backup),
       copyOf(backup),
       backup.sha256.slice(0, 12),
     ]),
     "no backup yet",
   );
+}
+
+function verifiedOf({ verifiedAt, prunedAt }: BackupView): string {
+  if (prunedAt !== null) return "pruned";
+  return verifiedAt === null ? "never" : dateTime(verifiedAt);
 }
 
 /** Where else it is: `belayd`, said so only when it was read back from there. */

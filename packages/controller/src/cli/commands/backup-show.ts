@@ -23,8 +23,15 @@ export function backupLines(backup: BackupView): string[] {
     ...labelled("taken", [`${dateTime(backup.takenAt)} in ${backup.hop} of run ${backup.run}`]),
     ...labelled("holds", [`${backup.items} items, ${bytes(backup.bytes)}, sha256 ${backup.sha256}`]),
     ...labelled("read back", [readBack(backup.verifiedAt)]),
-    ...labelled("copies", backup.copies.length === 0 ? ["none: it is on its host alone"] : table(copyRows(backup))),
+    ...(backup.prunedAt === null
+      ? []
+      : labelled("pruned", [`${dateTime(backup.prunedAt)}: its host has it no longer`])),
+    ...labelled("copies", backup.copies.length === 0 ? [withoutCopies(backup)] : table(copyRows(backup))),
   ];
+}
+
+function withoutCopies({ prunedAt }: BackupView): string {
+  return prunedAt === null ? "none: it is on its host alone" : "none";
 }
 
 function copyRows({ copies }: BackupView): string[][] {

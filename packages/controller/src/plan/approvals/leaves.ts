@@ -34,7 +34,7 @@ export function* sharesOf(plan: Plan): Generator<Share> {
       if (gate === null) continue;
       for (const [list, hosts] of [["stop", [stage.stop]] as const, ["batches", stage.batches] as const]) {
         for (const host of hosts.flat()) {
-          const ops = shapes.digestsOf(hop, stage, list, host);
+          const ops = shapes.digestsOf(stage, list, host);
           const seq = seqs.get(host) ?? 0;
           yield { hop, stage, list, host, gate, ops, at, seq };
           seqs.set(host, seq + ops.length);

@@ -3,13 +3,13 @@ import {
   digestOfOp,
   HOST_SLOT,
   type HostName,
+  inSlots,
   type Op,
-  ownBackup,
   RUN_SLOT,
   renameBackups,
 } from "@belay/shared";
 import { platformName } from "../artifacts.js";
-import type { Hop, Stage } from "../plan.js";
+import type { Stage } from "../plan.js";
 import { definitionAt, opsFor, type PlanIndex, stopOpsFor, targetOf } from "../program.js";
 
 /** Which of a stage's two lists a host stands in. */
@@ -31,10 +31,10 @@ export class Shapes {
   }
 
   /** Throws `program-invalid` for ops that hang on the run, which nobody knows when a plan is approved. */
-  digestsOf(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
+  digestsOf(stage: Stage, list: List, host: HostName): readonly string[] {
     const known = this.#known.get(this.#keyOf(stage, list, host));
     if (known !== undefined) return known;
-    const digests = this.#digests(hop, stage, list, host);
+    const digests = this.#digests(stage, list, host);
     // Only now it is certain whether others are asked for the same.
     this.#known.set(this.#keyOf(stage, list, host), digests);
     return digests;
@@ -59,17 +59,15 @@ export class Shapes {
     return asks;
   }
 
-  #digests(hop: Hop, stage: Stage, list: List, host: HostName): readonly string[] {
+  #digests(stage: Stage, list: List, host: HostName): readonly string[] {
     const fill = list === "stop" ? stopOpsFor : opsFor;
     const where = { run: RUN_SLOT, stage: stage.id, host };
     const general = fill(this.#index, { ...where, named: HOST_SLOT });
     if (!general.some((op) => mentions(op, HOST_SLOT))) return general.map(digestOf);
     // Its name stands in more places than its backups' names: no other host is asked for the same.
     this.#kinds.set(host, `host ${host}`);
-    const own = ownBackup({ run: RUN_SLOT, hop: hop.id, host });
-    const slot = ownBackup({ run: RUN_SLOT, hop: hop.id, host: HOST_SLOT });
     return fill(this.#index, where).map((op) =>
-      digestOf(renameBackups(op, (id) => (id === own ? slot : id === `${own}.cold` ? `${slot}.cold` : id))),
+      digestOf(renameBackups(op, (id) => inSlots(id, { run: RUN_SLOT, host }))),
     );
   }
 

@@ -1,6 +1,6 @@
 import { digestOfOp, generalOp, type Hash, type HostName, leafHash, MerkleTree } from "@belay/shared";
 import type { Pieces } from "../pieces.js";
-import type { Hop, Plan, Stage } from "../plan.js";
+import type { Plan, Stage } from "../plan.js";
 import { indexPlan, opsFor, type PlanIndex, stopOpsFor } from "../program.js";
 import type { DeclaredFleet } from "./declared.js";
 import type { Findings } from "./finding.js";
@@ -53,7 +53,7 @@ function* hashesOf(plan: Plan): Pieces<Hash[]> {
         { hosts: stage.batches.flat(), mark: "", fill: opsFor },
       ];
       for (const { hosts, mark, fill } of turns) {
-        const digests = digestsOf(hosts, kinds, (host) => filled(programs, hop, stage, host, fill));
+        const digests = digestsOf(hosts, kinds, (host) => filled(programs, stage, host, fill));
         for (const [at, host] of hosts.entries()) {
           if (at % HOSTS_A_PIECE === 0) yield;
           for (const [op, digest] of (digests.get(host) ?? []).entries()) {
@@ -72,9 +72,9 @@ function* hashesOf(plan: Plan): Pieces<Hash[]> {
   return leaves;
 }
 
-function filled(index: PlanIndex, hop: Hop, stage: Stage, host: HostName, fill: typeof opsFor): string[] {
+function filled(index: PlanIndex, stage: Stage, host: HostName, fill: typeof opsFor): string[] {
   const ops = fill(index, { run: SAMPLE_RUN, stage: stage.id, host });
-  return ops.map((op) => digestOfOp(generalOp(op, { run: SAMPLE_RUN, hop: hop.id, host })));
+  return ops.map((op) => digestOfOp(generalOp(op, { run: SAMPLE_RUN, host })));
 }
 
 function digestsOf(

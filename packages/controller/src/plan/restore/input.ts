@@ -26,6 +26,8 @@ export interface RestorableBackup {
   readonly takenAt: number;
   /** Read back on its host, whole (I4). */
   readonly verified: boolean;
+  /** No longer on its host. */
+  readonly pruned: boolean;
   /** A copy that left the host, read back; null: none. */
   readonly copy: StoredCopy | null;
 }

@@ -35,6 +35,8 @@ export interface RunBackup {
   readonly backup: string;
   /** Read back, whole (I4). */
   readonly verified: boolean;
+  /** No longer on its host. */
+  readonly pruned: boolean;
   /** A copy that left the host, read back; null: none. */
   readonly copy: StoredCopy | null;
 }
