@@ -1,9 +1,9 @@
-import { readdir } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { backendOf } from "./backend.js";
 import { flipBit } from "./damage.js";
-import { PATIENCE_MS, Scene } from "./scene.js";
+import { PATIENCE_MS, refusalOf, Scene } from "./scene.js";
 
 t.setTimeout(PATIENCE_MS);
 
@@ -80,6 +80,37 @@ t.test(
     t.equal((await scene.leadToEnd(back)).result, "done", "with a whole backup it goes on");
     await allRun(t, scene, "5.4.2");
     t.match(backendOf(scene.host(host)), { version: "5.4.2", corrupted: null, formats: [5] });
+  },
+);
+
+t.test(
+  "a state that can't be read any more blocks the way back only until somebody lets it go (I4)",
+  { timeout: PATIENCE_MS },
+  async (t) => {
+    const scene = await Scene.open(t, { hosts: HOSTS, version: "5.4.2", releases: [{ version: "6.1.0" }] });
+    const { api } = scene;
+    const auth = scene.host("auth-1");
+    const run = await scene.start("6.1.0");
+    await scene.leadToGate(run, "hop-1.main.proxy");
+    const first = (await api.rollback(run, "run")).run ?? "";
+    await scene.leadToGate(first, "hop-1.main.auth");
+    await writeFile(auth.backend ?? "", "no database any more\n".repeat(500));
+    const stuck = await scene.leadToFailure(first);
+    t.match(stuck.failures.at(-1), { host: "auth-1", error: { code: "sqlite-failed" } });
+    const way = `belay run rollback ${run} --scope run --no-safety-backup`;
+    t.match(stuck.waits[0]?.unblock, way, "it says what to do");
+    t.match(stuck.gate.cause?.hint, way);
+    t.equal(await refusalOf(api.command(first, "skip")), "host-needed");
+
+    await api.command(first, "abort");
+    await scene.see(first, "its end", (view) => view.status === "ended");
+    const answer = await api.rollback(run, "run", { safetyBackup: false });
+    t.match(answer.plan, { ok: true, plan: { undoes: { run, safetyBackup: false } } });
+    const gate = await scene.leadToGate(answer.run ?? "", "hop-1.main.auth");
+    t.match(gate.gate?.evidence?.goingBack.loses, "not kept aside");
+    t.equal((await scene.leadToEnd(answer.run ?? "")).result, "done");
+    await allRun(t, scene, "5.4.2");
+    t.match(backendOf(auth), { version: "5.4.2", corrupted: null, formats: [5] });
   },
 );
 

@@ -91,7 +91,10 @@ t.test(
       opsOf(plan, "auth", "auth-1").map(({ kind }) => kind),
       ["backup", "verify-backup", "restore", "start"],
     );
-    t.match(opsOf(plan, "auth", "auth-1")[0], { spec: { id: "run-9.hop-1.auth-1", copy: { to: "belayd" } } });
+    const [aside] = opsOf(plan, "auth", "auth-1") as [OpOf<"backup">];
+    t.equal(aside.spec.id, "run-9.hop-1.auth-1");
+    t.notOk(aside.spec.copy, "nothing is sent while every auth stands still");
+    t.notOk(aside.hooks, "and no hook asks a service that is stopped");
     t.match(opsOf(plan, "backup", "auth-1")[0], { kind: "verify-backup", id: "run-1.hop-1.auth-1" });
   },
 );
@@ -151,6 +154,7 @@ t.test("a node gets its identity back and keeps its version", async (t) => {
     opsOf(plan, "node", "node-1").map(({ kind }) => kind),
     ["backup", "verify-backup", "stop", "restore", "start"],
   );
+  t.match(opsOf(plan, "node", "node-1")[0], { spec: { copy: { to: "belayd" } }, hooks: { service: "teleport" } });
   t.match(opsOf(plan, "verify", "node-1")[0], { kind: "health", expect: "7.1.0" });
 });
 

@@ -5,6 +5,7 @@ import { factsAsPlanned, fleetAsPlanned } from "@belay/controller/plan/lint/decl
 import type { Hop, Plan, Stage } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, isMoving, opsFor, stopOpsFor, targetOf } from "@belay/controller/plan/program";
+import { renderPlan } from "@belay/controller/plan/render";
 import { planRollback, type RollbackInput, type RunBackup } from "@belay/controller/plan/rollback";
 import { digestOf, majorOf } from "@belay/shared";
 import fc from "fast-check";
@@ -54,6 +55,7 @@ function stoppedAfter(done: number, to = "7.1.0", others: Record<string, string>
     plan,
     run: "run-1",
     scope: "run",
+    safetyBackup: true,
     stage: steps.slice(0, Math.max(1, done)).at(-1)?.stage.id ?? "",
     progress,
     crossed,
@@ -119,10 +121,31 @@ t.test(
       ["backup", "verify-backup", "restore", "swap"],
     );
     t.match(ops[0], { spec: { id: "run-2.hop-1.auth-1" } }, "what would be lost is kept aside first");
+    t.notOk("hooks" in (ops[0] ?? {}), "hooks would ask a service that is stopped");
     t.match(ops[2], { id: "run-1.hop-2.auth-1.cold", service: "teleport" });
     t.match(ops[3], { from: "7.1.0", to: "6.2.31", how: "start", sha256: null, snapshot: null });
   },
 );
+
+t.test("where nothing is left to keep aside, the way back goes without, and says so", async (t) => {
+  for (const [progress, program] of [
+    [{ version: "6.2.31", hop: "hop-1" }, "restore-auth-first-bare"],
+    [{ version: "5.4.2", hop: null }, "restore-auth-bare"],
+  ] as const) {
+    const after = stoppedAfter(1);
+    const input = { ...after, safetyBackup: false, progress: { ...after.progress, "auth-1": progress } };
+    const plan = planned({ ...input, facts: nowAt(input.facts, input.progress) });
+    t.match(plan.undoes, { run: "run-1", safetyBackup: false });
+    t.match(renderPlan(plan), "what auth has now: it is NOT kept aside");
+    const stage = plan.hops[0]?.stages.find(({ kind }) => kind === "auth");
+    t.equal(stage?.program, program);
+    const ops = opsFor(indexPlan(plan), { run: "run-2", stage: stage?.id ?? "", host: "auth-1" });
+    t.notOk(ops.some(({ kind }) => kind === "backup"));
+    t.match(ops[0], { kind: "restore", id: "run-1.hop-1.auth-1.cold" });
+  }
+  const proxies = stoppedAfter(3);
+  t.notOk("safetyBackup" in (planned({ ...proxies, scope: "stage", safetyBackup: false }).undoes ?? {}), "no restore");
+});
 
 t.test("in the middle of auth: the one that crossed is restored, those that only stopped are started", async (t) => {
   const input = stoppedAfter(1);

@@ -50,7 +50,13 @@ export interface Plan {
     readonly safetyBackup: boolean;
   };
   /** For a rollback: the run it undoes. */
-  readonly undoes?: { readonly run: string; readonly plan: string; readonly scope: "stage" | "hop" | "run" };
+  readonly undoes?: {
+    readonly run: string;
+    readonly plan: string;
+    readonly scope: "stage" | "hop" | "run";
+    /** What is there now is not kept aside before a backend is restored; absent: it is. */
+    readonly safetyBackup?: false;
+  };
 }
 
 /**

@@ -48,7 +48,8 @@ function renderHops(plan: Plan): string[] {
   ];
 }
 
-function renderRestore({ restore }: Plan): string[] {
+function renderRestore({ restore, undoes }: Plan): string[] {
+  if (undoes?.safetyBackup === false) return [`${INDENT}loses      what auth has now: it is NOT kept aside`];
   if (restore === undefined) return [];
   const { host, backup, takenAt, safetyBackup } = restore;
   const aside = safetyBackup ? "what is there now is kept aside first" : "what is there now is NOT kept aside";

@@ -88,13 +88,9 @@ function restoreAuth(input: RestoreInput, place: Place, restored: Touched, to: s
     place,
     going.map((one) => returnOf(input, place.cluster, one, to)),
     staying,
-    {
-      host: restored.name,
-      backup,
-      copy,
-    },
+    { host: restored.name, backup, copy, safetyBackup: input.safetyBackup },
   );
-  const [look, ...rest] = back.map((stage) => (input.safetyBackup ? stage : unsafe(stage)));
+  const [look, ...rest] = back;
   return {
     to,
     touched,
@@ -183,16 +179,6 @@ function fetching(
 function returnOf(input: RestoreInput, cluster: Cluster, { host, name, version }: Touched, to: string): Return {
   const crosses = majorOf(version) !== majorOf(to);
   return { name, host: planHost(input, cluster, host, version), from: version, to, crosses };
-}
-
-const BARE: Readonly<Record<string, string>> = {
-  "back-auth-first": "restore-auth-first-bare",
-  "back-auth-restore": "restore-auth-bare",
-};
-
-/** The same stage with nothing kept aside first. */
-function unsafe(stage: Stage): Stage {
-  return { ...stage, program: BARE[stage.program] ?? stage.program };
 }
 
 function find({ fleet, backup }: RestoreInput): { cluster: Cluster; host: Host } | null {

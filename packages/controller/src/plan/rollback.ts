@@ -130,7 +130,7 @@ function layOut(input: RollbackInput, undo: Undo, reasons: Reasons): Hop {
  * everything up to the moment it stopped, else the one that was made before the hop.
  */
 function chooseRestore(
-  { crossed, backups, run }: RollbackInput,
+  { crossed, backups, run, safetyBackup }: RollbackInput,
   { hop }: Undo,
   cluster: Cluster,
   returns: readonly Return[],
@@ -144,7 +144,7 @@ function chooseRestore(
   if (who === undefined) return null;
   const candidates = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
   const best = candidates.find(isCold) ?? candidates[0];
-  if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy };
+  if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy, safetyBackup };
   reasons.block({
     code: "backup-missing",
     subject: who,
@@ -160,6 +160,7 @@ function isCold({ backup }: RunBackup): boolean {
 
 function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risks }: Reasons): Plan {
   const { plan, profile, progress } = input;
+  const restores = hops.some((hop) => hop.stages.some((stage) => stage.restores !== undefined));
   const touched = new Set(
     hops.flatMap((hop) => hop.stages.flatMap((stage) => [...stage.batches.flat(), ...stage.stop])),
   );
@@ -196,7 +197,12 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
     vars: plan.vars,
     programs: programsOf(profile.programs, hops),
     backups: planBackups(input.fleet),
-    undoes: { run: input.run, plan: plan.id, scope: input.scope },
+    undoes: {
+      run: input.run,
+      plan: plan.id,
+      scope: input.scope,
+      ...(restores && !input.safetyBackup ? { safetyBackup: false as const } : {}),
+    },
   };
 }
 

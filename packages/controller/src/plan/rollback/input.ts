@@ -20,6 +20,8 @@ export interface RollbackInput {
   readonly stopped: readonly HostName[];
   /** Backups the run made. `backup` is its id on that host. */
   readonly backups: readonly RunBackup[];
+  /** False: what is there now is not kept aside before a backend is restored, because nothing of it is left. */
+  readonly safetyBackup: boolean;
   readonly fleet: Fleet;
   readonly profile: Profile;
   /** The fleet as it is now. */

@@ -9,6 +9,8 @@ export interface Restore {
   readonly host: HostName;
   readonly backup: string;
   readonly copy: StoredCopy | null;
+  /** False: what is there now is not kept aside first, because nothing of it is left. */
+  readonly safetyBackup: boolean;
 }
 
 /**
@@ -77,7 +79,7 @@ function authStages(
   const moved = names.includes(restore.host);
   const others = names.filter((name) => name !== restore.host);
   const first: Stage = {
-    ...authStage(place, "auth", moved ? "back-auth-first" : "back-auth-restore", [restore.host]),
+    ...authStage(place, "auth", restoringProgram(restore, moved), [restore.host]),
     // What was written since the backup is lost behind this gate, so people must see it as a point of no return.
     gate: gateOf(place, stageId(place, "auth"), "auth", true),
     stop: [...new Set([restore.host, ...others, ...started])],
@@ -88,8 +90,17 @@ function authStages(
   return [first, { ...rest, gate: gateOf(place, rest.id, "auth-rest", false) }, ...starting];
 }
 
+function restoringProgram({ safetyBackup }: Restore, moved: boolean): string {
+  if (safetyBackup) return moved ? "back-auth-first" : "back-auth-restore";
+  return moved ? "restore-auth-first-bare" : "restore-auth-bare";
+}
+
 /** The members of a stage that say what is put back. */
-export function restoring({ host, backup, copy }: Restore): Pick<Stage, "restores" | "copies"> {
+export function restoring({
+  host,
+  backup,
+  copy,
+}: Pick<Restore, "host" | "backup" | "copy">): Pick<Stage, "restores" | "copies"> {
   return { restores: { [host]: backup }, ...(copy === null ? {} : { copies: { [host]: copy } }) };
 }
 
