@@ -282,6 +282,16 @@ t.test("what makes going back impossible", async (t) => {
     ok: false,
     blocked: [{ code: "backup-missing", subject: "auth-1" }],
   });
+  const copy = { sha256: "c".repeat(64), bytes: 1000, encrypted: true };
+  const hot = (one: RunBackup) => one.backup === "run-1.hop-2.auth-1";
+  const lost = input.backups.map((one) => ({ ...one, verified: one.host !== "auth-1" || hot(one) }));
+  const two = planned({ ...input, scope: "hop", backups: lost });
+  t.match(two.hops[0]?.stages.find(({ id }) => id === "hop-1.main.auth")?.restores, { "auth-1": "run-1.hop-2.auth-1" });
+  const copied = unverified.map((one) => (hot(one) ? { ...one, copy } : one));
+  const auth = planned({ ...input, scope: "hop", backups: copied }).hops[0]?.stages.find(
+    ({ id }) => id === "hop-1.main.auth",
+  );
+  t.match(auth, { restores: { "auth-1": "run-1.hop-2.auth-1" }, copies: { "auth-1": copy } }, "a copy stands in");
   const gone = { ...input.facts, hosts: { ...input.facts.hosts, "node-1": hostFact("7.1.0", { reachable: false }) } };
   t.match(planRollback({ ...input, facts: gone }), {
     ok: false,

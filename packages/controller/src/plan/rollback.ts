@@ -142,7 +142,9 @@ function chooseRestore(
   if (crossing.length === 0 && restarts.length === 0) return null;
   const who = crossed.find((one) => one.hop === hop.id && one.cluster === cluster.name)?.host ?? crossing[0]?.name;
   if (who === undefined) return null;
-  const candidates = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
+  // A copy stands in for what the host has lost.
+  const usable = backups.filter(({ verified, copy }) => verified || copy !== null);
+  const candidates = usable.filter((one) => one.host === who && one.hop === hop.id);
   const best = candidates.find(isCold) ?? candidates[0];
   if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy, safetyBackup };
   reasons.block({

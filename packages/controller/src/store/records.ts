@@ -166,7 +166,8 @@ export class RecordStore {
     await this.#copies.verified(host, backup, sha256, at);
   }
 
-  async backupVerified(host: string, backup: string, at: number): Promise<void> {
+  /** `at`: when it was read back whole; null: it is no use any more, whatever was found before. Idempotent. */
+  async backupVerified(host: string, backup: string, at: number | null): Promise<void> {
     await this.#store.commits.write((tx) =>
       tx
         .updateTable("backups")

@@ -51,18 +51,20 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       const op = { kind: "verify-backup", id: backup, dir: known.dir } as const;
       const outcome = await errands.ask(host, wanted === null ? op : { ...op, copy: wanted }, VERIFY_TIMEOUT_MS);
       if (wanted !== null && isWithoutKey(outcome)) return compared(host, backup);
+      if (wanted === null && isNoUse(outcome)) await records.backupVerified(host, backup, null);
       if (outcome.status !== "done") throw BelayError.from(outcome.error);
       const result = decodeResult(outcome.result);
       if (result.sha256 !== known.sha256) {
+        if (wanted === null) await records.backupVerified(host, backup, null);
         throw new BelayError("backup-differs", `${backup} on ${host} is whole, but not the one that was made`, {
           hint: "Somebody replaced it. Make a new one before you go on.",
           context: { recorded: known.sha256, found: result.sha256 },
         });
       }
-      if (wanted === null) {
-        // A host that believes approvers alone compares digests only. They are those of what was read back wholly before, or nothing.
-        if (result.verified || known.verifiedAt !== null) await records.backupVerified(host, backup, now());
-      } else await records.copyVerified(host, backup, wanted.sha256, now());
+      // A host that believes approvers alone compares digests only. What is on record here was read back wholly when it was made, so
+      // those that are still the same are enough, whatever was found in between.
+      if (wanted === null) await records.backupVerified(host, backup, now());
+      else await records.copyVerified(host, backup, wanted.sha256, now());
       return viewOf(host, backup);
     },
   );
@@ -94,6 +96,13 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
 /** Most keep the key to their copies off the hosts until it is needed. */
 function isWithoutKey(outcome: Outcome): boolean {
   return outcome.status === "failed" && outcome.error.code === "identity-missing";
+}
+
+/** Is the host's own backup gone, or another than was made? What could not be read for now says nothing of it. */
+function isNoUse(outcome: Outcome): boolean {
+  return (
+    outcome.status === "failed" && (outcome.error.code === "backup-corrupt" || outcome.error.code === "backup-missing")
+  );
 }
 
 /** What the newest copy of a backup must be. Throws `copy-unknown`. */

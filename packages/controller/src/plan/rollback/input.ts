@@ -35,7 +35,7 @@ export interface RunBackup {
   readonly host: HostName;
   readonly hop: string;
   readonly backup: string;
-  /** Read back, whole (I4). */
+  /** Read back, whole, when it was last looked at (I4). */
   readonly verified: boolean;
   /** A copy that left the host, read back; null: none. */
   readonly copy: StoredCopy | null;
