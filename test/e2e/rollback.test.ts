@@ -69,15 +69,26 @@ t.test(
       stages.flatMap((stage) => Object.entries(stage.restores ?? {})),
     );
     const [[host, backup]] = restores as [[string, string]];
+    const isOnRecord = async () =>
+      (await api.backups(run, host)).some((one) => one.backup === backup && one.verifiedAt !== null);
     const folder = join(scene.host(host).vars.backups ?? "", backup);
     const file = join(folder, (await readdir(folder)).find((name) => name.endsWith("-sqlite.db")) ?? "");
     await flipBit(file, 8192);
     const stuck = await scene.leadToFailure(back);
     t.match(stuck.failures.at(-1), { host, error: { code: "backup-corrupt" } });
+    t.equal(stuck.gate.stage, "hop-1.main.backup");
     t.match(backendOf(scene.host(host)), { version: "6.1.0", corrupted: null, formats: [6] }, "nothing was touched");
+    await scene.runs(t, { "auth-1": "6.1.0", "auth-2": "6.1.0", "proxy-1": "5.4.2", "node-1": "5.4.2" });
+    t.notOk(await isOnRecord(), "the word that it is whole is taken back");
+    t.match(stuck.waits[0]?.unblock, `then belay run rollback ${run} --scope hop`);
+    const other = await api.rollback(run, "hop", { planOnly: true });
+    if (!other.plan.ok) throw new Error(JSON.stringify(other.plan.blocked));
+    const [hop] = other.plan.plan.hops;
+    t.match(hop?.stages[0]?.restores, { [host]: backup.replace(".cold", "") }, "another plan goes by another");
     await flipBit(file, 8192);
     await api.command(back, "retry");
     t.equal((await scene.leadToEnd(back)).result, "done", "with a whole backup it goes on");
+    t.ok(await isOnRecord());
     await allRun(t, scene, "5.4.2");
     t.match(backendOf(scene.host(host)), { version: "5.4.2", corrupted: null, formats: [5] });
   },

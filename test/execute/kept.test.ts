@@ -45,4 +45,17 @@ t.test("I4: what a step kept goes on record with where and what it is", async (t
   t.same(backupOf(where, verify, done(false, result)), { ...where, dir: "/backups", result });
   t.equal(backupOf(where, verify, failed({ code: "no", message: "no" })), null);
   t.equal(backupOf(where, preflight, done(false)), null);
+  const restore: Op = { kind: "restore", id: "b", dir: "/backups", service: "svc" };
+  const gone = failed({ code: "backup-missing", message: "gone" });
+  const lost = { host: "auth-1", backup: "b", result: null };
+  t.same(backupOf(where, verify, gone), lost);
+  t.same(backupOf(where, restore, failed({ code: "backup-corrupt", message: "damaged" })), lost);
+  const copy = { sha256: "c".repeat(64), bytes: 1, encrypted: false };
+  t.equal(
+    backupOf(where, { kind: "verify-backup", id: "b", dir: "/backups", copy }, gone),
+    null,
+    "a copy alone was read",
+  );
+  t.equal(backupOf(where, restore, failed({ code: "identity-missing", message: "no key" })), null);
+  t.equal(backupOf(where, preflight, gone), null);
 });

@@ -165,9 +165,10 @@ t.test("with nothing left to keep aside, and the host's own backup gone, the cop
     const ops = opsOf(plan, role, host);
     t.notOk(ops.some(({ kind }) => kind === "backup"));
     t.match(ops.find((op): op is OpOf<"restore"> => op.kind === "restore")?.copy, COPY);
-    t.notOk(
-      stagesOf(plan).some(({ program }) => program === "restore-read"),
-      "the copy stands in for what is not there",
+    t.match(
+      opsOf(plan, "backup", host)[0],
+      { kind: "verify-backup", orCopy: COPY },
+      "which is opened before the first stop",
     );
   }
 });

@@ -81,6 +81,8 @@ t.test("a whole run goes back hop by hop, leaves first, nodes before proxies bef
   t.same(
     plan.hops[0]?.stages.map(({ id, program, stop, gate }) => [id, program, stop, gate?.kind ?? null]),
     [
+      ["hop-1.eu.backup", "restore-read", [], null],
+      ["hop-1.main.backup", "restore-read", [], null],
       ["hop-1.eu.preflight", "back-preflight", [], null],
       ["hop-1.eu.node", "back-node", [], "node"],
       ["hop-1.eu.auth", "back-auth-first", ["eu-auth-1", "eu-auth-2"], "auth"],
@@ -108,12 +110,21 @@ t.test(
   "the cold snapshot is restored before the binary goes back; where there is none, the backup before it",
   async (t) => {
     const plan = planned(stoppedAfter(99));
-    const restores = plan.hops.flatMap((hop) => hop.stages.map((stage) => stage.restores).filter((one) => one));
-    t.same(restores, [
-      { "eu-auth-1": "run-1.hop-2.eu-auth-1" },
-      { "auth-1": "run-1.hop-2.auth-1.cold" },
-      { "eu-auth-1": "run-1.hop-1.eu-auth-1" },
-      { "auth-1": "run-1.hop-1.auth-1.cold" },
+    for (const isIn of [isMoving, (stage: Stage) => stage.kind === "backup"]) {
+      const stages = plan.hops.flatMap((hop) => hop.stages.filter(isIn));
+      t.same(
+        stages.map((stage) => stage.restores).filter((one) => one),
+        [
+          { "eu-auth-1": "run-1.hop-2.eu-auth-1" },
+          { "auth-1": "run-1.hop-2.auth-1.cold" },
+          { "eu-auth-1": "run-1.hop-1.eu-auth-1" },
+          { "auth-1": "run-1.hop-1.auth-1.cold" },
+        ],
+        "what is put back is what is read before",
+      );
+    }
+    t.match(opsFor(indexPlan(plan), { run: "run-2", stage: "hop-1.main.backup", host: "auth-1" }), [
+      { kind: "verify-backup", id: "run-1.hop-2.auth-1.cold", orCopy: undefined },
     ]);
     const ops = opsFor(indexPlan(plan), { run: "run-2", stage: "hop-1.main.auth", host: "auth-1" });
     t.same(
@@ -155,6 +166,7 @@ t.test("in the middle of auth: the one that crossed is restored, those that only
     t.same(
       plan.hops[0]?.stages.map(({ id, program, batches, gate }) => [id, program, batches, gate !== null]),
       [
+        ["hop-1.main.backup", "restore-read", [["auth-1"]], false],
         ["hop-1.main.preflight", "back-preflight", [["auth-1", "auth-2"]], false],
         ["hop-1.main.auth", "back-auth-first", [["auth-1"]], true],
         ["hop-1.main.auth-start", "back-auth-start", [["auth-2"]], false],
@@ -183,7 +195,7 @@ t.test("an auth whose binary is back, and whose backend is not, is restored all 
   const after = stoppedAfter(1);
   const input = { ...after, progress: { ...after.progress, "auth-1": { version: "5.4.2", hop: null } } };
   const plan = planned({ ...input, facts: nowAt(input.facts, input.progress) });
-  t.match(plan.hops[0]?.stages[1], { program: "back-auth-restore", restores: { "auth-1": "run-1.hop-1.auth-1.cold" } });
+  t.match(plan.hops[0]?.stages[2], { program: "back-auth-restore", restores: { "auth-1": "run-1.hop-1.auth-1.cold" } });
 });
 
 t.test("a way back knows services as they are defined now, whatever the run knew", async (t) => {
@@ -288,10 +300,10 @@ t.test("what makes going back impossible", async (t) => {
   const two = planned({ ...input, scope: "hop", backups: lost });
   t.match(two.hops[0]?.stages.find(({ id }) => id === "hop-1.main.auth")?.restores, { "auth-1": "run-1.hop-2.auth-1" });
   const copied = unverified.map((one) => (hot(one) ? { ...one, copy } : one));
-  const auth = planned({ ...input, scope: "hop", backups: copied }).hops[0]?.stages.find(
-    ({ id }) => id === "hop-1.main.auth",
-  );
+  const twin = planned({ ...input, scope: "hop", backups: copied });
+  const auth = twin.hops[0]?.stages.find(({ id }) => id === "hop-1.main.auth");
   t.match(auth, { restores: { "auth-1": "run-1.hop-2.auth-1" }, copies: { "auth-1": copy } }, "a copy stands in");
+  t.match(twin.hops[0]?.stages[1], { program: "restore-read", copies: { "auth-1": copy } }, "and is opened before");
   const gone = { ...input.facts, hosts: { ...input.facts.hosts, "node-1": hostFact("7.1.0", { reachable: false }) } };
   t.match(planRollback({ ...input, facts: gone }), {
     ok: false,
@@ -319,6 +331,20 @@ t.test("the linter catches rollbacks broken by hand", async (t) => {
   };
   const auth = (stages: Draft[]) => stages.find((stage) => stage.id === "hop-1.main.auth");
   t.ok(broken((stages) => stages.filter((stage) => stage.id !== "hop-1.main.node")).includes("I1 hop-1.main.proxy"));
+  const isReading = ({ program }: Draft) => program === "restore-read";
+  t.ok(broken((stages) => stages.filter((stage) => !isReading(stage))).includes("I4 hop-1.main.auth"));
+  t.ok(
+    broken((stages) => [...stages.filter((one) => !isReading(one)), ...stages.filter(isReading)]).includes(
+      "I4 hop-1.main.auth",
+    ),
+    "too late",
+  );
+  t.ok(
+    broken((stages) =>
+      stages.map((one) => (isReading(one) ? { ...one, restores: { "auth-1": "other" } } : one)),
+    ).includes("I4 hop-1.main.auth"),
+    "another one",
+  );
   t.ok(broken((stages) => [...stages].reverse()).includes("I2 hop-1.main.auth"));
   t.ok(
     broken((stages) => {

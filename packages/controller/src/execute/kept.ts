@@ -5,12 +5,14 @@ const decodeBackup = decoder(BackupResult, "result of a backup", "result-malform
 const decodeAgentUpgrade = decoder(AgentUpgradeResult, "result of an agent's upgrade", "result-malformed");
 const decodeSwap = decoder(SwapResult, "result of a swap", "result-malformed");
 
-/** The backup that a finished step made or read back, if it did: it goes into the list of backups with the step's event. */
+/** The backup that a step made, read back or found to be no use, if it did: it goes into the list of backups with the step's event. */
 export function backupOf(
   where: { run: string; hop: string; host: string },
   op: Op,
   outcome: Outcome,
 ): BackupRow | null {
+  const lost = lostIn(op, outcome);
+  if (lost !== null) return { host: where.host, backup: lost, result: null };
   if (outcome.status !== "done") return null;
   switch (op.kind) {
     case "backup":
@@ -25,6 +27,18 @@ export function backupOf(
     default:
       return null;
   }
+}
+
+/**
+ * The backup that a host was to read or put back, if it is gone from there or another than was made; null: nothing of the kind.
+ * What could not be read for now says nothing.
+ */
+export function lostIn(op: Op, outcome: Outcome): string | null {
+  if (outcome.status !== "failed" || (op.kind !== "verify-backup" && op.kind !== "restore")) return null;
+  // What was read is a copy alone.
+  if (op.kind === "verify-backup" && op.copy !== undefined) return null;
+  const { code } = outcome.error;
+  return code === "backup-missing" || code === "backup-corrupt" ? op.id : null;
 }
 
 /** Certificates, sessions and lock expiries go wrong on a host whose clock is further off than this. */

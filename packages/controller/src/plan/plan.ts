@@ -136,7 +136,7 @@ export interface Stage {
   readonly gate: Gate | null;
   /** Auth hosts stopped before the first batch (I5, `ha: shrink`). */
   readonly stop: readonly HostName[];
-  /** Rollbacks and restores only: the backup that each of these hosts puts back before its binary is swapped. */
+  /** Rollbacks and restores only: the backup that each of these hosts puts back before its binary is swapped, or reads back before. */
   readonly restores?: Readonly<Record<HostName, string>>;
   /** Where such a backup has left its host: the copy that stands in when the host's own is gone or damaged. */
   readonly copies?: Readonly<Record<HostName, StoredCopy>>;

@@ -82,7 +82,7 @@ function renderStages(plan: Plan, stages: readonly Stage[]): string {
   const parts: string[] = [];
   const count = (kind: string) =>
     stages.filter((stage) => stage.kind === kind).reduce((sum, one) => sum + size(one), 0);
-  if (count("backup") > 0) parts.push("backup");
+  if (count("backup") > 0) parts.push(plan.kind === "upgrade" ? "backup" : "backup read back");
   // A rollback goes the other way round, so the order is the stages' own.
   const kinds = [...new Set(stages.map((stage) => stage.kind))];
   for (const kind of kinds.filter((one) => one === "auth" || one === "proxy" || one === "node")) {

@@ -4,11 +4,11 @@ import { planBackups } from "./backups.js";
 import { finish } from "./finish.js";
 import { inTrustOrder } from "./order.js";
 import { atOnce, type Pieces } from "./pieces.js";
-import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
+import type { Hop, Plan, PlanHost, PlanResult, Stage } from "./plan.js";
 import { programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
 import type { RollbackInput, RunBackup } from "./rollback/input.js";
-import { type Restore, returnStages } from "./rollback/stages.js";
+import { type Restore, readingStage, returnStages } from "./rollback/stages.js";
 import { byCluster, type Return, type Undo, undoHops } from "./rollback/undo.js";
 import { gatedStart } from "./seal.js";
 
@@ -103,25 +103,28 @@ function lowestAfter(undos: readonly Undo[]): Map<string, number> {
   return lowest;
 }
 
-/** One hop back: leaf clusters before the root they trust (I2). */
+/** One hop back: leaf clusters before the root they trust (I2), and what will be put back read before any of them goes. */
 function layOut(input: RollbackInput, undo: Undo, reasons: Reasons): Hop {
   const { fleet, plan } = input;
   const returning = byCluster(undo, plan.hosts);
-  const stages = inTrustOrder(fleet.clusters)
+  const reading: Stage[] = [];
+  const going = inTrustOrder(fleet.clusters)
     .reverse()
     .flatMap((cluster) => {
       const returns = returning.get(cluster.name);
       if (returns === undefined) return [];
       const restarts = undo.restarts.filter((name) => plan.hosts[name]?.cluster === cluster.name);
       const restore = chooseRestore(input, undo, cluster, returns, restarts, reasons);
-      return returnStages({ fleet, cluster, hop: undo.id }, returns, restarts, restore);
+      const place = { fleet, cluster, hop: undo.id };
+      if (restore !== null) reading.push(readingStage(place, restore));
+      return returnStages(place, returns, restarts, restore);
     });
   const others = undo.returns.filter((one) => one.to !== undo.to).map((one) => [one.name, one.to] as const);
   const staying = undo.restarts
     .map((name) => [name, input.progress[name]?.version ?? plan.hosts[name]?.version ?? undo.to] as const)
     .filter(([, version]) => version !== undo.to);
   const targets = Object.fromEntries([...others, ...staying]);
-  const hop = { id: undo.id, from: undo.hop.to, to: undo.to, stages };
+  const hop = { id: undo.id, from: undo.hop.to, to: undo.to, stages: [...reading, ...going] };
   return Object.keys(targets).length === 0 ? hop : { ...hop, targets };
 }
 

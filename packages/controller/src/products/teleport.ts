@@ -253,8 +253,9 @@ export const teleport: Profile = {
     ],
     "restore-auth-bare": [restore, start],
 
+    // Before anything is stopped: whatever is wrong with the backup, or with the key to its copy, shows here (I4).
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}", orCopy: "{restoreCopy}" }],
     // A backup put back outside of any rollback.
-    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
     "restore-serving": [...backUp, stop, restore, startServing],
     "restore-serving-bare": [stop, restore, startServing],
   },

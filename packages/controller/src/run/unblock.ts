@@ -10,7 +10,13 @@ export const abort = (run: string) => `belay run abort ${run} --reason "..."`;
 
 /** The same way back, planned anew with nothing kept aside first. */
 export const rollBackBare = (run: string, undone: string, scope: string) =>
-  `${abort(run)}, then belay run rollback ${undone} --scope ${scope} --no-safety-backup`;
+  `${rollBackAnew(run, undone, scope)} --no-safety-backup`;
+
+/** The same way back, planned anew by what is known now. */
+export const rollBackAnew = (run: string, undone: string, scope: string) =>
+  `${abort(run)}, then belay run rollback ${undone} --scope ${scope}`;
+
+export const restoreOther = (run: string, host: string) => `${abort(run)}, then belay backup list --host ${host}`;
 
 export const restoreBare = (run: string, host: string, backup: string) =>
   `${abort(run)}, then belay backup restore ${host} ${backup} --no-safety-backup`;

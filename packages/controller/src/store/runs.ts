@@ -18,13 +18,22 @@ export interface RunRow {
   readonly result: RunResult | null;
 }
 
-/** A backup that a step reported, as it goes into the list of backups together with the event that says so. */
-export interface BackupRow {
+/** What a step reported of a backup, as it goes into the list of backups together with the event that says so. */
+export type BackupRow = KeptRow | LostRow;
+
+interface KeptRow {
   readonly host: string;
   readonly run: string;
   readonly hop: string;
   readonly dir: string;
   readonly result: BackupResult;
+}
+
+/** One that was found to be no use any more. */
+interface LostRow {
+  readonly host: string;
+  readonly backup: string;
+  readonly result: null;
 }
 
 /** SQLite takes 32,766 parameters a statement; an event row has six. */
@@ -75,7 +84,10 @@ export class RunStore {
   ): Promise<void> {
     await this.#store.commits.write(async (tx) => {
       await insertEvents(tx, run, lastSeq + 1, events);
-      for (const backup of backups) await insertBackup(tx, backup, events.at(-1)?.at ?? 0);
+      for (const row of backups) {
+        if (row.result === null) await backupVerified(tx, row, null);
+        else await insertBackup(tx, row, events.at(-1)?.at ?? 0);
+      }
       const end = events.at(-1);
       if (end?.type === "run-ended") {
         await tx.updateTable("runs").set({ ended_at: end.at, result: end.result }).where("id", "=", run).execute();
@@ -158,8 +170,22 @@ async function insertEvents(
   }
 }
 
+/** When a backup was last read back whole; null: it is no use any more, whatever was found before. */
+export async function backupVerified(
+  tx: Transaction<Schema>,
+  { host, backup }: { readonly host: string; readonly backup: string },
+  at: number | null,
+): Promise<void> {
+  await tx
+    .updateTable("backups")
+    .set({ verified_at: at })
+    .where("host", "=", host)
+    .where("backup", "=", backup)
+    .execute();
+}
+
 /** `at`: when this is recorded, our clock. */
-async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number): Promise<void> {
+async function insertBackup(tx: Transaction<Schema>, row: KeptRow, at: number): Promise<void> {
   const result = decodeBackupResult(row.result);
   await tx
     .insertInto("backups")

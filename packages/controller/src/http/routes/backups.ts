@@ -1,6 +1,7 @@
 import { BackupResult, BelayError, decoder, type Outcome, type StoredCopy } from "@belay/shared";
 import Type from "typebox";
 import type { BackupView, RestoreAnswer } from "../../api/contract.js";
+import { lostIn } from "../../execute/kept.js";
 import { personOf } from "../access.js";
 import { AcceptRisks, Name, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
@@ -51,7 +52,7 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       const op = { kind: "verify-backup", id: backup, dir: known.dir } as const;
       const outcome = await errands.ask(host, wanted === null ? op : { ...op, copy: wanted }, VERIFY_TIMEOUT_MS);
       if (wanted !== null && isWithoutKey(outcome)) return compared(host, backup);
-      if (wanted === null && isNoUse(outcome)) await records.backupVerified(host, backup, null);
+      if (lostIn(op, outcome) !== null) await records.backupVerified(host, backup, null);
       if (outcome.status !== "done") throw BelayError.from(outcome.error);
       const result = decodeResult(outcome.result);
       if (result.sha256 !== known.sha256) {
@@ -96,13 +97,6 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
 /** Most keep the key to their copies off the hosts until it is needed. */
 function isWithoutKey(outcome: Outcome): boolean {
   return outcome.status === "failed" && outcome.error.code === "identity-missing";
-}
-
-/** Is the host's own backup gone, or another than was made? What could not be read for now says nothing of it. */
-function isNoUse(outcome: Outcome): boolean {
-  return (
-    outcome.status === "failed" && (outcome.error.code === "backup-corrupt" || outcome.error.code === "backup-missing")
-  );
 }
 
 /** What the newest copy of a backup must be. Throws `copy-unknown`. */
