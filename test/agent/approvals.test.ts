@@ -98,6 +98,7 @@ t.test("looking needs nobody's approval; what could change the host, or run its 
   t.equal(await codeOf(unproven(stop())), "approval-missing");
   t.equal(await codeOf(unproven(backup("b"))), "approval-missing");
   t.equal(await codeOf(unproven({ kind: "verify-backup", id: "b", dir: "/b", copy })), "approval-missing");
+  t.equal(await codeOf(unproven({ kind: "verify-backup", id: "b", dir: "/b", orCopy: copy })), "approval-missing");
   t.equal(await codeOf(unproven({ kind: "facts", probe: { ...probe, checks: [command] } })), "approval-missing");
   const start: Op = { kind: "start", service: "svc", checks: [command], settleMs: 1, timeoutMs: 1 };
   t.equal(await codeOf(unproven(start, true)), "approval-missing");

@@ -1,7 +1,16 @@
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -143,6 +152,30 @@ t.test("a disk that can't read the host's own backup: its copy is brought back",
   t.ok(lstatSync(join(dir, "b1", "manifest.json")).isFile(), "and the host has its own again");
 });
 
+t.test("before anything is stopped, a backup that is no use is made whole from its copy (I4)", async (t) => {
+  const { world, store, dir, backup, restoreOf } = await scene(t);
+  await world.start();
+  const stored = copyIn(await world.controller.step(backup));
+  const read: Op = { kind: "verify-backup", id: "b1", dir, orCopy: stored };
+  const kept = new Map(store.kept);
+  store.kept.clear();
+  const own = await world.controller.step(read);
+  t.match(own, { status: "done", changed: false, result: { verified: true } }, "one that is whole needs no copy");
+
+  flipByte(join(dir, "b1", "1-large"), 1_000_000);
+  t.match(await world.controller.step(read), { status: "failed", error: { code: "copy-refused" } });
+  t.ok(existsSync(join(dir, "b1")), "with no copy in hand, what there is stays");
+  for (const [path, bytes] of kept) store.kept.set(path, bytes);
+  const asked = await world.controller.step(read, { check: true });
+  t.match(asked, { status: "done", result: { would: /bring the copy/ } });
+  t.match(await world.controller.step(read), { status: "done", changed: true, result: { verified: true } });
+  rmSync(join(dir, "b1"), { recursive: true });
+  t.match(await world.controller.step(read), { status: "done", changed: true, result: { verified: true } });
+  t.same(readdirSync(dir), ["b1"]);
+  store.kept.clear();
+  t.match(await world.controller.step(restoreOf(stored)), { status: "done" }, "and is put back with no network");
+});
+
 t.test(
   "encrypted to a recipient: nobody between can read it, and its identity brings it back",
   { skip: noAge },
@@ -161,6 +194,11 @@ t.test(
     t.match(bytes.subarray(0, 21).toString(), "age-encryption.org/v1");
     t.notOk(bytes.includes(SECRET));
     t.match(await world.controller.step(verifyOf(stored)), { status: "failed", error: { code: "identity-missing" } });
+    const orCopy: Op = { kind: "verify-backup", id: "b1", dir, orCopy: stored };
+    t.match(await world.controller.step(orCopy), { status: "done" }, "the host's own needs no key");
+    renameSync(join(dir, "b1"), join(world.dir, "b1"));
+    t.match(await world.controller.step(orCopy), { status: "failed", error: { code: "identity-missing" } });
+    renameSync(join(world.dir, "b1"), join(dir, "b1"));
     await world.stop();
     world.more = `identityFile: ${identity}`;
     await world.start();

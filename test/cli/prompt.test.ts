@@ -146,8 +146,12 @@ t.test("a rollback is shown, and started only when somebody says so", async (t) 
   const ran = await belay(["run", "rollback", "--scope", "hop"], peer);
   t.equal(ran.code, 1);
   t.match(ran.out, "backup-missing");
+  await belay(["run", "rollback", "--no-safety-backup"], peer);
   t.same(
     peer.askedOf(`POST /v1/runs/${RUN}/rollback`).map(({ body }) => body),
-    [{ scope: "hop", planOnly: true }],
+    [
+      { scope: "hop", safetyBackup: true, planOnly: true },
+      { scope: "run", safetyBackup: false, planOnly: true },
+    ],
   );
 });

@@ -34,12 +34,17 @@ t.test("the commands that belayd tells people to type can be typed", async (t) =
     unblock.approve(RUN, "hop-1.main.auth", false),
     unblock.approve(RUN, "hop-1.main.auth", true),
     unblock.answerFailure(RUN),
+    unblock.abort(RUN),
+    unblock.rollBackBare(RUN, RUN, "hop"),
+    unblock.rollBackAnew(RUN, RUN, "run"),
+    unblock.restoreOther(RUN, "node-2"),
+    unblock.restoreBare(RUN, "node-2", "run.hop-1.node-2"),
     unblock.resume(RUN),
     unblock.watch(RUN),
     unblock.bringBack("node-2"),
     unblock.show(RUN),
-  ].flatMap((text) => text.match(/belay (?:run|gate|host|why) [^;,()]+/g) ?? []);
-  t.ok(told.length >= 6);
+  ].flatMap((text) => text.match(/belay (?:run|gate|host|why|backup) [^;,()]+/g) ?? []);
+  t.ok(told.length >= 15);
   for (const text of told) {
     // Prose goes on behind some of them.
     const line = text.replace(/ (?:follows it|tells what happened|says .*)$/, "").trim();

@@ -49,6 +49,8 @@ t.test(
     const stuck = await scene.leadToFailure(restore);
     t.match(stuck.failures.at(-1)?.error, { code: "identity-missing", hint: /identityFile/ });
     t.match(backendOf(host), { version: "6.1.0", formats: [6] }, "nothing was touched");
+    t.equal(stuck.gate.stage, "hop-1.main.backup", "the key is asked for before the first stop (I4)");
+    await scene.runs(t, { "auth-1": "6.1.0" });
 
     const agent = scene.agent("auth-1");
     await agent.stop();

@@ -1,9 +1,9 @@
-import { readdir } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { backendOf } from "./backend.js";
 import { flipBit } from "./damage.js";
-import { PATIENCE_MS, Scene } from "./scene.js";
+import { PATIENCE_MS, refusalOf, Scene } from "./scene.js";
 
 t.setTimeout(PATIENCE_MS);
 
@@ -69,15 +69,26 @@ t.test(
       stages.flatMap((stage) => Object.entries(stage.restores ?? {})),
     );
     const [[host, backup]] = restores as [[string, string]];
+    const isOnRecord = async () =>
+      (await api.backups(run, host)).some((one) => one.backup === backup && one.verifiedAt !== null);
     const folder = join(scene.host(host).vars.backups ?? "", backup);
     const file = join(folder, (await readdir(folder)).find((name) => name.endsWith("-sqlite.db")) ?? "");
     await flipBit(file, 8192);
     const stuck = await scene.leadToFailure(back);
     t.match(stuck.failures.at(-1), { host, error: { code: "backup-corrupt" } });
+    t.equal(stuck.gate.stage, "hop-1.main.backup");
     t.match(backendOf(scene.host(host)), { version: "6.1.0", corrupted: null, formats: [6] }, "nothing was touched");
+    await scene.runs(t, { "auth-1": "6.1.0", "auth-2": "6.1.0", "proxy-1": "5.4.2", "node-1": "5.4.2" });
+    t.notOk(await isOnRecord(), "the word that it is whole is taken back");
+    t.match(stuck.waits[0]?.unblock, `then belay run rollback ${run} --scope hop`);
+    const other = await api.rollback(run, "hop", { planOnly: true });
+    if (!other.plan.ok) throw new Error(JSON.stringify(other.plan.blocked));
+    const [hop] = other.plan.plan.hops;
+    t.match(hop?.stages[0]?.restores, { [host]: backup.replace(".cold", "") }, "another plan goes by another");
     await flipBit(file, 8192);
     await api.command(back, "retry");
     t.equal((await scene.leadToEnd(back)).result, "done", "with a whole backup it goes on");
+    t.ok(await isOnRecord());
     await allRun(t, scene, "5.4.2");
     t.match(backendOf(scene.host(host)), { version: "5.4.2", corrupted: null, formats: [5] });
   },
@@ -113,6 +124,37 @@ t.test(
       { code: "backup-missing", subject: "auth-1", message: /has pruned/ },
     ]);
     await allRun(t, scene, "7.1.0");
+  },
+);
+
+t.test(
+  "a state that can't be read any more blocks the way back only until somebody lets it go (I4)",
+  { timeout: PATIENCE_MS },
+  async (t) => {
+    const scene = await Scene.open(t, { hosts: HOSTS, version: "5.4.2", releases: [{ version: "6.1.0" }] });
+    const { api } = scene;
+    const auth = scene.host("auth-1");
+    const run = await scene.start("6.1.0");
+    await scene.leadToGate(run, "hop-1.main.proxy");
+    const first = (await api.rollback(run, "run")).run ?? "";
+    await scene.leadToGate(first, "hop-1.main.auth");
+    await writeFile(auth.backend ?? "", "no database any more\n".repeat(500));
+    const stuck = await scene.leadToFailure(first);
+    t.match(stuck.failures.at(-1), { host: "auth-1", error: { code: "sqlite-failed" } });
+    const way = `belay run rollback ${run} --scope run --no-safety-backup`;
+    t.match(stuck.waits[0]?.unblock, way, "it says what to do");
+    t.match(stuck.gate.cause?.hint, way);
+    t.equal(await refusalOf(api.command(first, "skip")), "host-needed");
+
+    await api.command(first, "abort");
+    await scene.see(first, "its end", (view) => view.status === "ended");
+    const answer = await api.rollback(run, "run", { safetyBackup: false });
+    t.match(answer.plan, { ok: true, plan: { undoes: { run, safetyBackup: false } } });
+    const gate = await scene.leadToGate(answer.run ?? "", "hop-1.main.auth");
+    t.match(gate.gate?.evidence?.goingBack.loses, "not kept aside");
+    t.equal((await scene.leadToEnd(answer.run ?? "")).result, "done");
+    await allRun(t, scene, "5.4.2");
+    t.match(backendOf(auth), { version: "5.4.2", corrupted: null, formats: [5] });
   },
 );
 

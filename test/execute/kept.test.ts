@@ -81,4 +81,17 @@ t.test("I4: what a step kept goes on record with where and what it is", async (t
   t.same(believe(prune, pruned, null), pruned);
   t.same(backupChange(where, prune, pruned), { host: "auth-1", dir: "/backups", pruned: ["b"] });
   t.match(believe(prune, done(true, { versions: [] }), null), { status: "unknown" });
+  const restore: Op = { kind: "restore", id: "b", dir: "/backups", service: "svc" };
+  const gone = failed({ code: "backup-missing", message: "gone" });
+  const lost = { host: "auth-1", backup: "b", result: null };
+  t.same(backupChange(where, verify, gone), lost);
+  t.same(backupChange(where, restore, failed({ code: "backup-corrupt", message: "damaged" })), lost);
+  const copy = { sha256: "c".repeat(64), bytes: 1, encrypted: false };
+  t.equal(
+    backupChange(where, { kind: "verify-backup", id: "b", dir: "/backups", copy }, gone),
+    null,
+    "a copy alone was read",
+  );
+  t.equal(backupChange(where, restore, failed({ code: "identity-missing", message: "no key" })), null);
+  t.equal(backupChange(where, preflight, gone), null);
 });

@@ -178,6 +178,7 @@ t.test("the way back and a restore are signed too, each with a first gate of its
     plan,
     run: "run-1",
     scope: "run",
+    safetyBackup: true,
     stage,
     stopped: [],
     progress: Object.fromEntries(hosts.map((host) => [host, { version: "6.2.31", hop: "hop-1" }])),

@@ -92,7 +92,10 @@ t.test(
       opsOf(plan, "auth", "auth-1").map(({ kind }) => kind),
       ["backup", "verify-backup", "restore", "start"],
     );
-    t.match(opsOf(plan, "auth", "auth-1")[0], { spec: { id: "run-9.hop-1.auth-1", copy: { to: "belayd" } } });
+    const [aside] = opsOf(plan, "auth", "auth-1") as [OpOf<"backup">];
+    t.equal(aside.spec.id, "run-9.hop-1.auth-1");
+    t.notOk(aside.spec.copy, "nothing is sent while every auth stands still");
+    t.notOk(aside.hooks, "and no hook asks a service that is stopped");
     t.match(opsOf(plan, "backup", "auth-1")[0], { kind: "verify-backup", id: "run-1.hop-1.auth-1" });
   },
 );
@@ -152,6 +155,7 @@ t.test("a node gets its identity back and keeps its version", async (t) => {
     opsOf(plan, "node", "node-1").map(({ kind }) => kind),
     ["backup", "verify-backup", "stop", "restore", "start"],
   );
+  t.match(opsOf(plan, "node", "node-1")[0], { spec: { copy: { to: "belayd" } }, hooks: { service: "teleport" } });
   t.match(opsOf(plan, "verify", "node-1")[0], { kind: "health", expect: "7.1.0" });
 });
 
@@ -162,9 +166,10 @@ t.test("with nothing left to keep aside, and the host's own backup gone, the cop
     const ops = opsOf(plan, role, host);
     t.notOk(ops.some(({ kind }) => kind === "backup"));
     t.match(ops.find((op): op is OpOf<"restore"> => op.kind === "restore")?.copy, COPY);
-    t.notOk(
-      stagesOf(plan).some(({ program }) => program === "restore-read"),
-      "the copy stands in for what is not there",
+    t.match(
+      opsOf(plan, "backup", host)[0],
+      { kind: "verify-backup", orCopy: COPY },
+      "which is opened before the first stop",
     );
   }
 });

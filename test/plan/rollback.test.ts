@@ -5,6 +5,7 @@ import { factsAsPlanned, fleetAsPlanned } from "@belay/controller/plan/lint/decl
 import type { Hop, Plan, Stage } from "@belay/controller/plan/plan";
 import { planUpgrade } from "@belay/controller/plan/planner";
 import { indexPlan, isMoving, opsFor, stopOpsFor, targetOf } from "@belay/controller/plan/program";
+import { renderPlan } from "@belay/controller/plan/render";
 import { planRollback, type RollbackInput, type RunBackup } from "@belay/controller/plan/rollback";
 import { digestOf, majorOf } from "@belay/shared";
 import fc from "fast-check";
@@ -61,6 +62,7 @@ function stoppedAfter(done: number, to = "7.1.0", others: Record<string, string>
     plan,
     run: "run-1",
     scope: "run",
+    safetyBackup: true,
     stage: steps.slice(0, Math.max(1, done)).at(-1)?.stage.id ?? "",
     progress,
     crossed,
@@ -86,6 +88,8 @@ t.test("a whole run goes back hop by hop, leaves first, nodes before proxies bef
   t.same(
     plan.hops[0]?.stages.map(({ id, program, stop, gate }) => [id, program, stop, gate?.kind ?? null]),
     [
+      ["hop-1.eu.backup", "restore-read", [], null],
+      ["hop-1.main.backup", "restore-read", [], null],
       ["hop-1.eu.preflight", "back-preflight", [], null],
       ["hop-1.eu.node", "back-node", [], "node"],
       ["hop-1.eu.auth", "back-auth-first", ["eu-auth-1", "eu-auth-2"], "auth"],
@@ -113,12 +117,21 @@ t.test(
   "the cold snapshot is restored before the binary goes back; where there is none, the backup before it",
   async (t) => {
     const plan = planned(stoppedAfter(99));
-    const restores = plan.hops.flatMap((hop) => hop.stages.map((stage) => stage.restores).filter((one) => one));
-    t.same(restores, [
-      { "eu-auth-1": "run-1.hop-2.eu-auth-1" },
-      { "auth-1": "run-1.hop-2.auth-1.cold" },
-      { "eu-auth-1": "run-1.hop-1.eu-auth-1" },
-      { "auth-1": "run-1.hop-1.auth-1.cold" },
+    for (const isIn of [isMoving, (stage: Stage) => stage.kind === "backup"]) {
+      const stages = plan.hops.flatMap((hop) => hop.stages.filter(isIn));
+      t.same(
+        stages.map((stage) => stage.restores).filter((one) => one),
+        [
+          { "eu-auth-1": "run-1.hop-2.eu-auth-1" },
+          { "auth-1": "run-1.hop-2.auth-1.cold" },
+          { "eu-auth-1": "run-1.hop-1.eu-auth-1" },
+          { "auth-1": "run-1.hop-1.auth-1.cold" },
+        ],
+        "what is put back is what is read before",
+      );
+    }
+    t.match(opsFor(indexPlan(plan), { run: "run-2", stage: "hop-1.main.backup", host: "auth-1" }), [
+      { kind: "verify-backup", id: "run-1.hop-2.auth-1.cold", orCopy: undefined },
     ]);
     const ops = opsFor(indexPlan(plan), { run: "run-2", stage: "hop-1.main.auth", host: "auth-1" });
     t.same(
@@ -126,6 +139,7 @@ t.test(
       ["backup", "verify-backup", "restore", "swap"],
     );
     t.match(ops[0], { spec: { id: "run-2.hop-1.auth-1" } }, "what would be lost is kept aside first");
+    t.notOk("hooks" in (ops[0] ?? {}), "hooks would ask a service that is stopped");
     t.match(ops[2], { id: "run-1.hop-2.auth-1.cold", service: "teleport" });
     t.match(ops[3], { from: "7.1.0", to: "6.2.31", how: "start", sha256: null, snapshot: null });
   },
@@ -157,6 +171,26 @@ t.test(
   },
 );
 
+t.test("where nothing is left to keep aside, the way back goes without, and says so", async (t) => {
+  for (const [progress, program] of [
+    [{ version: "6.2.31", hop: "hop-1" }, "restore-auth-first-bare"],
+    [{ version: "5.4.2", hop: null }, "restore-auth-bare"],
+  ] as const) {
+    const after = stoppedAfter(1);
+    const input = { ...after, safetyBackup: false, progress: { ...after.progress, "auth-1": progress } };
+    const plan = planned({ ...input, facts: nowAt(input.facts, input.progress) });
+    t.match(plan.undoes, { run: "run-1", safetyBackup: false });
+    t.match(renderPlan(plan), "what auth has now: it is NOT kept aside");
+    const stage = plan.hops[0]?.stages.find(({ kind }) => kind === "auth");
+    t.equal(stage?.program, program);
+    const ops = opsFor(indexPlan(plan), { run: "run-2", stage: stage?.id ?? "", host: "auth-1" });
+    t.notOk(ops.some(({ kind }) => kind === "backup"));
+    t.match(ops[0], { kind: "restore", id: "run-1.hop-1.auth-1.cold" });
+  }
+  const proxies = stoppedAfter(3);
+  t.notOk("safetyBackup" in (planned({ ...proxies, scope: "stage", safetyBackup: false }).undoes ?? {}), "no restore");
+});
+
 t.test("in the middle of auth: the one that crossed is restored, those that only stopped are started", async (t) => {
   const input = stoppedAfter(1);
   t.same(input.stopped, ["auth-2"]);
@@ -165,6 +199,7 @@ t.test("in the middle of auth: the one that crossed is restored, those that only
     t.same(
       plan.hops[0]?.stages.map(({ id, program, batches, gate }) => [id, program, batches, gate !== null]),
       [
+        ["hop-1.main.backup", "restore-read", [["auth-1"]], false],
         ["hop-1.main.preflight", "back-preflight", [["auth-1", "auth-2"]], false],
         ["hop-1.main.auth", "back-auth-first", [["auth-1"]], true],
         ["hop-1.main.auth-start", "back-auth-start", [["auth-2"]], false],
@@ -193,7 +228,7 @@ t.test("an auth whose binary is back, and whose backend is not, is restored all 
   const after = stoppedAfter(1);
   const input = { ...after, progress: { ...after.progress, "auth-1": { version: "5.4.2", hop: null } } };
   const plan = planned({ ...input, facts: nowAt(input.facts, input.progress) });
-  t.match(plan.hops[0]?.stages[1], { program: "back-auth-restore", restores: { "auth-1": "run-1.hop-1.auth-1.cold" } });
+  t.match(plan.hops[0]?.stages[2], { program: "back-auth-restore", restores: { "auth-1": "run-1.hop-1.auth-1.cold" } });
 });
 
 t.test("a way back knows services as they are defined now, whatever the run knew", async (t) => {
@@ -292,6 +327,16 @@ t.test("what makes going back impossible", async (t) => {
     ok: false,
     blocked: [{ code: "backup-missing", subject: "auth-1" }],
   });
+  const copy = { sha256: "c".repeat(64), bytes: 1000, encrypted: true };
+  const hot = (one: RunBackup) => one.backup === "run-1.hop-2.auth-1";
+  const lost = input.backups.map((one) => ({ ...one, verified: one.host !== "auth-1" || hot(one) }));
+  const two = planned({ ...input, scope: "hop", backups: lost });
+  t.match(two.hops[0]?.stages.find(({ id }) => id === "hop-1.main.auth")?.restores, { "auth-1": "run-1.hop-2.auth-1" });
+  const copied = unverified.map((one) => (hot(one) ? { ...one, copy } : one));
+  const twin = planned({ ...input, scope: "hop", backups: copied });
+  const auth = twin.hops[0]?.stages.find(({ id }) => id === "hop-1.main.auth");
+  t.match(auth, { restores: { "auth-1": "run-1.hop-2.auth-1" }, copies: { "auth-1": copy } }, "a copy stands in");
+  t.match(twin.hops[0]?.stages[1], { program: "restore-read", copies: { "auth-1": copy } }, "and is opened before");
   const gone = { ...input.facts, hosts: { ...input.facts.hosts, "node-1": hostFact("7.1.0", { reachable: false }) } };
   t.match(planRollback({ ...input, facts: gone }), {
     ok: false,
@@ -319,6 +364,20 @@ t.test("the linter catches rollbacks broken by hand", async (t) => {
   };
   const auth = (stages: Draft[]) => stages.find((stage) => stage.id === "hop-1.main.auth");
   t.ok(broken((stages) => stages.filter((stage) => stage.id !== "hop-1.main.node")).includes("I1 hop-1.main.proxy"));
+  const isReading = ({ program }: Draft) => program === "restore-read";
+  t.ok(broken((stages) => stages.filter((stage) => !isReading(stage))).includes("I4 hop-1.main.auth"));
+  t.ok(
+    broken((stages) => [...stages.filter((one) => !isReading(one)), ...stages.filter(isReading)]).includes(
+      "I4 hop-1.main.auth",
+    ),
+    "too late",
+  );
+  t.ok(
+    broken((stages) =>
+      stages.map((one) => (isReading(one) ? { ...one, restores: { "auth-1": "other" } } : one)),
+    ).includes("I4 hop-1.main.auth"),
+    "another one",
+  );
   t.ok(broken((stages) => [...stages].reverse()).includes("I2 hop-1.main.auth"));
   t.ok(
     broken((stages) => {

@@ -3,7 +3,7 @@ import { decide } from "@belay/controller/run/decide";
 import { isNews, replay } from "@belay/controller/run/fold";
 import { done, failed, unknownOutcome } from "@belay/shared";
 import t from "tap";
-import { clusterPlan, nodesPlan } from "../support/plans.js";
+import { clusterPlan, hop, hosts, nodesPlan, PROGRAMS, planOf, stage } from "../support/plans.js";
 import { RunDriver } from "../support/run-driver.js";
 
 const broken = failed({ code: "unhealthy", message: "never became ready" });
@@ -84,6 +84,35 @@ t.test("skip is refused for an auth that others rely on (I1, I5)", async (t) => 
   run.flow(({ host }) => (host === "auth-2" ? broken : done(true)));
   t.throws(() => skip(run.state, all, run.now), { code: "host-needed", hint: /rollback/ });
   t.throws(() => quarantine(run.state, "auth-2", ann, run.now), { code: "host-needed" });
+});
+
+t.test("a way back that can't keep aside what is there names the one that doesn't (I4)", async (t) => {
+  const programs = { ...PROGRAMS, restore: ["backup", "verify-backup", "restore", "start"].map((kind) => ({ kind })) };
+  const auth = stage("hop-1.main.auth", [["auth-1"]], {
+    ...{ role: "auth", program: "restore", stop: ["auth-1", "auth-2"], restores: { "auth-1": "r0.hop-1.auth-1.cold" } },
+  });
+  const undoes = { run: "r0", plan: "e".repeat(64), scope: "hop" } as const;
+  const restore = { host: "auth-1", backup: "b-1", takenAt: 1, safetyBackup: true };
+  for (const [more, way] of [
+    [
+      { kind: "rollback", undoes },
+      /^belay run abort r1 .*, then belay run rollback r0 --scope hop --no-safety-backup$/,
+    ],
+    [{ kind: "restore", restore }, /^belay run abort r1 .*, then belay backup restore auth-1 b-1 --no-safety-backup$/],
+  ] as const) {
+    const plan = planOf([hop("hop-1", "6.2.31", "5.4.2", [auth])], hosts("auth", 2), { ...more, programs });
+    for (const failing of ["backup", "verify-backup"]) {
+      const run = new RunDriver(plan);
+      const { waits } = run.flow(({ op }) => (op === failing ? broken : done(true)));
+      const told = [waits[0]?.unblock, run.state.openFailure?.cause.hint];
+      for (const text of told) t.match(text?.split("without: ")[1], way, failing);
+      t.throws(() => skip(run.state, all, run.now), { code: "host-needed", hint: /--no-safety-backup/ });
+    }
+    const run = new RunDriver(plan);
+    const { waits } = run.flow(({ op }) => (op === "restore" ? broken : done(true)));
+    t.notMatch(waits[0]?.unblock, "--no-safety-backup", "what can't be put back is another matter");
+    t.throws(() => skip(run.state, all, run.now), { code: "host-needed", hint: /plan anew after belay run abort r1/ });
+  }
 });
 
 t.test("rollback and abort end the run under their own names", async (t) => {

@@ -152,10 +152,17 @@ export type StoredCopy = Static<typeof StoredCopy>;
 
 /**
  * Reads a backup back: every digest, and the integrity of every database (I4). With `copy`, reads that back instead, from
- * belayd, and leaves what is on the host alone. Result: BackupResult.
+ * belayd, and leaves what is on the host alone. With `orCopy`, a backup that the host no longer has, or that is damaged there,
+ * is brought back from belayd and read before it takes its place: a restore then finds it. Result: BackupResult.
  */
 export const VerifyBackupOp = Type.Object(
-  { kind: Type.Literal("verify-backup"), id: Name, dir: Path, copy: Type.Optional(StoredCopy) },
+  {
+    kind: Type.Literal("verify-backup"),
+    id: Name,
+    dir: Path,
+    copy: Type.Optional(StoredCopy),
+    orCopy: Type.Optional(StoredCopy),
+  },
   closed,
 );
 

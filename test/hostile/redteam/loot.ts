@@ -93,6 +93,7 @@ export function opsOf(dir: string): Op[] {
     },
     { kind: "restore", id: "kept", dir: at("backups"), service: "svc" },
     { kind: "verify-backup", id: "kept", dir: at("backups"), copy: { sha256, bytes: 10, encrypted: false } },
+    { kind: "verify-backup", id: "kept", dir: at("backups"), orCopy: { sha256, bytes: 10, encrypted: false } },
     { kind: "prune", versionsDir, link, keep: [], backupsDir: at("backups"), keepBackups: 1 },
     {
       kind: "upgrade-agent",

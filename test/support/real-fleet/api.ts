@@ -122,7 +122,7 @@ export class Api {
   async rollback(
     run: string,
     scope: RollbackRequest["scope"],
-    more: Pick<RollbackRequest, "planOnly"> = {},
+    more: Pick<RollbackRequest, "planOnly" | "safetyBackup"> = {},
   ): Promise<RollbackAnswer> {
     return (await this.as(OPERATOR)).#call("POST", `/v1/runs/${run}/rollback`, { reason: "test", scope, ...more });
   }

@@ -19,7 +19,7 @@ function looks(op: Op): boolean {
     case "health":
       return true;
     case "verify-backup":
-      return op.copy === undefined;
+      return op.copy === undefined && op.orCopy === undefined;
     default:
       return false;
   }

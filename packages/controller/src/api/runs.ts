@@ -21,6 +21,8 @@ export interface FailureCommand extends Command {
 
 export interface RollbackRequest extends Command {
   readonly scope: "stage" | "hop" | "run";
+  /** False: what is there now is not kept aside before a backend is restored. */
+  readonly safetyBackup?: boolean;
   /** True: make the plan and show it, start nothing. */
   readonly planOnly?: boolean;
 }

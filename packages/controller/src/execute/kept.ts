@@ -7,19 +7,21 @@ import {
   PruneResult,
   SwapResult,
 } from "@belay/shared";
-import type { BackupChange, BackupRow } from "../store/runs.js";
+import type { BackupChange } from "../store/runs.js";
 
 const decodeBackup = decoder(BackupResult, "result of a backup", "result-malformed");
 const decodeAgentUpgrade = decoder(AgentUpgradeResult, "result of an agent's upgrade", "result-malformed");
 const decodePrune = decoder(PruneResult, "result of a prune", "result-malformed");
 const decodeSwap = decoder(SwapResult, "result of a swap", "result-malformed");
 
-/** What a finished step made, read back or removed: it goes into the list of backups with the step's event. */
+/** What a finished step made, read back, removed or found to be no use: it goes into the list of backups with the step's event. */
 export function backupChange(
   where: { run: string; hop: string; host: string },
   op: Op,
   outcome: Outcome,
 ): BackupChange | null {
+  const lost = lostIn(op, outcome);
+  if (lost !== null) return { host: where.host, backup: lost, result: null };
   if (outcome.status !== "done") return snapshotLeft(where, op, outcome);
   switch (op.kind) {
     case "backup":
@@ -39,7 +41,11 @@ export function backupChange(
 }
 
 /** The snapshot of a swap that did not hold: above all where it could not be put back, it is what people go back to. */
-function snapshotLeft(where: { run: string; hop: string; host: string }, op: Op, outcome: Outcome): BackupRow | null {
+function snapshotLeft(
+  where: { run: string; hop: string; host: string },
+  op: Op,
+  outcome: Outcome,
+): BackupChange | null {
   if (op.kind !== "swap" || op.snapshot === null || !("error" in outcome)) return null;
   const snapshot = outcome.error.context?.snapshot;
   if (snapshot === undefined) return null;
@@ -49,6 +55,18 @@ function snapshotLeft(where: { run: string; hop: string; host: string }, op: Op,
     // That the swap failed is believed as it is; what can't be read as a backup is none.
     return null;
   }
+}
+
+/**
+ * The backup that a host was to read or put back, if it is gone from there or another than was made; null: nothing of the kind.
+ * What could not be read for now says nothing.
+ */
+export function lostIn(op: Op, outcome: Outcome): string | null {
+  if (outcome.status !== "failed" || (op.kind !== "verify-backup" && op.kind !== "restore")) return null;
+  // What was read is a copy alone.
+  if (op.kind === "verify-backup" && op.copy !== undefined) return null;
+  const { code } = outcome.error;
+  return code === "backup-missing" || code === "backup-corrupt" ? op.id : null;
 }
 
 /** Certificates, sessions and lock expiries go wrong on a host whose clock is further off than this. */

@@ -39,6 +39,8 @@ export interface PendingRollback {
   readonly by: string;
   readonly reason: string;
   readonly scope: "stage" | "hop" | "run";
+  /** Absent where somebody asked before there was a choice. */
+  readonly safetyBackup?: boolean;
   /** The run had ended long before: its hosts' own facts say where they are. */
   readonly past: boolean;
 }
@@ -72,9 +74,9 @@ export class Rollbacks {
   async rollBack(runName: string, request: ByPerson<RollbackRequest>): Promise<RollbackAnswer> {
     const { runs, controller } = this.#parts;
     const row = await runs.get(runName);
-    const { by, reason = "", scope } = request;
+    const { by, reason = "", scope, safetyBackup = true } = request;
     const past = controller.active(row.id) === null;
-    const wanted: PendingRollback = { by, reason, scope, past };
+    const wanted: PendingRollback = { by, reason, scope, safetyBackup, past };
     const plan = await this.#plan(row, wanted);
     // What can't be planned now is refused before the run is ended for it.
     if (!plan.ok || request.planOnly === true) return { plan, run: null };
@@ -241,6 +243,7 @@ export class Rollbacks {
       plan,
       run: row.id,
       scope: wanted.scope,
+      safetyBackup: wanted.safetyBackup ?? true,
       backups: backups.map(({ host, hop, backup, verifiedAt, prunedAt, copies }) => ({
         host,
         hop,

@@ -36,7 +36,7 @@ export const AUDITED_ROUTES: Readonly<Record<string, AuditedRoute | null>> = {
   "POST /v1/runs/:run/rollback": {
     action: "run-rollback",
     params: ["run"],
-    body: ["reason", "scope", "planOnly"],
+    body: ["reason", "scope", "safetyBackup", "planOnly"],
     answer: ["run", "plan.ok", "plan.plan.id"],
   },
   "POST /v1/gates/:run/:gate/approve": { action: "gate-approve", ...GATE },

@@ -50,7 +50,13 @@ export interface Plan {
     readonly safetyBackup: boolean;
   };
   /** For a rollback: the run it undoes. */
-  readonly undoes?: { readonly run: string; readonly plan: string; readonly scope: "stage" | "hop" | "run" };
+  readonly undoes?: {
+    readonly run: string;
+    readonly plan: string;
+    readonly scope: "stage" | "hop" | "run";
+    /** What is there now is not kept aside before a backend is restored; absent: it is. */
+    readonly safetyBackup?: false;
+  };
 }
 
 /**
@@ -130,7 +136,7 @@ export interface Stage {
   readonly gate: Gate | null;
   /** Auth hosts stopped before the first batch (I5, `ha: shrink`). */
   readonly stop: readonly HostName[];
-  /** Rollbacks and restores only: the backup that each of these hosts puts back before its binary is swapped. */
+  /** Rollbacks and restores only: the backup that each of these hosts puts back before its binary is swapped, or reads back before. */
   readonly restores?: Readonly<Record<HostName, string>>;
   /** Where such a backup has left its host: the copy that stands in when the host's own is gone or damaged. */
   readonly copies?: Readonly<Record<HostName, StoredCopy>>;

@@ -61,6 +61,8 @@ function redefinedIn(plan: Plan): Map<HostName, Set<string>> {
   const all = plan.hops.flatMap((hop) => hop.stages);
   const redefined = new Map<HostName, Set<string>>();
   for (const [at, stage] of all.entries()) {
+    // The stage that reads a backup back names it, too, and puts nothing back.
+    if (!isMoving(stage)) continue;
     for (const host of Object.keys(stage.restores ?? {})) {
       if (!redefined.has(host)) redefined.set(host, new Set(all.slice(at).map(({ id }) => id)));
     }

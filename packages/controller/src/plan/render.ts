@@ -48,7 +48,8 @@ function renderHops(plan: Plan): string[] {
   ];
 }
 
-function renderRestore({ restore }: Plan): string[] {
+function renderRestore({ restore, undoes }: Plan): string[] {
+  if (undoes?.safetyBackup === false) return [`${INDENT}loses      what auth has now: it is NOT kept aside`];
   if (restore === undefined) return [];
   const { host, backup, takenAt, safetyBackup } = restore;
   const aside = safetyBackup ? "what is there now is kept aside first" : "what is there now is NOT kept aside";
@@ -81,7 +82,7 @@ function renderStages(plan: Plan, stages: readonly Stage[]): string {
   const parts: string[] = [];
   const count = (kind: string) =>
     stages.filter((stage) => stage.kind === kind).reduce((sum, one) => sum + size(one), 0);
-  if (count("backup") > 0) parts.push("backup");
+  if (count("backup") > 0) parts.push(plan.kind === "upgrade" ? "backup" : "backup read back");
   // A rollback goes the other way round, so the order is the stages' own.
   const kinds = [...new Set(stages.map((stage) => stage.kind))];
   for (const kind of kinds.filter((one) => one === "auth" || one === "proxy" || one === "node")) {

@@ -9,7 +9,7 @@ import { planClusters, programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
 import type { RestoreInput } from "./restore/input.js";
 import { askForStranded, findTouched, mayGoBack, type Touched } from "./restore/versions.js";
-import { restoring, returnStages } from "./rollback/stages.js";
+import { readingStage, restoring, returnStages } from "./rollback/stages.js";
 import type { Return } from "./rollback/undo.js";
 import { gatedStart } from "./seal.js";
 import { frame, gateOf, type Place, stageId, together } from "./stages.js";
@@ -95,18 +95,14 @@ function restoreAuth(input: RestoreInput, place: Place, restored: Touched, to: s
     place,
     going.map((one) => returnOf(input, place.cluster, one, to)),
     staying,
-    {
-      host: restored.name,
-      backup,
-      copy,
-    },
+    { host: restored.name, backup, copy, safetyBackup: input.safetyBackup },
   );
-  const [look, ...rest] = back.map((stage) => (input.safetyBackup ? stage : unsafe(stage)));
+  const [look, ...rest] = back;
   return {
     to,
     touched,
     releases,
-    stages: [look, ...reading(input, place), ...stages, ...rest].filter((one) => one !== undefined),
+    stages: [look, readingStage(place, input.backup), ...stages, ...rest].filter((one) => one !== undefined),
   };
 }
 
@@ -123,7 +119,6 @@ function askForAside(name: HostName, cluster: Cluster, reasons: Reasons): void {
 function restoreServing(input: RestoreInput, place: Place, restored: Touched): Work {
   const { host, name, version } = restored;
   const [role] = host.roles;
-  const { backup, copy } = input.backup;
   const id = stageId(place, role);
   const policy = { ...place.fleet.rollout[role], canary: 0 };
   const stage: Stage = {
@@ -136,7 +131,7 @@ function restoreServing(input: RestoreInput, place: Place, restored: Touched): W
     // What was written since the backup is lost behind this gate.
     gate: gateOf(place, id, role, true),
     stop: [],
-    ...restoring({ host: name, backup, copy }),
+    ...restoring(input.backup),
     program: input.safetyBackup ? "restore-serving" : "restore-serving-bare",
     parallel: 1,
     canaries: 0,
@@ -144,17 +139,11 @@ function restoreServing(input: RestoreInput, place: Place, restored: Touched): W
   const everybody = [name];
   const stages = [
     together(place, "preflight", "back-preflight", everybody),
-    ...reading(input, place),
+    readingStage(place, input.backup),
     stage,
     together(place, "verify", "back-verify", everybody),
   ];
   return { to: version, touched: [restored], releases: {}, stages };
-}
-
-/** With no copy to fall back on, the backup is read back before anything is stopped (I4). */
-function reading({ backup: { host, copy, backup } }: RestoreInput, place: Place): Stage[] {
-  if (copy !== null) return [];
-  return [{ ...together(place, "backup", "restore-read", [host]), restores: { [host]: backup } }];
 }
 
 /** The stage that brings the old version to those who have not kept it, and the artifacts it needs. */
@@ -190,16 +179,6 @@ function fetching(
 function returnOf(input: RestoreInput, cluster: Cluster, { host, name, version }: Touched, to: string): Return {
   const crosses = majorOf(version) !== majorOf(to);
   return { name, host: planHost(input, cluster, host, version), from: version, to, crosses };
-}
-
-const BARE: Readonly<Record<string, string>> = {
-  "back-auth-first": "restore-auth-first-bare",
-  "back-auth-restore": "restore-auth-bare",
-};
-
-/** The same stage with nothing kept aside first. */
-function unsafe(stage: Stage): Stage {
-  return { ...stage, program: BARE[stage.program] ?? stage.program };
 }
 
 function find({ fleet, backup }: RestoreInput): { cluster: Cluster; host: Host } | null {

@@ -4,11 +4,11 @@ import { planBackups } from "./backups.js";
 import { finish } from "./finish.js";
 import { inTrustOrder } from "./order.js";
 import { atOnce, type Pieces } from "./pieces.js";
-import type { Hop, Plan, PlanHost, PlanResult } from "./plan.js";
+import type { Hop, Plan, PlanHost, PlanResult, Stage } from "./plan.js";
 import { programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
 import type { RollbackInput, RunBackup } from "./rollback/input.js";
-import { type Restore, returnStages } from "./rollback/stages.js";
+import { type Restore, readingStage, returnStages } from "./rollback/stages.js";
 import { byCluster, type Return, type Undo, undoHops } from "./rollback/undo.js";
 import { gatedStart } from "./seal.js";
 
@@ -103,25 +103,28 @@ function lowestAfter(undos: readonly Undo[]): Map<string, number> {
   return lowest;
 }
 
-/** One hop back: leaf clusters before the root they trust (I2). */
+/** One hop back: leaf clusters before the root they trust (I2), and what will be put back read before any of them goes. */
 function layOut(input: RollbackInput, undo: Undo, reasons: Reasons): Hop {
   const { fleet, plan } = input;
   const returning = byCluster(undo, plan.hosts);
-  const stages = inTrustOrder(fleet.clusters)
+  const reading: Stage[] = [];
+  const going = inTrustOrder(fleet.clusters)
     .reverse()
     .flatMap((cluster) => {
       const returns = returning.get(cluster.name);
       if (returns === undefined) return [];
       const restarts = undo.restarts.filter((name) => plan.hosts[name]?.cluster === cluster.name);
       const restore = chooseRestore(input, undo, cluster, returns, restarts, reasons);
-      return returnStages({ fleet, cluster, hop: undo.id }, returns, restarts, restore);
+      const place = { fleet, cluster, hop: undo.id };
+      if (restore !== null) reading.push(readingStage(place, restore));
+      return returnStages(place, returns, restarts, restore);
     });
   const others = undo.returns.filter((one) => one.to !== undo.to).map((one) => [one.name, one.to] as const);
   const staying = undo.restarts
     .map((name) => [name, input.progress[name]?.version ?? plan.hosts[name]?.version ?? undo.to] as const)
     .filter(([, version]) => version !== undo.to);
   const targets = Object.fromEntries([...others, ...staying]);
-  const hop = { id: undo.id, from: undo.hop.to, to: undo.to, stages };
+  const hop = { id: undo.id, from: undo.hop.to, to: undo.to, stages: [...reading, ...going] };
   return Object.keys(targets).length === 0 ? hop : { ...hop, targets };
 }
 
@@ -130,7 +133,7 @@ function layOut(input: RollbackInput, undo: Undo, reasons: Reasons): Hop {
  * everything up to the moment it stopped, else the one that was made before the hop.
  */
 function chooseRestore(
-  { crossed, backups, run }: RollbackInput,
+  { crossed, backups, run, safetyBackup }: RollbackInput,
   { hop }: Undo,
   cluster: Cluster,
   returns: readonly Return[],
@@ -142,20 +145,20 @@ function chooseRestore(
   if (crossing.length === 0 && restarts.length === 0) return null;
   const who = crossed.find((one) => one.hop === hop.id && one.cluster === cluster.name)?.host ?? crossing[0]?.name;
   if (who === undefined) return null;
-  const made = backups.filter((one) => one.host === who && one.hop === hop.id && one.verified);
-  const candidates = made.filter((one) => !one.pruned || one.copy !== null);
-  const best = candidates.find(isCold) ?? candidates[0];
-  if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy };
-  const [why, hint] =
-    made.length === 0
-      ? [
-          `run ${run} has no verified backup of ${who} from ${hop.id}`,
-          "See `belay backup list`; verify one with `belay backup verify`, or restore the backend by hand.",
-        ]
-      : [
-          `${who} has pruned what run ${run} kept in ${hop.id}, and no copy of it is left`,
-          "`backups` in fleet.yaml says how many stay. See `belay backup list` for one that is there, or restore the backend by hand.",
-        ];
+  const made = backups.filter((one) => one.host === who && one.hop === hop.id);
+  // A copy stands in for what the host has lost.
+  const usable = made.filter(({ verified, pruned, copy }) => (verified && !pruned) || copy !== null);
+  const best = usable.find(isCold) ?? usable[0];
+  if (best !== undefined) return { host: who, backup: best.backup, copy: best.copy, safetyBackup };
+  const [why, hint] = made.some(({ verified, pruned }) => verified && pruned)
+    ? [
+        `${who} has pruned what run ${run} kept in ${hop.id}, and no copy of it is left`,
+        "`backups` in fleet.yaml says how many stay. See `belay backup list` for one that is there, or restore the backend by hand.",
+      ]
+    : [
+        `run ${run} has no verified backup of ${who} from ${hop.id}`,
+        "See `belay backup list`; verify one with `belay backup verify`, or restore the backend by hand.",
+      ];
   reasons.block({
     code: "backup-missing",
     subject: who,
@@ -171,6 +174,7 @@ function isCold({ backup }: RunBackup): boolean {
 
 function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risks }: Reasons): Plan {
   const { plan, profile, progress } = input;
+  const restores = hops.some((hop) => hop.stages.some((stage) => stage.restores !== undefined));
   const touched = new Set(
     hops.flatMap((hop) => hop.stages.flatMap((stage) => [...stage.batches.flat(), ...stage.stop])),
   );
@@ -207,7 +211,12 @@ function assemble(input: RollbackInput, hops: readonly Hop[], to: string, { risk
     vars: plan.vars,
     programs: programsOf(profile.programs, hops),
     backups: planBackups(input.fleet),
-    undoes: { run: input.run, plan: plan.id, scope: input.scope },
+    undoes: {
+      run: input.run,
+      plan: plan.id,
+      scope: input.scope,
+      ...(restores && !input.safetyBackup ? { safetyBackup: false as const } : {}),
+    },
   };
 }
 

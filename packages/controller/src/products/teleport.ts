@@ -120,6 +120,15 @@ const backUp: OpTemplate[] = [
   { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
 ];
 
+/**
+ * What is there now, kept aside while every auth of the cluster stands still: it stays on its host, and no hook is run, since
+ * most of them ask the service something.
+ */
+const keepAside: OpTemplate[] = [
+  { kind: "backup", spec: backupOf("{backup}") },
+  { kind: "verify-backup", id: "{backup}", dir: "{backups}" },
+];
+
 const start: OpTemplate = {
   kind: "start",
   service: "{service}",
@@ -228,23 +237,26 @@ export const teleport: Profile = {
     "back-auth-minor": [swapBack({ startTimeoutMs: "{authStartTimeoutMs}" })],
     // What was written since the restored backup is lost to Teleport, but kept aside first.
     "back-auth-first": [
-      ...backUp,
+      ...keepAside,
       restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     // The one that crossed has its old binary already.
-    "back-auth-restore": [...backUp, restore, start],
+    "back-auth-restore": [...keepAside, restore, start],
     "back-auth-rest": [swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" })],
     "back-auth-start": [start],
     "back-verify": [health],
 
-    // A backup put back outside of any rollback. Where nothing is left that could be kept aside, the bare ones.
-    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}" }],
+    // Where nothing is left that could be kept aside.
     "restore-auth-first-bare": [
       restore,
       swapBack({ how: "start", startTimeoutMs: "{authStartTimeoutMs}", revertTo: "stopped" }),
     ],
     "restore-auth-bare": [restore, start],
+
+    // Before anything is stopped: whatever is wrong with the backup, or with the key to its copy, shows here (I4).
+    "restore-read": [{ kind: "verify-backup", id: "{restore}", dir: "{backups}", orCopy: "{restoreCopy}" }],
+    // A backup put back outside of any rollback.
     "restore-serving": [...backUp, stop, restore, startServing],
     "restore-serving-bare": [stop, restore, startServing],
   },

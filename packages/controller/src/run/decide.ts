@@ -2,13 +2,14 @@ import { unknownOutcome } from "@belay/shared";
 import { advance } from "./advance.js";
 import type { Decision, World } from "./decision.js";
 import type { RunEvent } from "./event.js";
-import { approvalsOf, brokenGlassOf, hasApprovals, isExpired } from "./guard-gates.js";
+import { approvalsOf, brokenGlassOf, failedHosts, hasApprovals, isExpired } from "./guard-gates.js";
 import { giveUpAt } from "./pace.js";
 import { phaseOf } from "./phase.js";
 import type { GateRecord, RunState } from "./state.js";
 import * as unblock from "./unblock.js";
 import type { Wait } from "./wait.js";
 import { inFlightWait, overdueOf, pauseWaits } from "./waits.js";
+import { wayOutOf } from "./way-out.js";
 import { work } from "./work.js";
 
 /**
@@ -110,11 +111,12 @@ function attendGate(state: RunState, record: GateRecord, now: number): Decision 
 function failureWait(state: RunState): Wait {
   const failure = state.openFailure;
   if (failure === null) throw new TypeError("the failure phase has an open failure gate");
+  const waysOut = failedHosts(state).flatMap((host) => wayOutOf(state, host) ?? []);
   return {
     code: "failure-gate-open",
     message: `${failure.stage} stopped: ${failure.cause.message}`,
     since: failure.openedAt,
-    unblock: unblock.answerFailure(state.run),
+    unblock: [unblock.answerFailure(state.run), ...waysOut].join("; "),
     gate: failure.id,
   };
 }

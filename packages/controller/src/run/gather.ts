@@ -113,7 +113,12 @@ function goingBackFrom(state: RunState, record: StageRecord, pointOfNoReturn: bo
     };
   }
   if (state.plan.kind === "rollback") {
-    return { pointOfNoReturn, takes: "a new plan, forward again", loses: "nothing that is not lost already" };
+    const bare = pointOfNoReturn && state.plan.undoes?.safetyBackup === false;
+    return {
+      pointOfNoReturn,
+      takes: "a new plan, forward again",
+      loses: bare ? `what auth of ${cluster} has now: it is not kept aside` : "nothing that is not lost already",
+    };
   }
   if (pointOfNoReturn || hasCrossed) {
     return {

@@ -3,6 +3,8 @@ import { ROOT } from "../people/caller.js";
 import { leftBehind, neededBy } from "./order.js";
 import { failureClosed, type Guard, gateClosed, type Refusal } from "./refusal.js";
 import type { GateRecord, RunState } from "./state.js";
+import * as unblock from "./unblock.js";
+import { wayOutOf } from "./way-out.js";
 
 /** What gates ask of the events that open, answer and close them (I6). */
 export const gateGuards = {
@@ -256,9 +258,13 @@ export function refuseSettingAside(state: RunState, host: string): Refusal | nul
   if (!state.plan.hosts[host]?.roles.includes("auth")) return null;
   const needing = neededBy(state, host);
   if (needing === null) return null;
+  const { run, plan } = state;
+  // What goes back itself can't be rolled back.
+  const goBack =
+    plan.kind === "upgrade" ? `go back with belay run rollback ${run}` : `plan anew after ${unblock.abort(run)}`;
   return {
     code: "host-needed",
     message: `${host} is auth, and stage ${needing.stage.id} can't be right without it`,
-    hint: `retry it, or go back with belay run rollback ${state.run}`,
+    hint: `retry it, or ${wayOutOf(state, host) ?? goBack}`,
   };
 }

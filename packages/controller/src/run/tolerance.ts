@@ -2,6 +2,7 @@ import type { ErrorInfo, HostName } from "@belay/shared";
 import { neededBy } from "./order.js";
 import type { RunState, StageRecord } from "./state.js";
 import { STOP_BATCH } from "./steps.js";
+import { wayOutOf } from "./way-out.js";
 
 /** Why a failure stops the run whatever the budgets say. */
 export type Hardness = "drift" | "fenced" | "stop" | "auth" | "canary" | "needed";
@@ -57,7 +58,7 @@ export function causeOf(state: RunState): ErrorInfo {
     return {
       code: hard === "drift" || hard === "fenced" ? hard : `${hard}-failed`,
       message: `${host}: ${error.message} (${WHY_HARD[hard]})`,
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...hintFor(state, host, error),
       context: { host, error: error.code },
     };
   }
@@ -72,9 +73,14 @@ export function causeOf(state: RunState): ErrorInfo {
   return {
     code: "budget-spent",
     message: `${failures} ${failures === 1 ? "host" : "hosts"} failed in this ${scope}, where ${budget} may: ${hosts.join(", ")} (${last?.host}: ${last?.error.message})`,
-    ...(last?.error.hint === undefined ? {} : { hint: last.error.hint }),
+    ...(last === undefined ? {} : hintFor(state, last.host, last.error)),
     context: { scope, failures, budget, hosts },
   };
+}
+
+function hintFor(state: RunState, host: HostName, { hint }: ErrorInfo): { hint?: string } {
+  const hints = [hint, wayOutOf(state, host)].filter((one) => typeof one === "string");
+  return hints.length === 0 ? {} : { hint: hints.join("; ") };
 }
 
 const NAMED_HOSTS = 10;

@@ -2,6 +2,7 @@ import { BelayError } from "@belay/shared";
 import type { BackupView, CopyView } from "../api/contract.js";
 import type { Artifact } from "../releases/catalogue.js";
 import { CopyRecords } from "./copies.js";
+import { backupVerified } from "./runs.js";
 import type { Store } from "./sqlite.js";
 
 export interface Quarantine {
@@ -167,16 +168,9 @@ export class RecordStore {
     await this.#copies.verified(host, backup, sha256, at);
   }
 
-  /** Read back on its host just now, so it is there, whatever was said before. */
-  async backupVerified(host: string, backup: string, at: number): Promise<void> {
-    await this.#store.commits.write((tx) =>
-      tx
-        .updateTable("backups")
-        .set({ verified_at: at, pruned_at: null })
-        .where("host", "=", host)
-        .where("backup", "=", backup)
-        .execute(),
-    );
+  /** `at`: when it was read back whole; null: it is no use any more, whatever was found before. Idempotent. */
+  async backupVerified(host: string, backup: string, at: number | null): Promise<void> {
+    await this.#store.commits.write((tx) => backupVerified(tx, { host, backup }, at));
   }
 
   /** Something asked for of a run that must not be forgotten before it is done (I14). Idempotent. */

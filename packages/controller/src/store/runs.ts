@@ -18,8 +18,10 @@ export interface RunRow {
   readonly result: RunResult | null;
 }
 
-/** A backup that a step reported, as it goes into the list of backups together with the event that says so. */
-export interface BackupRow {
+/** What a step reported of a backup, as it goes into the list of backups together with the event that says so. */
+export type BackupChange = KeptRow | LostRow | PrunedRow;
+
+interface KeptRow {
   readonly host: string;
   readonly run: string;
   readonly hop: string;
@@ -28,13 +30,18 @@ export interface BackupRow {
 }
 
 /** Backups that a host has removed from a folder. */
-export interface PrunedRow {
+interface PrunedRow {
   readonly host: string;
   readonly dir: string;
   readonly pruned: readonly string[];
 }
 
-export type BackupChange = BackupRow | PrunedRow;
+/** One that was found to be no use any more. */
+interface LostRow {
+  readonly host: string;
+  readonly backup: string;
+  readonly result: null;
+}
 
 /** SQLite takes 32,766 parameters a statement; an event row has six. */
 const EVENTS_PER_INSERT = 1_000;
@@ -86,7 +93,7 @@ export class RunStore {
       await insertEvents(tx, run, lastSeq + 1, events);
       const end = events.at(-1);
       for (const change of backups) {
-        await ("pruned" in change ? markPruned(tx, change, end?.at ?? 0) : insertBackup(tx, change, end?.at ?? 0));
+        await changeBackup(tx, change, end?.at ?? 0);
       }
       if (end?.type === "run-ended") {
         await tx.updateTable("runs").set({ ended_at: end.at, result: end.result }).where("id", "=", run).execute();
@@ -169,8 +176,28 @@ async function insertEvents(
   }
 }
 
+async function changeBackup(tx: Transaction<Schema>, change: BackupChange, at: number): Promise<void> {
+  if ("pruned" in change) return markPruned(tx, change, at);
+  if (change.result === null) return backupVerified(tx, change, null);
+  return insertBackup(tx, change, at);
+}
+
+/** When a backup was last read back whole, and so is there, whatever was said before; null: it is no use any more, whatever was found before. */
+export async function backupVerified(
+  tx: Transaction<Schema>,
+  { host, backup }: { readonly host: string; readonly backup: string },
+  at: number | null,
+): Promise<void> {
+  await tx
+    .updateTable("backups")
+    .set(at === null ? { verified_at: null } : { verified_at: at, pruned_at: null })
+    .where("host", "=", host)
+    .where("backup", "=", backup)
+    .execute();
+}
+
 /** `at`: when this is recorded, our clock. */
-async function insertBackup(tx: Transaction<Schema>, row: BackupRow, at: number): Promise<void> {
+async function insertBackup(tx: Transaction<Schema>, row: KeptRow, at: number): Promise<void> {
   const result = decodeBackupResult(row.result);
   await tx
     .insertInto("backups")

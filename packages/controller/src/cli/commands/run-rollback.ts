@@ -10,6 +10,7 @@ import { WATCH_OPTIONS, wantsWatching } from "./run-watch.js";
 
 interface RollbackOptions extends WatchOptions {
   readonly scope: RollbackRequest["scope"];
+  readonly safetyBackup: boolean;
   readonly planOnly?: true;
   readonly yes?: true;
   readonly reason?: string;
@@ -21,6 +22,10 @@ export const runRollback: CommandSpec<RollbackOptions> = {
   summary: "go back: plan it, show the plan, and start it when you say so",
   options: [
     { flags: "--scope <scope>", about: "how far", choices: ["stage", "hop", "run"], default: "run" },
+    {
+      flags: "--no-safety-backup",
+      about: "don't keep auth's state aside before it is restored (when nothing of it is left)",
+    },
     { flags: "--plan-only", about: "make the plan and show it, start nothing" },
     { flags: "--yes", about: "start it without asking" },
     { flags: "--reason <text>", about: "why, for the record" },
@@ -29,11 +34,13 @@ export const runRollback: CommandSpec<RollbackOptions> = {
   ],
   notes:
     "A rollback goes in reverse order, has gates of its own, and restores auth's backend where the point of no return was\n" +
-    "passed. Exit codes: with --plan-only those of belay plan; else 0 started, or those of belay run watch.",
+    "passed. What is there then is kept aside first, on its host; where that can't be read any more, --no-safety-backup goes\n" +
+    "back without. Exit codes: with --plan-only those of belay plan; else 0 started, or those of belay run watch.",
   examples: ["belay run rollback --plan-only", 'belay run rollback --scope hop --reason "sessions drop" --yes --watch'],
   async run(session, options, [named = "latest"]) {
     const { api } = await session.connect();
-    const request = { scope: options.scope, ...(options.reason === undefined ? {} : { reason: options.reason }) };
+    const { scope, safetyBackup, reason } = options;
+    const request = { scope, safetyBackup, ...(reason === undefined ? {} : { reason }) };
     // What is asked about must be what is started, even if a newer run appears meanwhile.
     const run = (await api.run(named)).id;
     if (options.planOnly || !options.yes) {

@@ -1,6 +1,7 @@
 import { BackupResult, BelayError, decoder, type Outcome, type StoredCopy } from "@belay/shared";
 import Type from "typebox";
 import type { BackupView, RestoreAnswer } from "../../api/contract.js";
+import { lostIn } from "../../execute/kept.js";
 import { personOf } from "../access.js";
 import { AcceptRisks, Name, Reason } from "../schemas.js";
 import type { Server } from "../server.js";
@@ -51,18 +52,20 @@ export function backupRoutes(server: Server, { records, errands, copies, presenc
       const op = { kind: "verify-backup", id: backup, dir: known.dir } as const;
       const outcome = await errands.ask(host, wanted === null ? op : { ...op, copy: wanted }, VERIFY_TIMEOUT_MS);
       if (wanted !== null && isWithoutKey(outcome)) return compared(host, backup);
+      if (lostIn(op, outcome) !== null) await records.backupVerified(host, backup, null);
       if (outcome.status !== "done") throw BelayError.from(outcome.error);
       const result = decodeResult(outcome.result);
       if (result.sha256 !== known.sha256) {
+        if (wanted === null) await records.backupVerified(host, backup, null);
         throw new BelayError("backup-differs", `${backup} on ${host} is whole, but not the one that was made`, {
           hint: "Somebody replaced it. Make a new one before you go on.",
           context: { recorded: known.sha256, found: result.sha256 },
         });
       }
-      if (wanted === null) {
-        // A host that believes approvers alone compares digests only. They are those of what was read back wholly before, or nothing.
-        if (result.verified || known.verifiedAt !== null) await records.backupVerified(host, backup, now());
-      } else await records.copyVerified(host, backup, wanted.sha256, now());
+      // A host that believes approvers alone compares digests only. What is on record here was read back wholly when it was made, so
+      // those that are still the same are enough, whatever was found in between.
+      if (wanted === null) await records.backupVerified(host, backup, now());
+      else await records.copyVerified(host, backup, wanted.sha256, now());
       return viewOf(host, backup);
     },
   );

@@ -20,6 +20,7 @@ const RollbackBody = Type.Object(
   {
     reason: Type.Optional(Reason),
     scope: Type.Union([Type.Literal("stage"), Type.Literal("hop"), Type.Literal("run")]),
+    safetyBackup: Type.Optional(Type.Boolean()),
     planOnly: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },

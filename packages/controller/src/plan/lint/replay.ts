@@ -27,12 +27,17 @@ export function replay(plan: Plan, model: Model, findings: Findings): void {
   for (const hop of plan.hops) {
     if (plan.kind === "upgrade") checkHopStart(plan, hop, model, findings);
     const ready = { backedUp: new Set<HostName>(), fetched: new Set<HostName>() };
+    const read = new Set<string>();
+    let isUntouched = true;
     for (const stage of hop.stages) {
       if (stage.kind === "fetch") for (const host of stage.batches.flat()) ready.fetched.add(host);
       if (stage.kind === "backup" && keepsAndReadsBack(plan, stage)) {
         for (const host of stage.batches.flat()) ready.backedUp.add(host);
       }
+      if (stage.kind === "backup" && isUntouched) for (const one of readBackIn(plan, stage)) read.add(one);
       if (stage.kind !== "auth" && stage.kind !== "proxy" && stage.kind !== "node") continue;
+      isUntouched = false;
+      checkReadBack(stage, read, findings);
       for (const name of stage.stop) stopHost(model.hosts.get(name), name, stage, findings);
       for (const batch of stage.batches) {
         const steps = batch.flatMap((name): Step[] => {
@@ -83,6 +88,29 @@ function checkReady(
     if (!ready.fetched.has(host.name)) {
       findings.add("shape", stage.id, host.name, `${host.name} is swapped before it has fetched anything`);
     }
+  }
+}
+
+/** The backups of others' making that a stage reads back, as `host backup`. */
+function readBackIn(plan: Plan, { program, batches, restores = {} }: Stage): string[] {
+  return batches.flat().flatMap((name) => {
+    const role = plan.hosts[name]?.role;
+    const backup = restores[name];
+    if (role === undefined || backup === undefined) return [];
+    return programNamed(plan, program, role).includes("verify-backup") ? [`${name} ${backup}`] : [];
+  });
+}
+
+/** I4: what is put back was found usable before the first host of the hop stopped or moved for it. */
+function checkReadBack({ id, restores = {} }: Stage, read: ReadonlySet<string>, findings: Findings): void {
+  for (const [name, backup] of Object.entries(restores)) {
+    if (read.has(`${name} ${backup}`)) continue;
+    findings.add(
+      "I4",
+      id,
+      name,
+      `${name} puts ${backup} back, and nobody has read it before this hop touches anything`,
+    );
   }
 }
 

@@ -20,6 +20,8 @@ export interface RollbackInput {
   readonly stopped: readonly HostName[];
   /** Backups the run made. `backup` is its id on that host. */
   readonly backups: readonly RunBackup[];
+  /** False: what is there now is not kept aside before a backend is restored, because nothing of it is left. */
+  readonly safetyBackup: boolean;
   readonly fleet: Fleet;
   readonly profile: Profile;
   /** The fleet as it is now. */
@@ -33,7 +35,7 @@ export interface RunBackup {
   readonly host: HostName;
   readonly hop: string;
   readonly backup: string;
-  /** Read back, whole (I4). */
+  /** Read back, whole, when it was last looked at (I4). */
   readonly verified: boolean;
   /** No longer on its host. */
   readonly pruned: boolean;

@@ -4,11 +4,17 @@ import type { Stage } from "../plan.js";
 import { frame, gateOf, type Place, stageId, together } from "../stages.js";
 import type { Return } from "./undo.js";
 
-/** The auth whose backend is put back, from which backup; null where no backend crossed a major. */
-export interface Restore {
+/** A backup that is put back on its host, and the copy that stands in for it. */
+export interface PutBack {
   readonly host: HostName;
   readonly backup: string;
   readonly copy: StoredCopy | null;
+}
+
+/** The auth whose backend is put back, from which backup; null where no backend crossed a major. */
+export interface Restore extends PutBack {
+  /** False: what is there now is not kept aside first, because nothing of it is left. */
+  readonly safetyBackup: boolean;
 }
 
 /**
@@ -77,7 +83,7 @@ function authStages(
   const moved = names.includes(restore.host);
   const others = names.filter((name) => name !== restore.host);
   const first: Stage = {
-    ...authStage(place, "auth", moved ? "back-auth-first" : "back-auth-restore", [restore.host]),
+    ...authStage(place, "auth", restoringProgram(restore, moved), [restore.host]),
     // What was written since the backup is lost behind this gate, so people must see it as a point of no return.
     gate: gateOf(place, stageId(place, "auth"), "auth", true),
     stop: [...new Set([restore.host, ...others, ...started])],
@@ -88,8 +94,18 @@ function authStages(
   return [first, { ...rest, gate: gateOf(place, rest.id, "auth-rest", false) }, ...starting];
 }
 
+function restoringProgram({ safetyBackup }: Restore, moved: boolean): string {
+  if (safetyBackup) return moved ? "back-auth-first" : "back-auth-restore";
+  return moved ? "restore-auth-first-bare" : "restore-auth-bare";
+}
+
+/** The backup that will be put back is read back, or brought back from its copy, before anything is stopped for it (I4). */
+export function readingStage(place: Place, restore: PutBack): Stage {
+  return { ...together(place, "backup", "restore-read", [restore.host]), ...restoring(restore) };
+}
+
 /** The members of a stage that say what is put back. */
-export function restoring({ host, backup, copy }: Restore): Pick<Stage, "restores" | "copies"> {
+export function restoring({ host, backup, copy }: PutBack): Pick<Stage, "restores" | "copies"> {
   return { restores: { [host]: backup }, ...(copy === null ? {} : { copies: { [host]: copy } }) };
 }
 
