@@ -153,6 +153,17 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
     t.match(await host.must(["tail", "-n1", "/etc/belay/belayd.yaml"]), /# edited/);
   });
 
+  await t.test(
+    "an upgrade that was open when the package was removed leaves the host with nothing to go back to",
+    async (t) => {
+      const pending = "/var/lib/belay-agent/upgrade-pending.json";
+      await host.shell(`touch ${pending} && systemctl start belay-agent-rescue`);
+      t.equal(await show("belay-agent-rescue", "ConditionResult"), "no");
+      t.equal(await show("belay-agent-rescue", "ActiveState"), "inactive");
+      await host.shell(`rm ${pending}`);
+    },
+  );
+
   await t.test("purge: nothing of it is left, and what isn't its own is", async (t) => {
     await host.shell("mkdir -p /opt/belay/teleport/versions && touch /opt/belay/teleport/versions/kept");
     await host.must(["dpkg", "--purge", "belay-agent", "belay"], INSTALL);
