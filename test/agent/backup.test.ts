@@ -8,11 +8,12 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BackupItem, BackupResult, Op, Outcome } from "@belay/shared";
 import t, { type Test } from "tap";
@@ -173,8 +174,10 @@ t.test("what this host doesn't allow, or doesn't have, is refused before anythin
 
 t.test("prune keeps what is linked, named or new, and frees the rest", async (t) => {
   const { world, dir, items } = await host(t);
-  for (const version of ["4.0.0", "5.0.0", "5.1.0", "6.0.0"]) world.install(version);
+  for (const version of ["4.0.0", "4.1.0", "5.0.0", "5.1.0", "6.0.0"]) world.install(version);
   world.linkTo("5.0.0");
+  // What an agent would go back to.
+  symlinkSync(join(world.versionsDir, "4.1.0"), join(dirname(world.link), "previous"));
   writeFileSync(join(world.versionsDir, `.belay-${"0".repeat(64)}.partial`), "part");
   for (const id of ["b1", "b2", "b3"])
     await world.controller.step({ kind: "backup", spec: { id, dir, items, version: null } });
@@ -187,7 +190,7 @@ t.test("prune keeps what is linked, named or new, and frees the rest", async (t)
   });
   t.equal(readdirSync(dir).length, 3);
   t.match(await world.controller.step(op), { status: "done", changed: true });
-  t.same(readdirSync(versionsDir).sort(), ["5.0.0", "6.0.0"]);
+  t.same(readdirSync(versionsDir).sort(), ["4.1.0", "5.0.0", "6.0.0"]);
   t.same(readdirSync(dir).sort(), ["b2", "b3"]);
   t.match(await world.controller.step(op), { status: "done", changed: false });
 });

@@ -5,7 +5,7 @@ import { type ReadBackup, readBackup } from "../backups/manifest.js";
 import { verifyBackup } from "../backups/verify.js";
 import { isFull, orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
-import { installedVersion, keptVersions } from "../versions/installed.js";
+import { installedVersion, keptVersions, previousOf } from "../versions/installed.js";
 import type { Attempt, Perform } from "./op.js";
 import { isRetryable } from "./retryable.js";
 
@@ -16,18 +16,20 @@ const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
 const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
- * Frees the room of versions that nobody needs: not linked, not running in any process, not in `keep`; and of all but the
+ * Frees the room of versions that nobody needs: not linked, not what an agent would go back to, not running in any process, not in `keep`; and of all but the
  * newest backups, by count and by age. Idempotent.
  */
 export const prune: Perform<"prune"> = async (op, host, attempt) => {
   await host.allowed.path(op.versionsDir);
   await host.allowed.path(op.backupsDir);
   await host.allowed.link(op.link);
-  const linked = await installedVersion(op.link, op.versionsDir);
-  const running = await versionsInUse(op.versionsDir);
-  const versions = (await keptVersions(op.versionsDir)).filter(
-    (version) => version !== linked && !running.has(version) && !op.keep.includes(version),
-  );
+  const needed = new Set<string | null>([
+    ...op.keep,
+    ...(await versionsInUse(op.versionsDir)),
+    await installedVersion(op.link, op.versionsDir),
+    await installedVersion(previousOf(op.link), op.versionsDir),
+  ]);
+  const versions = (await keptVersions(op.versionsDir)).filter((version) => !needed.has(version));
   const leftovers = [...(await namesIn(op.versionsDir, LEFTOVER)), ...(await namesIn(op.backupsDir, BACKUP_LEFTOVER))];
   if (!attempt.check) {
     // First, because reading backups back may itself take room.

@@ -6,7 +6,7 @@ import { failureOf, needRoom } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import type { Self } from "../self/self.js";
 import { unsupervised } from "../self/self-service.js";
-import { installedVersion } from "../versions/installed.js";
+import { installedVersion, previousOf } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
 import { drift } from "./drift.js";
 import type { Attempt, Perform } from "./op.js";
@@ -107,7 +107,7 @@ async function spreadNet(op: Upgrade, self: Self, attempt: Attempt): Promise<voi
 
 /** Whoever goes back needs the old program, whatever becomes of `current`. */
 async function keepOld({ versionsDir, link, from }: Upgrade): Promise<void> {
-  await switchLink(join(dirname(link), "previous"), versionDir(versionsDir, from));
+  await switchLink(previousOf(link), versionDir(versionsDir, from));
 }
 
 /** Switches and ends this process: the step stays open for the next. */
