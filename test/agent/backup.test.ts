@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -193,6 +194,22 @@ t.test("prune keeps what is linked, named or new, and frees the rest", async (t)
   t.same(readdirSync(versionsDir).sort(), ["4.1.0", "5.0.0", "6.0.0"]);
   t.same(readdirSync(dir).sort(), ["b2", "b3"]);
   t.match(await world.controller.step(op), { status: "done", changed: false });
+});
+
+t.test("prune leaves alone what a process was started from, also below a link", async (t) => {
+  const { world, dir } = await host(t);
+  for (const version of ["4.0.0", "5.0.0", "6.0.0"]) world.install(version);
+  world.linkTo("6.0.0");
+  const program = join(world.versionsDir, "5.0.0", "sleep");
+  copyFileSync("/bin/sleep", program);
+  const drains = spawn(program, ["infinity"], { stdio: "ignore" });
+  t.teardown(() => drains.kill("SIGKILL"));
+  await once(drains, "spawn");
+  const versionsDir = join(world.dir, "linked");
+  symlinkSync(world.versionsDir, versionsDir);
+  const op: Op = { kind: "prune", versionsDir, link: world.link, keep: [], backupsDir: dir, keepBackups: 1 };
+  t.match(await world.controller.step(op), { status: "done", result: { versions: ["4.0.0"] } });
+  t.same(readdirSync(world.versionsDir).sort(), ["5.0.0", "6.0.0"]);
 });
 
 t.test("prune by age, too, but never the newest that reads back whole", async (t) => {

@@ -1,4 +1,4 @@
-import { readdir, readlink, rename, rm } from "node:fs/promises";
+import { readdir, readlink, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { done, errorInfo, type OpOf, parseVersion } from "@belay/shared";
 import { type ReadBackup, readBackup } from "../backups/manifest.js";
@@ -63,12 +63,15 @@ async function remove(dir: string, name: string, host: Host): Promise<void> {
 /** Versions that some live process was started from: one that drains after a reload still needs its files. */
 async function versionsInUse(versionsDir: string): Promise<Set<string>> {
   const inUse = new Set<string>();
+  // The kernel names programs with all links followed.
+  const root = await orMissing(realpath(versionsDir));
+  if (root === null) return inUse;
   for (const name of await readdir("/proc")) {
     if (!/^[0-9]+$/.test(name)) continue;
     // Not ours to read, or gone meanwhile: then it isn't a service that this agent could have started.
     const exe = await readlink(`/proc/${name}/exe`).catch(() => "");
-    if (!exe.startsWith(`${versionsDir}/`)) continue;
-    const version = parseVersion(exe.slice(versionsDir.length + 1).split("/")[0] ?? "");
+    if (!exe.startsWith(`${root}/`)) continue;
+    const version = parseVersion(exe.slice(root.length + 1).split("/")[0] ?? "");
     if (version !== null) inUse.add(version);
   }
   return inUse;
