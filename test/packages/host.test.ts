@@ -118,8 +118,20 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
   });
 
   await t.test("an older package, put on by hand, is what runs then", async (t) => {
+    const versions = "/opt/belay/agent/versions";
+    await install(host, newer.agent);
+    t.ok(await exists(`${versions}/${NEWER}/belay-agent`));
+    await host.shell(`mkdir ${versions}/0.3.0 && touch ${versions}/0.3.0/.belay-manifest.json`);
+    await host.shell(`mkdir ${versions}/0.4.0 && cp /bin/sleep ${versions}/0.4.0/`);
+    await host.must(["systemd-run", "--unit=other", `${versions}/0.4.0/sleep`, "infinity"]);
     await install(host, packages.agent);
     t.equal(await host.must(["readlink", "/opt/belay/agent/current"]), "versions/0.1.0\n");
+    t.equal(
+      await host.must(["ls", versions]),
+      "0.1.0\n0.3.0\n0.4.0\n",
+      "what an agent would refuse to fetch again is gone; what was fetched stays, and what runs",
+    );
+    await host.shell(`systemctl stop other && rm -r ${versions}/0.3.0 ${versions}/0.4.0`);
     await install(host, newer.agent);
   });
 
