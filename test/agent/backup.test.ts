@@ -3,16 +3,18 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BackupItem, BackupResult, Op, Outcome } from "@belay/shared";
 import t, { type Test } from "tap";
@@ -173,8 +175,10 @@ t.test("what this host doesn't allow, or doesn't have, is refused before anythin
 
 t.test("prune keeps what is linked, named or new, and frees the rest", async (t) => {
   const { world, dir, items } = await host(t);
-  for (const version of ["4.0.0", "5.0.0", "5.1.0", "6.0.0"]) world.install(version);
+  for (const version of ["4.0.0", "4.1.0", "5.0.0", "5.1.0", "6.0.0"]) world.install(version);
   world.linkTo("5.0.0");
+  // What an agent would go back to.
+  symlinkSync(join(world.versionsDir, "4.1.0"), join(dirname(world.link), "previous"));
   writeFileSync(join(world.versionsDir, `.belay-${"0".repeat(64)}.partial`), "part");
   for (const id of ["b1", "b2", "b3"])
     await world.controller.step({ kind: "backup", spec: { id, dir, items, version: null } });
@@ -187,9 +191,25 @@ t.test("prune keeps what is linked, named or new, and frees the rest", async (t)
   });
   t.equal(readdirSync(dir).length, 3);
   t.match(await world.controller.step(op), { status: "done", changed: true });
-  t.same(readdirSync(versionsDir).sort(), ["5.0.0", "6.0.0"]);
+  t.same(readdirSync(versionsDir).sort(), ["4.1.0", "5.0.0", "6.0.0"]);
   t.same(readdirSync(dir).sort(), ["b2", "b3"]);
   t.match(await world.controller.step(op), { status: "done", changed: false });
+});
+
+t.test("prune leaves alone what a process was started from, also below a link", async (t) => {
+  const { world, dir } = await host(t);
+  for (const version of ["4.0.0", "5.0.0", "6.0.0"]) world.install(version);
+  world.linkTo("6.0.0");
+  const program = join(world.versionsDir, "5.0.0", "sleep");
+  copyFileSync("/bin/sleep", program);
+  const drains = spawn(program, ["infinity"], { stdio: "ignore" });
+  t.teardown(() => drains.kill("SIGKILL"));
+  await once(drains, "spawn");
+  const versionsDir = join(world.dir, "linked");
+  symlinkSync(world.versionsDir, versionsDir);
+  const op: Op = { kind: "prune", versionsDir, link: world.link, keep: [], backupsDir: dir, keepBackups: 1 };
+  t.match(await world.controller.step(op), { status: "done", result: { versions: ["4.0.0"] } });
+  t.same(readdirSync(world.versionsDir).sort(), ["5.0.0", "6.0.0"]);
 });
 
 t.test("prune by age, too, but never the newest that reads back whole", async (t) => {

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 import { until } from "../support/real-fleet/until.js";
@@ -41,11 +41,11 @@ for (const lack of LACKS) {
       });
       t.equal(world.installed(), OLD);
       t.notOk(world.has("pending"));
-      t.same(linksAndLeftovers(world), ["current"]);
+      t.same(world.linksAndLeftovers(), ["current"]);
       disk.empty();
     }
     t.match(await controller.step(world.op()), { status: "done", result: { running: NEW } });
-    t.same(linksAndLeftovers(world), ["current", "previous"]);
+    t.same(world.linksAndLeftovers(), ["current", "previous"]);
     t.same(world.dialled(), [OLD, NEW]);
   });
 }
@@ -73,7 +73,7 @@ t.test(
     disk.empty();
     t.match((await controller.outcome(step)).outcome, { status: "done", result: { running: NEW } });
     t.notOk(world.has("pending"));
-    t.same(linksAndLeftovers(world), ["current", "previous"]);
+    t.same(world.linksAndLeftovers(), ["current", "previous"]);
   },
 );
 
@@ -118,12 +118,6 @@ t.test("a version that doesn't hold is taken back on disks on which nothing can 
   t.match((await controller.outcome(step)).outcome, { status: "reverted", error: { code: "agent-not-back" } });
   t.match(await controller.step({ kind: "noop" }), { status: "done" }, "at work as before");
 });
-
-/** What is beside the folder of versions. */
-function linksAndLeftovers(world: SelfWorld): string[] {
-  const names = readdirSync(dirname(world.link));
-  return names.filter((name) => name !== "versions" && name !== ".ballast").sort();
-}
 
 /** Leaves next to no room at the end of what the journal has of its disk: what comes next takes another page. */
 async function fillJournalPage({ controller, stateDir }: SelfWorld): Promise<void> {

@@ -1,11 +1,12 @@
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import t from "tap";
+import t, { type Test } from "tap";
 import type { AgentBehaviour } from "../support/agents/build-agent.js";
 import { until } from "../support/real-fleet/until.js";
-import { NEW, OLD, SelfWorld } from "./support/self-world.js";
+import { NEW, NEWER, OLD, SelfWorld } from "./support/self-world.js";
 
 /** For what takes a moment on a quiet machine. */
 const A_MINUTE_MS = 60_000;
@@ -162,3 +163,108 @@ t.test("the watcher killed in the middle is no reason to stay with a version tha
   t.match((await controller.outcome(step)).outcome, { status: "reverted" });
   t.equal(world.installed(), OLD);
 });
+
+t.test("a package's version that comes while the new one proves itself stays", patient, async (t) => {
+  const world = await SelfWorld.make(t);
+  await world.layOut(NEWER);
+  const { controller } = world;
+  world.supervise();
+  await controller.connected();
+  const step = controller.id();
+  controller.send(world.op({ settleMs: 30_000, returnMs: 40_000 }), { step });
+  await controller.until(() => world.dialled().includes(NEW));
+  world.leadTo(NEWER);
+  world.endAgents();
+  t.match((await controller.outcome(step)).outcome, { status: "failed", error: { code: "drift", message: /0\.3\.0/ } });
+  t.notOk(world.has("pending"), "nobody is taken back from a step that is over");
+  t.same(world.linksAndLeftovers(), ["current", "previous"]);
+  t.equal(world.installed(), NEWER);
+  t.match(await controller.step({ kind: "noop" }), { status: "done" });
+});
+
+/** What a package may bring between the arming and the switch, and how the step ends then. */
+const brought = {
+  [NEW]: { status: "done", changed: false, result: { running: NEW } },
+  [NEWER]: { status: "failed", error: { code: "drift" } },
+};
+for (const [version, end] of Object.entries(brought)) {
+  t.test(`a package's ${version} that comes while the watcher gets ready stays (I8)`, patient, async (t) => {
+    const { world, step } = await killedAt("switching", "before", t);
+    await world.layOut(NEWER);
+    world.leadTo(version);
+    world.supervise();
+    t.match((await world.controller.outcome(step)).outcome, end);
+    t.notOk(world.has("pending"), "nobody is taken back from a step that is over");
+    t.same(world.linksAndLeftovers(), ["current", "previous"]);
+    t.equal(world.installed(), version);
+  });
+}
+
+t.test(
+  "a package's version that comes when the time is over already is taken back, and nothing said of it",
+  patient,
+  async (t) => {
+    const { world, step } = await killedAt("switching", "after", t);
+    const { controller } = world;
+    await world.layOut(NEWER);
+    world.leadTo(NEWER);
+    world.takeBack();
+    const alone = world.alone();
+    await controller.until(() => world.dialled().includes(NEWER));
+    t.equal(await Promise.race([controller.outcome(step), sleep(2000, "waits for its end")]), "waits for its end");
+    alone.kill("SIGKILL");
+    await once(alone, "exit");
+    world.supervise();
+    t.match((await controller.outcome(step)).outcome, { status: "reverted" });
+    t.equal(world.installed(), OLD);
+  },
+);
+
+t.test(
+  "a package that was removed and put on again takes the way back along, and leaves no step to it",
+  patient,
+  async (t) => {
+    for (const [version, end] of Object.entries({
+      [OLD]: { status: "failed", error: { code: "version-missing" } },
+      [NEW]: { status: "done", result: { running: NEW } },
+      [NEWER]: { status: "failed", error: { code: "drift" } },
+    })) {
+      for (const left of ["pending", "returning"] as const) {
+        const { world, step } = await killedAt("switching", "after", t);
+        if (left === "returning") world.takeBack();
+        rmSync(join(world.dir, "agent"), { recursive: true });
+        await world.layOut(version);
+        world.leadTo(version);
+        // With the package's units nobody could watch now, so nobody does here.
+        world.alone();
+        const outcome = (await world.controller.outcome(step)).outcome;
+        t.match(outcome, left === "returning" && version === OLD ? { status: "reverted" } : end, `${version}, ${left}`);
+        t.notOk(world.has("pending") || world.has("returning"));
+        t.equal(world.installed(), version);
+        t.same(world.linksAndLeftovers(), ["current"]);
+      }
+    }
+  },
+);
+
+/** A host whose agent was killed at a record of its upgrade, and whose watcher is gone as well. */
+async function killedAt(
+  record: string,
+  when: "before" | "after",
+  t: Test,
+): Promise<{ world: SelfWorld; step: string }> {
+  const world = await SelfWorld.make(t, { old: { entry: KILLED } });
+  const { controller } = world;
+  const marker = join(world.dir, "killed");
+  const supervisor = world.supervise({ KILL_AT: record, KILL_WHEN: when, KILL_ONCE: marker });
+  await controller.connected();
+  const step = controller.id();
+  controller.send(world.op({ returnMs: 30_000 }), { step });
+  await until(async () => existsSync(marker), "the kill", A_MINUTE_MS);
+  supervisor.kill("SIGKILL");
+  await once(supervisor, "exit");
+  // It may have started the agent anew in that moment.
+  world.endAgents();
+  controller.socket = null;
+  return { world, step };
+}

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { RunView } from "@belay/controller/api/contract";
@@ -78,6 +78,16 @@ export class AgentFleet {
     return Object.fromEntries(await Promise.all(entries));
   }
 
+  /** Puts one more version beside those that a host has. */
+  async layOut(name: string, version: string): Promise<void> {
+    await layOutAgent(join(this.dir, name, "agent", "versions", version), version);
+  }
+
+  /** The versions that lie on a host. */
+  async kept(name: string): Promise<string[]> {
+    return (await readdir(join(this.dir, name, "agent", "versions"))).sort();
+  }
+
   async untilPresent(): Promise<void> {
     const missing = async () => {
       const present = (await this.api.hosts()).filter((host) => host.present).map(({ host }) => host);
@@ -105,7 +115,7 @@ export class AgentFleet {
   async #join(t: Test, name: string, version: string, controller: string): Promise<void> {
     const home = join(this.dir, name);
     const agent = join(home, "agent");
-    await layOutAgent(join(agent, "versions", version), version);
+    await this.layOut(name, version);
     await mkdir(join(home, "state"));
     await symlink(join("versions", version), join(agent, "current"));
     await writeFile(join(home, "token"), (await this.api.token(name)).token, { mode: 0o600 });

@@ -14,6 +14,7 @@ t.test("agents go to a new version batch by batch, and back again", { timeout: P
   const fleet = await AgentFleet.open(t, AGENT_VERSION, HOSTS);
   const { api } = fleet;
   await fleet.publish("0.2.0");
+  await fleet.layOut("a-1", "0.0.9");
   const answer = await api.plan({ ...AGENTS, to: "0.2.0" });
   if (!answer.ok) throw new Error(JSON.stringify(answer.blocked));
   const { plan } = answer;
@@ -44,6 +45,7 @@ t.test("agents go to a new version batch by batch, and back again", { timeout: P
   const done = await fleet.lead(run, "its end", (view) => view.status === "ended");
   t.equal(done.result, "done");
   t.same(await fleet.installed(), all("0.2.0"));
+  t.same(await fleet.kept("a-1"), [AGENT_VERSION, "0.2.0"], "what it came from stays, and nothing older");
   await fleet.untilPresent();
   t.match(await api.plan({ ...AGENTS, to: "0.2.0" }), { ok: true, changes: false }, "they say so themselves (I8)");
   t.match(await api.plan({ ...AGENTS, to: AGENT_VERSION }), { ok: false, blocked: [{ code: "release-unknown" }] });

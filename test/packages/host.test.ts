@@ -1,4 +1,4 @@
-import { copyFile, rm } from "node:fs/promises";
+import { copyFile, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -96,7 +96,11 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
     await host.shell("echo '# edited' >>/etc/belay/belayd.yaml");
     const before = await show("probe", "MainPID");
     const belayd = await show("belayd", "MainPID");
-    await install(host, newer.agent, newer.controller);
+    // It is spent.
+    await host.must(["mv", "/etc/belay/token", "/root/token"]);
+    const said = await install(host, newer.agent, newer.controller);
+    t.notMatch(said, /once this host has joined/);
+    await host.must(["mv", "/root/token", "/etc/belay/token"]);
     t.equal(await host.must(["readlink", "/opt/belay/agent/current"]), `versions/${NEWER}\n`);
     t.equal(await show("belay-agent", "SubState"), "running");
     const agent = await show("belay-agent", "MainPID");
@@ -118,8 +122,20 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
   });
 
   await t.test("an older package, put on by hand, is what runs then", async (t) => {
+    const versions = "/opt/belay/agent/versions";
+    await install(host, newer.agent);
+    t.ok(await exists(`${versions}/${NEWER}/belay-agent`));
+    await host.shell(`mkdir ${versions}/0.3.0 && touch ${versions}/0.3.0/.belay-manifest.json`);
+    await host.shell(`mkdir ${versions}/0.4.0 && cp /bin/sleep ${versions}/0.4.0/`);
+    await host.must(["systemd-run", "--unit=other", `${versions}/0.4.0/sleep`, "infinity"]);
     await install(host, packages.agent);
     t.equal(await host.must(["readlink", "/opt/belay/agent/current"]), "versions/0.1.0\n");
+    t.equal(
+      await host.must(["ls", versions]),
+      "0.1.0\n0.3.0\n0.4.0\n",
+      "what an agent would refuse to fetch again is gone; what was fetched stays, and what runs",
+    );
+    await host.shell(`systemctl stop other && rm -r ${versions}/0.3.0 ${versions}/0.4.0`);
     await install(host, newer.agent);
   });
 
@@ -151,6 +167,48 @@ t.test("the packages on a booted host, from install to purge", { skip }, async (
     await install(host, newer.agent, newer.controller);
     await until("it is connected", async () => (await belay(host, "host", "list")).includes("connected"));
     t.match(await host.must(["tail", "-n1", "/etc/belay/belayd.yaml"]), /# edited/);
+  });
+
+  await t.test(
+    "an upgrade that was open when the package was removed leaves the host with nothing to go back to",
+    async (t) => {
+      const pending = "/var/lib/belay-agent/upgrade-pending.json";
+      await host.shell(`touch ${pending} && systemctl start belay-agent-rescue`);
+      t.equal(await show("belay-agent-rescue", "ConditionResult"), "no");
+      t.equal(await show("belay-agent-rescue", "ActiveState"), "inactive");
+      await host.shell(`rm ${pending}`);
+    },
+  );
+
+  await t.test("with another tokenFile and stateDir both units do as agent.yaml(5) says", async (t) => {
+    const [agent = "", rescue = ""] = await dropIns();
+    await host.must(["systemctl", "stop", "belay-agent"]);
+    await host.shell(
+      "mkdir -p /srv/belay && mv /etc/belay/token /srv/belay/ && cp -a /var/lib/belay-agent /srv/belay/state",
+    );
+    await host.must(["rm", "-r", "/var/lib/belay-agent/identity"]);
+    await host.writeFile("/etc/belay/agent.yaml", elsewhere(AGENT_YAML));
+    await host.must(["systemctl", "start", "belay-agent"]);
+    t.equal(await show("belay-agent", "ConditionResult"), "no");
+    await host.writeFile("/etc/systemd/system/belay-agent.service.d/elsewhere.conf", agent);
+    await host.writeFile("/etc/systemd/system/belay-agent-rescue.service.d/elsewhere.conf", rescue);
+    await host.shell("systemctl daemon-reload && systemctl start belay-agent");
+    t.equal(await show("belay-agent", "ActiveState"), "active");
+    await until("it is connected", async () => (await belay(host, "host", "list")).includes("connected"));
+    t.notMatch(await install(host, newer.agent), /once this host has joined/);
+
+    const upgrade = { step: "s", from: NEWER, to: "9.9.9", link: "/opt/belay/agent/current", returnMs: 600_000 };
+    const pending = JSON.stringify({ ...upgrade, versionsDir: "/opt/belay/agent/versions" });
+    await host.writeFile("/srv/belay/state/upgrade-pending.json", pending);
+    await host.must(["ln", "-s", `versions/${NEWER}`, "/opt/belay/agent/previous"]);
+    await host.must(["systemctl", "start", "belay-agent-rescue"]);
+    await until("it is watched", () => exists("/srv/belay/state/upgrade-watched.json"));
+
+    await host.shell("systemctl stop belay-agent-rescue belay-agent && rm /srv/belay/state/upgrade-*.json");
+    await host.shell("rm -r /etc/systemd/system/belay-agent*.service.d /opt/belay/agent/previous");
+    await host.shell("cp -a /srv/belay/state/. /var/lib/belay-agent && mv /srv/belay/token /etc/belay/");
+    await host.writeFile("/etc/belay/agent.yaml", AGENT_YAML);
+    await host.shell("rm -r /srv/belay && systemctl daemon-reload && systemctl start belay-agent");
   });
 
   await t.test("purge: nothing of it is left, and what isn't its own is", async (t) => {
@@ -191,6 +249,17 @@ services: { teleport: { manager: systemd, unit: probe.service } }
 directories: [/opt/belay/teleport, /var/lib/teleport, /etc]
 self: { manager: systemd }
 `;
+
+/** With its token and its state in other places. */
+function elsewhere(yaml: string): string {
+  return `${yaml.replace("tokenFile: /etc/belay", "tokenFile: /srv/belay")}stateDir: /srv/belay/state\n`;
+}
+
+/** What agent.yaml(5) has people write for the agent's unit, and for the one that watches its upgrade. */
+async function dropIns(): Promise<string[]> {
+  const text = await readFile(new URL("../../docs/configuration.md", import.meta.url), "utf8");
+  return [...text.matchAll(/^```\n(\[Unit\]\n.*?)^```$/gms)].map(([, dropIn = ""]) => dropIn);
+}
 
 /** As an operator does, with the answer that keeps edited files. Gives what dpkg said. */
 async function install(host: Machine, ...debs: string[]): Promise<string> {

@@ -106,6 +106,11 @@ t.test("every host goes as a node: canaries, then batches, and nobody is stopped
     [{ link: "/srv/agent/current" }],
     "its own variables, none of Teleport's",
   );
+  t.match(
+    upgradeOf("node-1", "hop-1.main.verify"),
+    [{ kind: "health" }, { kind: "prune", versionsDir: "/srv/agent/versions", keep: ["0.1.0", "0.2.0"] }],
+    "what the run may go back to stays",
+  );
 });
 
 t.test("--cluster, --limit and batches of this upgrade alone", async (t) => {

@@ -305,9 +305,9 @@ export const RestoreOp = Type.Object(
 );
 
 /**
- * Removes version directories that are neither linked, running nor in `keep`, and all but the newest backups: what is
- * beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back whole, and none of
- * `neededBackups`. Result: PruneResult.
+ * Removes version directories that are neither linked (by `link`, or by `previous` beside it), running nor in `keep`, and all but
+ * the newest backups: what is beyond `keepBackups`, or older than `maxBackupAgeMs`, goes, but never the newest one that reads back
+ * whole, and none of `neededBackups`. Result: PruneResult.
  */
 export const PruneOp = Type.Object(
   {

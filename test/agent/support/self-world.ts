@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -22,6 +23,7 @@ import { FakeController } from "./controller.js";
 
 export const OLD = AGENT_VERSION;
 export const NEW = "0.2.0";
+export const NEWER = "0.3.0";
 
 /** A host that has nothing but an agent, kept running by `belay-agent supervise`. */
 export class SelfWorld {
@@ -40,14 +42,25 @@ export class SelfWorld {
   static async make(t: Test, versions: { old?: AgentBehaviour; new?: AgentBehaviour } = {}): Promise<SelfWorld> {
     const world = new SelfWorld(await FakeController.listen());
     t.teardown(() => world.#end());
-    await layOutAgent(join(world.versionsDir, OLD), OLD, versions.old);
-    await layOutAgent(join(world.versionsDir, NEW), NEW, versions.new);
-    for (const version of [OLD, NEW]) writeManifest(join(world.versionsDir, version), version);
-    symlinkSync(join("versions", OLD), world.link);
+    await world.layOut(OLD, versions.old);
+    await world.layOut(NEW, versions.new);
+    world.leadTo(OLD);
     mkdirSync(world.stateDir);
     writeFileSync(join(world.dir, "token"), "a-token-of-a-host\n", { mode: 0o600 });
     writeFileSync(world.configFile, world.config("process"));
     return world;
+  }
+
+  async layOut(version: string, behaviour?: AgentBehaviour): Promise<void> {
+    await layOutAgent(join(this.versionsDir, version), version, behaviour);
+    writeManifest(join(this.versionsDir, version), version);
+  }
+
+  /** As a package does it that is configured: from now on the link leads there, whatever goes on. */
+  leadTo(version: string): void {
+    const link = join(this.dir, "agent", ".current.new");
+    symlinkSync(join("versions", version), link);
+    renameSync(link, this.link);
   }
 
   config(manager: "process" | "none"): string {
@@ -107,6 +120,17 @@ ${self}`;
 
   has(file: "pending" | "returning" | "returned"): boolean {
     return existsSync(join(this.stateDir, `upgrade-${file}.json`));
+  }
+
+  /** As the watcher does it whose time is over. */
+  takeBack(): void {
+    renameSync(join(this.stateDir, "upgrade-pending.json"), join(this.stateDir, "upgrade-returning.json"));
+  }
+
+  /** What is beside the folder of versions. */
+  linksAndLeftovers(): string[] {
+    const names = readdirSync(join(this.dir, "agent"));
+    return names.filter((name) => name !== "versions" && name !== ".ballast").sort();
   }
 
   /** Kinds of records that the journal holds on the step, phases by their names. */

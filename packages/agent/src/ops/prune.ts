@@ -1,11 +1,11 @@
-import { readdir, readlink, rename, rm } from "node:fs/promises";
+import { readdir, readlink, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { done, errorInfo, type OpOf, parseVersion } from "@belay/shared";
 import { type ReadBackup, readBackup } from "../backups/manifest.js";
 import { verifyBackup } from "../backups/verify.js";
 import { isFull, orMissing, syncDir } from "../durable.js";
 import type { Host } from "../host.js";
-import { installedVersion, keptVersions } from "../versions/installed.js";
+import { installedVersion, keptVersions, previousOf } from "../versions/installed.js";
 import type { Attempt, Perform } from "./op.js";
 import { isRetryable } from "./retryable.js";
 
@@ -16,18 +16,20 @@ const LEFTOVER = /^\.belay-.+\.(partial|unpacking|removing)$/;
 const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
- * Frees the room of versions that nobody needs: not linked, not running in any process, not in `keep`; and of all but the
- * newest backups, by count and by age, and those that are needed. Idempotent.
+ * Frees the room of versions that nobody needs: not linked, not what an agent would go back to, not running in any process, not in
+ * `keep`; and of all but the newest backups, by count and by age, and those that are needed. Idempotent.
  */
 export const prune: Perform<"prune"> = async (op, host, attempt) => {
   await host.allowed.path(op.versionsDir);
   await host.allowed.path(op.backupsDir);
   await host.allowed.link(op.link);
-  const linked = await installedVersion(op.link, op.versionsDir);
-  const running = await versionsInUse(op.versionsDir);
-  const versions = (await keptVersions(op.versionsDir)).filter(
-    (version) => version !== linked && !running.has(version) && !op.keep.includes(version),
-  );
+  const needed = new Set<string | null>([
+    ...op.keep,
+    ...(await versionsInUse(op.versionsDir)),
+    await installedVersion(op.link, op.versionsDir),
+    await installedVersion(previousOf(op.link), op.versionsDir),
+  ]);
+  const versions = (await keptVersions(op.versionsDir)).filter((version) => !needed.has(version));
   const leftovers = [...(await namesIn(op.versionsDir, LEFTOVER)), ...(await namesIn(op.backupsDir, BACKUP_LEFTOVER))];
   if (!attempt.check) {
     // First, because reading backups back may itself take room.
@@ -71,12 +73,15 @@ async function remove(dir: string, name: string, host: Host): Promise<void> {
 /** Versions that some live process was started from: one that drains after a reload still needs its files. */
 async function versionsInUse(versionsDir: string): Promise<Set<string>> {
   const inUse = new Set<string>();
+  // The kernel names programs with all links followed.
+  const root = await orMissing(realpath(versionsDir));
+  if (root === null) return inUse;
   for (const name of await readdir("/proc")) {
     if (!/^[0-9]+$/.test(name)) continue;
     // Not ours to read, or gone meanwhile: then it isn't a service that this agent could have started.
     const exe = await readlink(`/proc/${name}/exe`).catch(() => "");
-    if (!exe.startsWith(`${versionsDir}/`)) continue;
-    const version = parseVersion(exe.slice(versionsDir.length + 1).split("/")[0] ?? "");
+    if (!exe.startsWith(`${root}/`)) continue;
+    const version = parseVersion(exe.slice(root.length + 1).split("/")[0] ?? "");
     if (version !== null) inUse.add(version);
   }
   return inUse;

@@ -1,12 +1,12 @@
 import { dirname, join } from "node:path";
 import { type AgentUpgradeResult, BelayError, done, errorInfo, type OpOf, type Outcome, reverted } from "@belay/shared";
 import { AGENT_VERSION } from "../about.js";
-import { clearWayBack, layWayBack, switchLink } from "../durable.js";
+import { clearWayBack, layWayBack, present, switchLink } from "../durable.js";
 import { failureOf, needRoom } from "../facts/disk.js";
 import type { Host } from "../host.js";
 import type { Self } from "../self/self.js";
 import { unsupervised } from "../self/self-service.js";
-import { installedVersion } from "../versions/installed.js";
+import { installedVersion, previousOf } from "../versions/installed.js";
 import { verifyVersion, versionDir } from "../versions/manifest.js";
 import { drift } from "./drift.js";
 import type { Attempt, Perform } from "./op.js";
@@ -46,9 +46,13 @@ function mustBeSupervised({ self }: Host): Self {
 /** The old version, up to its end. What it throws before `switching` leaves all as it was. */
 async function setOut(op: Upgrade, self: Self, host: Host, attempt: Attempt): Promise<Outcome> {
   const installed = await installedVersion(op.link, op.versionsDir);
-  if (installed === op.to && AGENT_VERSION === op.to) return done(false, resultOf(op));
-  if (AGENT_VERSION !== op.from) throw drift(op.from, AGENT_VERSION);
-  if (installed !== op.from) throw drift(op.from, installed);
+  const isThere = installed === op.to && AGENT_VERSION === op.to;
+  if (isThere || installed !== op.from || AGENT_VERSION !== op.from) {
+    // A package may have come while a life before this one was at it.
+    if (!attempt.check) await putNetAway(op, self, host, attempt);
+    if (isThere) return done(false, resultOf(op));
+    throw drift(op.from, AGENT_VERSION === op.from ? installed : AGENT_VERSION);
+  }
   const target = versionDir(op.versionsDir, op.to);
   if (attempt.check) return done(true, { would: `point ${op.link} at ${op.to} and start the agent anew` });
   try {
@@ -92,14 +96,18 @@ async function needRoomForNet(op: Upgrade, host: Host): Promise<void> {
   for (const path of [dirname(op.link), host.stateDir]) await needRoom(path, { ...NET_NEEDS, what });
 }
 
-/** Whoever goes back needs the old program, whatever becomes of `current`. */
 async function spreadNet(op: Upgrade, self: Self, attempt: Attempt): Promise<void> {
   const { versionsDir, link, from, to, returnMs } = op;
   await attempt.pass("arming");
-  await switchLink(join(dirname(link), "previous"), versionDir(versionsDir, from));
+  await keepOld(op);
   await layWayBack(link, versionDir(versionsDir, from));
   await self.files.announce({ step: attempt.step, from, to, link, versionsDir, returnMs });
   await self.arm(attempt.step);
+}
+
+/** Whoever goes back needs the old program, whatever becomes of `current`. */
+async function keepOld({ versionsDir, link, from }: Upgrade): Promise<void> {
+  await switchLink(previousOf(link), versionDir(versionsDir, from));
 }
 
 /** Switches and ends this process: the step stays open for the next. */
@@ -118,10 +126,8 @@ async function prove(op: Upgrade, self: Self, host: Host, attempt: Attempt): Pro
     await keepNet(self, host, attempt);
     await serveFor(op, self, host, attempt);
     await noteHeld(host, attempt);
-    if (!(await self.files.settle())) await beTakenBack(host, attempt);
-  } else if ((await self.files.takenBack()) !== null) await beTakenBack(host, attempt);
-  else await self.files.settle();
-  await clearWayBack(op.link);
+  }
+  await putNetAway(op, self, host, attempt);
   return done(true, resultOf(op));
 }
 
@@ -174,6 +180,18 @@ async function noteHeld(host: Host, attempt: Attempt): Promise<void> {
   }
 }
 
+/**
+ * Before any end of the step in a version that was not to come back: nobody may be taken back from a step that is over. Does not
+ * return where the watcher was first. Where it has been and gone, or the old version is gone with its package, nobody will be.
+ */
+async function putNetAway(op: Upgrade, self: Self, host: Host, attempt: Attempt): Promise<void> {
+  await self.files.settle();
+  const isComing = (await self.files.returning()) !== null && (await present(versionDir(op.versionsDir, op.from)));
+  if (isComing) await beTakenBack(host, attempt);
+  await self.files.forgetReturn();
+  await clearWayBack(op.link);
+}
+
 /** The watcher was first: what is left is to be ended by it. */
 async function beTakenBack(host: Host, attempt: Attempt): Promise<never> {
   host.log.warn({ step: attempt.step }, "this version is taken back");
@@ -182,14 +200,13 @@ async function beTakenBack(host: Host, attempt: Attempt): Promise<never> {
 
 /** The old version, again. */
 async function comeBack(op: Upgrade, self: Self, host: Host, attempt: Attempt): Promise<Outcome> {
-  if (AGENT_VERSION !== op.from) throw drift(op.from, AGENT_VERSION);
+  if (AGENT_VERSION !== op.from) {
+    await putNetAway(op, self, host, attempt);
+    throw drift(op.from, AGENT_VERSION);
+  }
   const installed = await installedVersion(op.link, op.versionsDir);
   const pending = await self.files.pending();
-  // An earlier life ended at the link, or somebody started this one past it: the net is there, so go on.
-  if (pending?.step === attempt.step) {
-    await self.arm(attempt.step);
-    return leave(op, self, attempt);
-  }
+  if (pending?.step === attempt.step) return goOn(op, self, host, attempt);
   // The watcher may be a moment behind: it was this very step that moved the link, so it may put it back (I10).
   if ((await self.files.takenBack()) !== null) await switchLink(op.link, versionDir(op.versionsDir, op.from));
   else if (installed !== op.from) throw drift(op.from, installed);
@@ -197,6 +214,20 @@ async function comeBack(op: Upgrade, self: Self, host: Host, attempt: Attempt): 
   await self.files.forgetReturn();
   host.log.warn({ step: attempt.step }, "back again");
   return reverted(notBack(op, attempt).toJSON());
+}
+
+/** An earlier life ended at the link, or somebody started this one past it. What it had ready may be gone with a package since. */
+async function goOn(op: Upgrade, self: Self, host: Host, attempt: Attempt): Promise<never> {
+  try {
+    await verifyVersion(versionDir(op.versionsDir, op.to), op.sha256);
+    await keepOld(op);
+    await self.arm(attempt.step);
+  } catch (error) {
+    await switchLink(op.link, versionDir(op.versionsDir, op.from));
+    await putNetAway(op, self, host, attempt);
+    throw error;
+  }
+  return leave(op, self, attempt);
 }
 
 function notBack(op: Upgrade, attempt: Attempt): BelayError {

@@ -1,7 +1,12 @@
 import { readdir, readlink, realpath } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { compareVersions, parseVersion } from "@belay/shared";
 import { orMissing } from "../durable.js";
+
+/** Beside the agent's own link: what its upgrade goes back to. */
+export function previousOf(link: string): string {
+  return join(dirname(link), "previous");
+}
 
 /** The version that the link leads to. Null: no link, or it leads nowhere, or not to a version of `versionsDir`. */
 export async function installedVersion(link: string, versionsDir: string): Promise<string | null> {

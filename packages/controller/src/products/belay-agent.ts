@@ -37,6 +37,17 @@ const upgrade = {
 /** It was welcomed a moment ago, so there is nothing to wait for. */
 const verify = { kind: "health", probe, expect: "{to}", settleMs: 0, timeoutMs: 10_000 };
 
+/** The run may go back until its end; after that, what it came from is still what an agent on its own would go back to. */
+const prune = {
+  kind: "prune",
+  versionsDir: "{agentVersions}",
+  link: "{agentLink}",
+  keep: "{keptVersions}",
+  // No backup is ever made there, nor anywhere else: those of the fleet's product are for its own runs to remove.
+  backupsDir: "{agentInstall}/backups",
+  keepBackups: 1,
+};
+
 export const belayAgent: Profile = {
   product: "belay-agent",
   ofAgents: true,
@@ -67,7 +78,7 @@ export const belayAgent: Profile = {
     ],
     node: [upgrade],
     verify: [verify],
-    "verify-last": [verify],
+    "verify-last": [verify, prune],
     // What is still there needs no room.
     "back-preflight": [{ ...preflight, needs: [], healthy: false }],
     "back-node": [{ ...upgrade, sha256: null }],
