@@ -11,6 +11,7 @@ case "$2" in
   show) cat "$(dirname "$0")/show" ;;
   start) [ ! -e "$(dirname "$0")/broken" ] || { echo "Job for svc.service failed." >&2; exit 1; }
      printf 'MainPID=42\\nNRestarts=0\\nActiveState=active\\nSubState=running\\nLoadState=loaded\\nNeedDaemonReload=no\\n' > "$(dirname "$0")/show" ;;
+  reset-failed) sed -i s/ActiveState=failed/ActiveState=inactive/ "$(dirname "$0")/show" ;;
   stop) [ ! -e "$(dirname "$0")/stuck" ] || { [ -e "$(dirname "$0")/killed" ] || exec sleep 30; } ;;
   kill) touch "$(dirname "$0")/killed" ;;
 esac
@@ -183,7 +184,33 @@ t.test("stop and reload", async (t) => {
   show({ ActiveState: "active", SubState: "running", MainPID: "42" });
   writeFileSync(join(dir, "stuck"), "");
   await service.stop(300);
-  t.same(calls().slice(2), ["stop svc.service", "kill --signal=SIGKILL svc.service", "stop svc.service"]);
+  t.same(calls().slice(2), [
+    "stop svc.service",
+    "kill --signal=SIGKILL svc.service",
+    "stop svc.service",
+    "reset-failed svc.service",
+  ]);
+});
+
+t.test("what was stopped is stopped, though it failed, and its failures are forgotten once", async (t) => {
+  let late = 0;
+  const { show, calls, service } = fake(t, { ...systemClock, ticks: () => systemClock.ticks() + late });
+  show({ ActiveState: "failed", SubState: "failed", Result: "start-limit-hit" });
+  await service.stop(1000);
+  t.match(await service.status(), { state: "stopped" });
+  await service.start();
+  t.same(calls(), ["stop svc.service", "reset-failed svc.service", "start svc.service"]);
+  show({ ActiveState: "active", SubState: "running", MainPID: "42" });
+  await service.stop(1000);
+  show({ ActiveState: "inactive" });
+  late = 11_000;
+  await service.start();
+  t.same(calls().slice(3), [
+    "stop svc.service",
+    "reset-failed svc.service",
+    "reset-failed svc.service",
+    "start svc.service",
+  ]);
 });
 
 t.test("failures say what systemd said, and where to look", async (t) => {

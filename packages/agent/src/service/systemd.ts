@@ -24,6 +24,8 @@ const PROPERTIES =
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
 const SEEN_BEFORE_MS = 10_000;
+/** In so short a time nobody else makes a unit fail too often: a stop and a start forget its failures once for both. */
+const FORGOTTEN_MS = 10_000;
 
 /** What systemd said. */
 interface Seen {
@@ -46,6 +48,7 @@ export class SystemdService implements Service {
   #group = "";
   #seen: Seen | null = null;
   #seenBeforeReload: Seen | null = null;
+  #forgottenAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
     name: string;
@@ -84,10 +87,12 @@ export class SystemdService implements Service {
     this.#needUnit(shown);
     // systemd would leave a start waiting for RestartSec to pass; a unit that is stopped first starts at once.
     if (shown.get("SubState") === "auto-restart") await this.#job("stop", [this.#unit]);
-    // A unit that crashed too often refuses to start until its failures are forgotten. For one that systemd doesn't even
-    // hold in memory there is nothing to forget, which it calls an error.
-    const forgotten = await this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
-    if (shown.get("ActiveState") === "failed") this.#succeed("reset-failed", forgotten);
+    const isFailed = shown.get("ActiveState") === "failed";
+    if (isFailed || this.#clock.ticks() - this.#forgottenAt > FORGOTTEN_MS) {
+      const forgotten = await this.#forget();
+      if (isFailed) this.#succeed("reset-failed", forgotten);
+    }
+    this.#forgottenAt = Number.NEGATIVE_INFINITY;
     try {
       await this.#job("start", [this.#unit]);
     } catch (error) {
@@ -109,6 +114,10 @@ export class SystemdService implements Service {
     });
     this.#succeed("stop", stopped);
     await this.#endLeftovers(shown.get("ControlGroup") ?? "");
+    // What crashed until systemd gave up, was killed above, or ended with an error stays failed: whoever stopped it
+    // takes that for a service between two restarts.
+    await this.#forget();
+    this.#forgottenAt = this.#clock.ticks();
   }
 
   async beforeReload(alone: boolean): Promise<ServiceStatus> {
@@ -175,6 +184,15 @@ export class SystemdService implements Service {
       for (const pid of left) if ((await findProcess(pid)) !== null) process.kill(pid, "SIGKILL");
       await this.#clock.sleep(AGREE_POLL_MS);
     }
+  }
+
+  /**
+   * A unit that crashed too often refuses to start until its failures are forgotten. For one that systemd doesn't even hold
+   * in memory there is nothing to forget, which it calls an error.
+   */
+  #forget(): Promise<CommandResult> {
+    this.#seen = null;
+    return this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
   }
 
   /** What systemd knows, once it has read a unit file that changed on the disk. */

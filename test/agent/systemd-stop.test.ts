@@ -1,0 +1,33 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
+import { SystemdWorld } from "./support/systemd-world.js";
+
+t.setTimeout(300_000);
+const skip = whyNoHosts() ?? false;
+
+t.test("a backup is put back after any stop, also of what systemd calls failed", { skip }, async (t) => {
+  const world = await SystemdWorld.running(t, { old: "stubborn", fresh: "crash", unit: { RestartSec: "50ms" } });
+  const { controller, host } = world;
+  const dir = join(world.dir, "backups");
+  const items = [{ kind: "file" as const, path: join(world.home, "kept"), optional: false }];
+  writeFileSync(join(world.home, "kept"), "kept");
+  const spec = { id: "b1", dir, items, version: "5.0.0" };
+  t.match(await controller.step({ kind: "backup", spec }), { status: "done" });
+  const putBack = async (timeoutMs: number) => {
+    t.match(await controller.step({ kind: "stop", service: "svc", timeoutMs }), { status: "done" });
+    t.equal(await host.show("svc.service", "ActiveState"), "inactive");
+    t.match(await controller.step({ kind: "restore", id: "b1", dir, service: "svc" }), { status: "done" });
+  };
+  await t.test("it doesn't end in time, and is killed", () => putBack(500));
+  await t.test("it crashed until systemd gave up", async (t) => {
+    world.linkTo("6.0.0");
+    await host.run(["systemctl", "start", "svc.service"]);
+    while ((await host.show("svc.service", "ActiveState")) !== "failed") {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    t.match(await host.show("svc.service", "Result"), /exit-code|start-limit-hit/);
+    await putBack(5_000);
+  });
+});
