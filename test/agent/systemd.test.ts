@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, SystemdService, systemClock, systemExec } from "@belay/agent";
+import { type Clock, isBelow, SystemdService, systemClock, systemExec } from "@belay/agent";
 import t from "tap";
 
 /** A systemctl that answers as the real one does, from a file, and writes down how it was called. */
@@ -245,4 +245,38 @@ t.test("a start doesn't wait for RestartSec", async (t) => {
   show({ ActiveState: "activating", SubState: "auto-restart" });
   await service.start();
   t.same(calls(), ["stop svc.service", "reset-failed svc.service", "start svc.service"]);
+});
+
+t.test("only this systemd's own control groups count", async (t) => {
+  const group = "/system.slice/teleport.service";
+  const cases: [string, string, string, boolean][] = [
+    ["a host", "0::/init.scope", `0::${group}`, true],
+    ["a group that was delegated", "0::/init.scope", `0::${group}/session/1`, true],
+    ["a container's unit of the same name", "0::/init.scope", `0::/lxc/101/ns${group}`, false],
+    ["a unit whose name begins alike", "0::/init.scope", `0::${group}d`, false],
+    ["the host is a container", "0::/lxc/101/ns/init.scope", `0::/lxc/101/ns${group}`, true],
+    ["the host is a container: one in it", "0::/lxc/101/ns/init.scope", `0::/lxc/101/ns/lxc/7${group}`, false],
+    ["the host is a container: another one", "0::/lxc/101/ns/init.scope", `0::/lxc/102/ns${group}`, false],
+    ["process 1 is in no scope", "0::/", `0::${group}`, true],
+    [
+      "several hierarchies",
+      "9:name=systemd:/payload/init.scope\n8:pids:/\n0::/payload",
+      `9:name=systemd:/payload${group}\n8:pids:/\n0::/payload`,
+      true,
+    ],
+    [
+      "several hierarchies: a container",
+      "9:name=systemd:/init.scope\n8:pids:/",
+      `9:name=systemd:/lxc/101${group}\n8:pids:/lxc/101${group}`,
+      false,
+    ],
+    [
+      "another hierarchy's top",
+      "9:name=systemd:/a/init.scope\n8:pids:/b",
+      `9:name=systemd:/b${group}\n8:pids:/a${group}`,
+      false,
+    ],
+  ];
+  for (const [name, init, its, belongs] of cases) t.equal(isBelow(group, `${its}\n`, `${init}\n`), belongs, name);
+  t.equal(isBelow("", "0::/lxc\n", "0::/init.scope\n"), false, "systemd names no group");
 });
