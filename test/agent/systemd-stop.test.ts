@@ -46,3 +46,15 @@ t.test("a container's unit of the same name goes on when the host's own is stopp
   t.match(await world.controller.step({ kind: "stop", service: "svc", timeoutMs: 5_000 }), { status: "done" });
   t.match(await world.host.run(["cat", `/proc/${pid}/comm`]), /^sleep\n/);
 });
+
+t.test("where systemd forgets what a stopped unit left, the agent ends it", { skip }, async (t) => {
+  const world = await SystemdWorld.running(t, { unit: { KillMode: "process" } });
+  const { host, controller } = world;
+  const script =
+    '#!/bin/sh\ncase "$*" in *" kill "*) echo not loaded >&2; exit 1 ;; *) exec /usr/bin/systemctl "$@" ;; esac\n';
+  writeFileSync(join(host.dir, "root/usr/local/bin/systemctl"), script, { mode: 0o755 });
+  const group = "/sys/fs/cgroup/systemd/system.slice/svc.service/cgroup.procs";
+  await host.run(["sh", "-c", `sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >${group}`]);
+  t.match(await controller.step({ kind: "stop", service: "svc", timeoutMs: 5_000 }), { status: "done" });
+  t.equal(await host.run(["sh", "-c", "pgrep -c sleep || true"]), "0\n");
+});

@@ -4,7 +4,7 @@ import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
-import { findProcess, isInGroup, processesIn } from "./proc.js";
+import { isInGroup, processesIn } from "./proc.js";
 import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
 import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
@@ -104,7 +104,9 @@ export class SystemdService implements Service {
   async stop(timeoutMs: number): Promise<void> {
     // Before the first touch: a unit file that was changed into something systemd can't read must not bring it down.
     const shown = await this.#fresh();
-    if (stateOf(shown) === "stopped") return;
+    const group = shown.get("ControlGroup") ?? "";
+    // Perhaps by an earlier life that did not come to the rest of this.
+    if (stateOf(shown) === "stopped") return this.#endLeftovers(group);
     this.#needUnit(shown);
     this.#seen = null;
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
@@ -113,7 +115,7 @@ export class SystemdService implements Service {
       return this.#systemctlRun(["stop", this.#unit], JOB_TIMEOUT_MS);
     });
     this.#succeed("stop", stopped);
-    await this.#endLeftovers(shown.get("ControlGroup") ?? "");
+    await this.#endLeftovers(group);
     // What crashed until systemd gave up, was killed above, or ended with an error stays failed: whoever stopped it
     // takes that for a service between two restarts.
     await this.#forget();
@@ -169,7 +171,10 @@ export class SystemdService implements Service {
     }
   }
 
-  /** With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. */
+  /**
+   * With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. They may be
+   * anybody's, a session's shell for one, and only systemd may end those: the agent has no right to.
+   */
   async #endLeftovers(group: string): Promise<void> {
     const until = this.#clock.ticks() + KILL_TIMEOUT_MS;
     for (;;) {
@@ -181,7 +186,9 @@ export class SystemdService implements Service {
           context: { unit: this.#unit, pids: left },
         });
       }
-      for (const pid of left) if ((await findProcess(pid)) !== null) process.kill(pid, "SIGKILL");
+      // What ended by itself meanwhile, and a systemd that forgets what a stopped unit left, are no reason to give up.
+      const told = await this.#systemctlRun(["kill", "--signal=SIGKILL", this.#unit], JOB_TIMEOUT_MS);
+      if (told.code !== 0) for (const pid of left) if (await isInGroup(pid, group)) killIfAllowed(pid);
       await this.#clock.sleep(AGREE_POLL_MS);
     }
   }
@@ -266,6 +273,16 @@ async function stampsOf(shown: Map<string, string>): Promise<string> {
   return stamps
     .map((file) => (file === null ? "gone" : `${file.dev}:${file.ino}:${file.mtimeMs}:${file.size}`))
     .join(" ");
+}
+
+/** Gone by now, or somebody else's: whoever kills looks again at what is left. */
+function killIfAllowed(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ESRCH" && code !== "EPERM") throw error;
+  }
 }
 
 function isTimeout(error: unknown): boolean {
