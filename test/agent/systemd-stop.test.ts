@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { copyFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
@@ -57,4 +57,66 @@ t.test("where systemd forgets what a stopped unit left, the agent ends it", { sk
   await host.run(["sh", "-c", `sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >${group}`]);
   t.match(await controller.step({ kind: "stop", service: "svc", timeoutMs: 5_000 }), { status: "done" });
   t.equal(await host.run(["sh", "-c", "pgrep -c sleep || true"]), "0\n");
+});
+
+t.test("a version that brings no unit, or a bad one, is undone (I10)", { skip }, async (t) => {
+  const cases: [string, (unit: string) => void][] = [
+    ["none", () => {}],
+    [
+      "a bad one",
+      (unit) => {
+        writeFileSync(unit, "[Service]\nExecStrat=/bin/true\n");
+        // systemd only notices files that are newer than what it read.
+        const later = new Date(Date.now() + 10_000);
+        utimesSync(unit, later, later);
+      },
+    ],
+  ];
+  for (const [name, bring] of cases) {
+    for (const how of ["reload", "restart"] as const) {
+      await t.test(`${name}, by ${how}`, async (t) => {
+        const world = await SystemdWorld.running(t);
+        const { host, controller } = world;
+        const installed = join(host.dir, "root/etc/systemd/system/svc.service");
+        copyFileSync(installed, join(world.versionsDir, "5.0.0/svc.service"));
+        rmSync(installed);
+        symlinkSync(join(world.link, "svc.service"), installed);
+        bring(join(world.versionsDir, "6.0.0/svc.service"));
+        await host.run(["systemctl", "daemon-reload"]);
+        t.match(await controller.step(world.swapOp("5.0.0", "6.0.0", { how })), {
+          status: "reverted",
+          error: { code: name === "none" ? "service-unknown" : "unit-unusable" },
+        });
+        t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"));
+        t.equal(await host.show("svc.service", "ActiveState"), "active");
+        t.equal(world.startsOf("6.0.0"), 0);
+      });
+    }
+  }
+});
+
+t.test("a unit that somebody masks while its new version settles goes back as far as it can", { skip }, async (t) => {
+  const world = await SystemdWorld.running(t, { fresh: "never-ready" });
+  const step = world.controller.id();
+  world.controller.send(world.swapOp("5.0.0", "6.0.0", { startTimeoutMs: 3_000 }), { step });
+  while (world.startsOf("6.0.0") === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  const installed = join(world.host.dir, "root/etc/systemd/system/svc.service");
+  rmSync(installed);
+  symlinkSync("/dev/null", installed);
+  await world.host.run(["systemctl", "daemon-reload"]);
+  const { outcome } = await world.controller.outcome(step);
+  t.match(outcome, { status: "failed", error: { code: "revert-failed", message: /somebody masked the unit/ } });
+  t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"), "the link leads to the old version");
+  t.equal(await world.host.show("svc.service", "ActiveState"), "inactive", "nothing of the new one runs");
+});
+
+t.test("a stop, too, asks first whether what it stops could be started again", { skip }, async (t) => {
+  const world = await SystemdWorld.running(t);
+  const pid = await world.mainPid();
+  await world.host.unit("svc.service", "[Service]\nExecStrat=/bin/true\n");
+  t.match(await world.controller.step({ kind: "stop", service: "svc", timeoutMs: 5_000 }), {
+    status: "failed",
+    error: { code: "unit-unusable" },
+  });
+  t.equal(await world.mainPid(), pid);
 });

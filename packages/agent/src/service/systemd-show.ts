@@ -32,6 +32,12 @@ export function restartsOf(shown: Map<string, string>): number {
   return Number.isInteger(restarts) ? restarts : 0;
 }
 
+/** False: systemd has no unit file that it could start it by. It may run nevertheless, and be stopped. */
+export function isUsable(shown: Map<string, string>): boolean {
+  const load = shown.get("LoadState");
+  return load === undefined || load === "loaded";
+}
+
 /** What a LoadState other than `loaded` means. */
 export function wordsOfLoad(load: string): string {
   switch (load) {

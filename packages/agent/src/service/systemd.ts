@@ -7,7 +7,7 @@ import type { CommandResult, Exec } from "../exec.js";
 import { isInGroup, processesIn } from "./proc.js";
 import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
-import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
+import { isUsable, parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
 import { definitionOf } from "./unit-files.js";
 
 const SHOW_TIMEOUT_MS = 10_000;
@@ -102,12 +102,10 @@ export class SystemdService implements Service {
   }
 
   async stop(timeoutMs: number): Promise<void> {
-    // Before the first touch: a unit file that was changed into something systemd can't read must not bring it down.
     const shown = await this.#fresh();
     const group = shown.get("ControlGroup") ?? "";
     // Perhaps by an earlier life that did not come to the rest of this.
     if (stateOf(shown) === "stopped") return this.#endLeftovers(group);
-    this.#needUnit(shown);
     this.#seen = null;
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
       if (!isTimeout(error)) throw error;
@@ -202,17 +200,20 @@ export class SystemdService implements Service {
     return this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
   }
 
-  /** What systemd knows, once it has read a unit file that changed on the disk. */
+  /**
+   * What systemd knows, once it has read a unit file that changed on the disk. One that it couldn't use may be another now, which it
+   * doesn't always notice: behind a link that leads elsewhere, say.
+   */
   async #fresh(): Promise<Map<string, string>> {
     const shown = await this.#show();
-    if (shown.get("NeedDaemonReload") !== "yes") return shown;
+    if (shown.get("NeedDaemonReload") !== "yes" && isUsable(shown)) return shown;
     await this.#job("daemon-reload", []);
     return this.#show();
   }
 
   #needUnit(shown: Map<string, string>): void {
-    const load = shown.get("LoadState");
-    if (load === undefined || load === "loaded") return;
+    if (isUsable(shown)) return;
+    const load = shown.get("LoadState") ?? "";
     const code = load === "not-found" ? "service-unknown" : "unit-unusable";
     throw new BelayError(code, `${wordsOfLoad(load)} ${this.#unit}`, {
       hint: "install or repair the unit file, or correct `unit` in agent.yaml",
