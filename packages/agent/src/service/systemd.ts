@@ -19,7 +19,7 @@ const AGREE_POLL_MS = 100;
 /** After SIGKILL only a process stuck in the kernel stays this long. */
 const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES =
-  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,ExecReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
 /** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
@@ -158,12 +158,20 @@ export class SystemdService implements Service {
     return (await stampsOf(seen.shown).catch(() => null)) === seen.stamps ? seen.shown : null;
   }
 
-  /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
+  /**
+   * A reload that signals the PID in a stale file hits nobody, or somebody else. One that signals what systemd calls the main process
+   * hits the wrong one as long as that drains after the last reload: it hears nothing any more, or forks once too often.
+   */
   async #agreement(first: Map<string, string>): Promise<void> {
     const until = this.#clock.ticks() + AGREE_TIMEOUT_MS;
     for (let shown = first; ; shown = await this.#show()) {
-      const { ailments } = await statusOf(shown);
-      if (ailments.length === 0) return;
+      const { ailments, pid } = await statusOf(shown);
+      if (ailments.length === 0) {
+        const signalled = Number(shown.get("MainPID") ?? 0);
+        if (pid === signalled || !/\$(MAINPID\b|\{MAINPID\})/.test(shown.get("ExecReload") ?? "")) return;
+        const why = `its ExecReload signals $MAINPID, which is ${signalled}, left by the last reload to drain, and not ${pid}`;
+        throw cannotReload(this.#unit, why);
+      }
       if (this.#clock.ticks() >= until) throw cannotReload(this.#unit, ailments.join("; "));
       await this.#clock.sleep(AGREE_POLL_MS);
     }
