@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, isBelow, SystemdService, systemClock, systemExec } from "@belay/agent";
+import { type Clock, isBelow, SystemdService, silentLogger, systemClock, systemExec } from "@belay/agent";
 import t from "tap";
 
 /** A systemctl that answers as the real one does, from a file, and writes down how it was called. */
@@ -49,6 +49,8 @@ function fake(t: { teardown: (work: () => void) => void }, clock: Clock = system
     unit: "svc.service",
     exec: systemExec,
     clock,
+    log: silentLogger,
+    stateDir: dir,
     systemctl,
   });
   return { dir, show, calls, service };

@@ -1,13 +1,15 @@
 import { readFile, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
+import type { Logger } from "../log.js";
 import { isInGroup, processesIn } from "./proc.js";
 import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
 import { isUsable, parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
+import { TAKES_ALONG, TakenAlong } from "./taken-along.js";
 import { definitionOf } from "./unit-files.js";
 
 const SHOW_TIMEOUT_MS = 10_000;
@@ -18,8 +20,7 @@ const AGREE_TIMEOUT_MS = 10_000;
 const AGREE_POLL_MS = 100;
 /** After SIGKILL only a process stuck in the kernel stays this long. */
 const KILL_TIMEOUT_MS = 5_000;
-const PROPERTIES =
-  "MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,ExecReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+const PROPERTIES = `MainPID,ActiveState,SubState,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,ExecReload,PIDFile,ControlGroup,FragmentPath,DropInPaths,${TAKES_ALONG}`;
 /** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
@@ -43,6 +44,7 @@ export class SystemdService implements Service {
   readonly #clock: Clock;
   readonly #systemctl: string;
   readonly #unitFolders: readonly string[] | undefined;
+  readonly #along: TakenAlong;
   /** Of the unit, as last seen. */
   #pidFile = "";
   #group = "";
@@ -55,6 +57,8 @@ export class SystemdService implements Service {
     unit: string;
     exec: Exec;
     clock: Clock;
+    log: Logger;
+    stateDir: string;
     systemctl?: string;
     /** Where unit files lie; absent: where systemd looks for them. */
     unitFolders?: readonly string[];
@@ -65,6 +69,12 @@ export class SystemdService implements Service {
     this.#clock = options.clock;
     this.#systemctl = options.systemctl ?? "systemctl";
     this.#unitFolders = options.unitFolders;
+    this.#along = new TakenAlong({
+      unit: options.unit,
+      file: join(options.stateDir, "services", `${options.name}.along.json`),
+      log: options.log,
+      systemctl: (args, timeoutMs) => this.#systemctlRun(args, timeoutMs),
+    });
   }
 
   async status(): Promise<ServiceStatus> {
@@ -83,10 +93,13 @@ export class SystemdService implements Service {
 
   async start(): Promise<void> {
     const shown = await this.#fresh();
-    if (stateOf(shown) === "running") return;
+    if (stateOf(shown) === "running") return this.#along.bringBack();
     this.#needUnit(shown);
     // systemd would leave a start waiting for RestartSec to pass; a unit that is stopped first starts at once.
-    if (shown.get("SubState") === "auto-restart") await this.#job("stop", [this.#unit]);
+    if (shown.get("SubState") === "auto-restart") {
+      await this.#along.note(shown, false);
+      await this.#job("stop", [this.#unit]);
+    }
     const isFailed = shown.get("ActiveState") === "failed";
     if (isFailed || this.#clock.ticks() - this.#forgottenAt > FORGOTTEN_MS) {
       const forgotten = await this.#forget();
@@ -99,6 +112,7 @@ export class SystemdService implements Service {
       // A unit of Type=notify may take its time to become ready, as an auth that migrates does: whoever watches it judges.
       if (!isTimeout(error)) throw error;
     }
+    await this.#along.bringBack();
   }
 
   async stop(timeoutMs: number): Promise<void> {
@@ -107,6 +121,7 @@ export class SystemdService implements Service {
     // Perhaps by an earlier life that did not come to the rest of this.
     if (stateOf(shown) === "stopped") return this.#endLeftovers(group);
     this.#seen = null;
+    await this.#along.note(shown, stateOf(shown) === "running" && restartsOf(shown) === 0);
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
       if (!isTimeout(error)) throw error;
       await this.#job("kill", ["--signal=SIGKILL", this.#unit]);
