@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { SystemdWorld } from "./support/systemd-world.js";
 import type { Mode } from "./support/world.js";
@@ -11,25 +10,11 @@ const skip = whyNoHosts() ?? false;
 /** What the issue promises from the moment a bad version is noticed. */
 const BACK_WITHIN_MS = 30_000;
 
-async function running(
-  t: Test,
-  modes: { old?: Mode; fresh?: Mode; more?: object; oldMore?: object; unit?: Record<string, string> } = {},
-): Promise<SystemdWorld> {
-  const shared = await mkdtemp("/var/tmp/belay-swap-");
-  const world = await SystemdWorld.boot(t, shared, modes.unit);
-  t.teardown(() => rm(shared, { recursive: true, force: true }));
-  world.install("5.0.0", modes.old ?? "ok", modes.oldMore ?? {});
-  world.install("6.0.0", modes.fresh ?? "ok", modes.more ?? {});
-  world.linkTo("5.0.0");
-  await world.up();
-  return world;
-}
-
 const wholeUnit = (world: SystemdWorld) =>
   world.host.run(["systemctl", "show", "-p", "MainPID,NRestarts,ActiveState", "svc.service"]);
 
 t.test("a reload changes the main process while the old one drains, and nobody restarts it", { skip }, async (t) => {
-  const world = await running(t, { oldMore: { drainMs: 4000 } });
+  const world = await SystemdWorld.running(t, { oldMore: { drainMs: 4000 } });
   const old = await world.mainPid();
   const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { how: "reload" }));
   t.match(outcome, { status: "done", result: { running: "6.0.0" } });
@@ -50,7 +35,7 @@ t.test("a reload changes the main process while the old one drains, and nobody r
 });
 
 t.test("where a reload can't work, the service is restarted", { skip }, async (t) => {
-  const cases: [string, Parameters<typeof running>[1], (world: SystemdWorld) => Promise<void>][] = [
+  const cases: [string, Parameters<typeof SystemdWorld.running>[1], (world: SystemdWorld) => Promise<void>][] = [
     ["it ignores HUP", { old: "deaf" }, async () => {}],
     ["the unit has no ExecReload", { unit: { ExecReload: "" } }, async () => {}],
     ["ExecReload fails", { unit: { ExecReload: "/bin/false" } }, async () => {}],
@@ -73,7 +58,7 @@ t.test("where a reload can't work, the service is restarted", { skip }, async (t
   ];
   for (const [name, modes, before] of cases) {
     await t.test(name, async (t) => {
-      const world = await running(t, modes);
+      const world = await SystemdWorld.running(t, modes);
       await before(world);
       const op = world.swapOp("5.0.0", "6.0.0", { how: "reload", startTimeoutMs: 5000 });
       t.match(await world.controller.step(op), { status: "done", result: { running: "6.0.0" } });
@@ -107,7 +92,7 @@ t.test("what doesn't settle is undone, though belayd is gone and systemd's start
   ];
   for (const [name, fresh, more, unit, op] of cases) {
     await t.test(name, async (t) => {
-      const world = await running(t, { fresh, more, unit, oldMore: { drainMs: 20_000 } });
+      const world = await SystemdWorld.running(t, { fresh, more, unit, oldMore: { drainMs: 20_000 } });
       const step = world.controller.id();
       world.controller.send(world.swapOp("5.0.0", "6.0.0", op), { step });
       await world.controller.until(() =>
@@ -133,7 +118,7 @@ t.test("what doesn't settle is undone, though belayd is gone and systemd's start
 });
 
 t.test("a unit file that was changed by hand is read again", { skip }, async (t) => {
-  const world = await running(t);
+  const world = await SystemdWorld.running(t);
   const file = join(world.host.dir, "root/etc/systemd/system/svc.service");
   writeFileSync(file, readFileSync(file, "utf8").replace("HOME_DIR", "NEW_WORD=yes HOME_DIR"));
   t.equal(await world.host.show("svc.service", "NeedDaemonReload"), "yes");
@@ -143,7 +128,7 @@ t.test("a unit file that was changed by hand is read again", { skip }, async (t)
 });
 
 t.test("a unit file that was made useless is found before anything is touched (I10)", { skip }, async (t) => {
-  const world = await running(t);
+  const world = await SystemdWorld.running(t);
   const pid = await world.mainPid();
   const file = join(world.host.dir, "root/etc/systemd/system/svc.service");
   writeFileSync(file, readFileSync(file, "utf8").replace(/^ExecStart=/m, "ExecStrat="));
@@ -154,7 +139,7 @@ t.test("a unit file that was made useless is found before anything is touched (I
 });
 
 t.test("KillMode=process leaves no old process beside the new one", { skip }, async (t) => {
-  const world = await running(t, { unit: { KillMode: "process" }, oldMore: { drainMs: 60_000 } });
+  const world = await SystemdWorld.running(t, { unit: { KillMode: "process" }, oldMore: { drainMs: 60_000 } });
   await world.host.run(["systemctl", "reload", "svc.service"]);
   while (world.startsOf("5.0.0") < 2) await new Promise((resolve) => setTimeout(resolve, 50));
   t.match(await world.controller.step(world.swapOp("5.0.0", "6.0.0", {})), { status: "done" });

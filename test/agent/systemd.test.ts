@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, SystemdService, systemClock, systemExec } from "@belay/agent";
+import { type Clock, isBelow, SystemdService, silentLogger, systemClock, systemExec } from "@belay/agent";
 import t from "tap";
 
 /** A systemctl that answers as the real one does, from a file, and writes down how it was called. */
@@ -11,6 +11,7 @@ case "$2" in
   show) cat "$(dirname "$0")/show" ;;
   start) [ ! -e "$(dirname "$0")/broken" ] || { echo "Job for svc.service failed." >&2; exit 1; }
      printf 'MainPID=42\\nNRestarts=0\\nActiveState=active\\nSubState=running\\nLoadState=loaded\\nNeedDaemonReload=no\\n' > "$(dirname "$0")/show" ;;
+  reset-failed) sed -i s/ActiveState=failed/ActiveState=inactive/ "$(dirname "$0")/show" ;;
   stop) [ ! -e "$(dirname "$0")/stuck" ] || { [ -e "$(dirname "$0")/killed" ] || exec sleep 30; } ;;
   kill) touch "$(dirname "$0")/killed" ;;
 esac
@@ -48,6 +49,8 @@ function fake(t: { teardown: (work: () => void) => void }, clock: Clock = system
     unit: "svc.service",
     exec: systemExec,
     clock,
+    log: silentLogger,
+    stateDir: dir,
     systemctl,
   });
   return { dir, show, calls, service };
@@ -184,7 +187,33 @@ t.test("stop and reload", async (t) => {
   show({ ActiveState: "active", SubState: "running", MainPID: "42" });
   writeFileSync(join(dir, "stuck"), "");
   await service.stop(300);
-  t.same(calls().slice(2), ["stop svc.service", "kill --signal=SIGKILL svc.service", "stop svc.service"]);
+  t.same(calls().slice(2), [
+    "stop svc.service",
+    "kill --signal=SIGKILL svc.service",
+    "stop svc.service",
+    "reset-failed svc.service",
+  ]);
+});
+
+t.test("what was stopped is stopped, though it failed, and its failures are forgotten once", async (t) => {
+  let late = 0;
+  const { show, calls, service } = fake(t, { ...systemClock, ticks: () => systemClock.ticks() + late });
+  show({ ActiveState: "failed", SubState: "failed", Result: "start-limit-hit" });
+  await service.stop(1000);
+  t.match(await service.status(), { state: "stopped" });
+  await service.start();
+  t.same(calls(), ["stop svc.service", "reset-failed svc.service", "start svc.service"]);
+  show({ ActiveState: "active", SubState: "running", MainPID: "42" });
+  await service.stop(1000);
+  show({ ActiveState: "inactive" });
+  late = 11_000;
+  await service.start();
+  t.same(calls().slice(3), [
+    "stop svc.service",
+    "reset-failed svc.service",
+    "reset-failed svc.service",
+    "start svc.service",
+  ]);
 });
 
 t.test("failures say what systemd said, and where to look", async (t) => {
@@ -219,4 +248,38 @@ t.test("a start doesn't wait for RestartSec", async (t) => {
   show({ ActiveState: "activating", SubState: "auto-restart" });
   await service.start();
   t.same(calls(), ["stop svc.service", "reset-failed svc.service", "start svc.service"]);
+});
+
+t.test("only this systemd's own control groups count", async (t) => {
+  const group = "/system.slice/teleport.service";
+  const cases: [string, string, string, boolean][] = [
+    ["a host", "0::/init.scope", `0::${group}`, true],
+    ["a group that was delegated", "0::/init.scope", `0::${group}/session/1`, true],
+    ["a container's unit of the same name", "0::/init.scope", `0::/lxc/101/ns${group}`, false],
+    ["a unit whose name begins alike", "0::/init.scope", `0::${group}d`, false],
+    ["the host is a container", "0::/lxc/101/ns/init.scope", `0::/lxc/101/ns${group}`, true],
+    ["the host is a container: one in it", "0::/lxc/101/ns/init.scope", `0::/lxc/101/ns/lxc/7${group}`, false],
+    ["the host is a container: another one", "0::/lxc/101/ns/init.scope", `0::/lxc/102/ns${group}`, false],
+    ["process 1 is in no scope", "0::/", `0::${group}`, true],
+    [
+      "several hierarchies",
+      "9:name=systemd:/payload/init.scope\n8:pids:/\n0::/payload",
+      `9:name=systemd:/payload${group}\n8:pids:/\n0::/payload`,
+      true,
+    ],
+    [
+      "several hierarchies: a container",
+      "9:name=systemd:/init.scope\n8:pids:/",
+      `9:name=systemd:/lxc/101${group}\n8:pids:/lxc/101${group}`,
+      false,
+    ],
+    [
+      "another hierarchy's top",
+      "9:name=systemd:/a/init.scope\n8:pids:/b",
+      `9:name=systemd:/b${group}\n8:pids:/a${group}`,
+      false,
+    ],
+  ];
+  for (const [name, init, its, belongs] of cases) t.equal(isBelow(group, `${its}\n`, `${init}\n`), belongs, name);
+  t.equal(isBelow("", "0::/lxc\n", "0::/init.scope\n"), false, "systemd names no group");
 });

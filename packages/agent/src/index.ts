@@ -37,6 +37,7 @@ export { systemdRestart } from "./self/rescue.js";
 export { openSelf } from "./self/self.js";
 export { UpgradeFiles } from "./self/upgrade-files.js";
 export { watchUpgrade } from "./self/watch.js";
+export { isBelow } from "./service/proc.js";
 export { ProcessService } from "./service/process.js";
 export type { Service, ServiceStatus } from "./service/service.js";
 export { SystemdService } from "./service/systemd.js";

@@ -1,9 +1,10 @@
 import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BootedHost } from "../../support/nspawn.js";
 import { FakeController } from "./controller.js";
-import { AGENT_BIN, freePort, World } from "./world.js";
+import { AGENT_BIN, freePort, type Mode, World } from "./world.js";
 
 type Cleaner = { teardown: (work: () => Promise<void>) => void };
 
@@ -25,6 +26,21 @@ export class SystemdWorld extends World {
     t.teardown(() => world.end());
     world.controller.probe = world.probe();
     await world.unit(unit);
+    return world;
+  }
+
+  /** One whose service runs 5.0.0, with 6.0.0 beside it. */
+  static async running(
+    t: Cleaner,
+    modes: { old?: Mode; fresh?: Mode; more?: object; oldMore?: object; unit?: Record<string, string> } = {},
+  ): Promise<SystemdWorld> {
+    const shared = await mkdtemp("/var/tmp/belay-swap-");
+    const world = await SystemdWorld.boot(t, shared, modes.unit);
+    t.teardown(() => rm(shared, { recursive: true, force: true }));
+    world.install("5.0.0", modes.old ?? "ok", modes.oldMore ?? {});
+    world.install("6.0.0", modes.fresh ?? "ok", modes.more ?? {});
+    world.linkTo("5.0.0");
+    await world.up();
     return world;
   }
 

@@ -5,10 +5,13 @@ import type { Perform } from "./op.js";
 export const stop: Perform<"stop"> = async (op, host, attempt) => {
   const service = host.allowed.service(op.service);
   const { state } = await service.status();
-  // Stopped by an earlier life that could not say so any more: that is this step's change.
-  if (state === "stopped") return done(attempt.passed("stopping") !== undefined);
-  if (attempt.check) return done(true, { would: `stop ${op.service}` });
-  if (attempt.passed("stopping") === undefined) await attempt.pass("stopping");
+  if (attempt.check) return state === "stopped" ? done(false) : done(true, { would: `stop ${op.service}` });
+  if (attempt.passed("stopping") === undefined) {
+    if (state !== "stopped") await service.needDefinition();
+    await attempt.pass("stopping", { was: state });
+  }
+  // Also where it is stopped: its supervisor may say so while processes of it are left.
   await service.stop(op.timeoutMs);
-  return done(true);
+  // Stopped by an earlier life that could not say so any more: that is this step's change.
+  return done(attempt.passed("stopping")?.was !== "stopped");
 };

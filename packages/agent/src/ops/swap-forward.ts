@@ -86,7 +86,11 @@ export async function goForward(op: Swap, host: Host, attempt: Attempt): Promise
 }
 
 async function stopForSwap(op: Swap, service: Service, attempt: Attempt): Promise<void> {
-  if (attempt.passed("stopping") === undefined) await attempt.pass("stopping");
+  if (attempt.passed("stopping") === undefined) {
+    // Hooks had their time since it was asked first: what can't be started again is not brought down.
+    await service.needDefinition();
+    await attempt.pass("stopping");
+  }
   await service.stop(op.stopTimeoutMs);
   if (attempt.passed("stopped") === undefined) await attempt.pass("stopped");
 }

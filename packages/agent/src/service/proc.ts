@@ -36,15 +36,39 @@ export async function markedProcesses(marker: string): Promise<LiveProcess[]> {
   return found.sort((a, b) => a.bornAt - b.bornAt || a.pid - b.pid);
 }
 
-/** True for a live process of this control group, as systemd names it. */
+/** True for a live process of this control group of this host's own systemd, or of one below it. */
 export async function isInGroup(pid: number, group: string): Promise<boolean> {
-  const groups = await readProc(`/proc/${pid}/cgroup`);
-  if (group === "" || groups === null || (await findProcess(pid)) === null) return false;
-  // `<id>:<controllers>:<path>` a line; in a container the path may begin further up than systemd's own does.
-  return groups.split("\n").some((line) => line.endsWith(group));
+  const [init, its] = await Promise.all([readProc("/proc/1/cgroup"), readProc(`/proc/${pid}/cgroup`)]);
+  if (init === null || its === null || !isBelow(group, its, init)) return false;
+  return (await findProcess(pid)) !== null;
 }
 
-/** The pids of every live process of a control group. Reads all of /proc. */
+/**
+ * True where a process, by its /proc/PID/cgroup, is in a control group as systemd names it, or below it (`Delegate=`). systemd
+ * names groups from where it lies itself, which `init`, the same file of process 1, says: on a host that is a container, its paths
+ * may begin further up; on one that has containers, units in them have the same names further down.
+ */
+export function isBelow(group: string, its: string, init: string): boolean {
+  if (group === "") return false;
+  const tops = hierarchiesOf(init);
+  for (const [hierarchy, path] of hierarchiesOf(its)) {
+    const top = tops.get(hierarchy)?.replace(/\/(init\.scope)?$/, "");
+    if (top !== undefined && `${path}/`.startsWith(`${top}${group}/`)) return true;
+  }
+  return false;
+}
+
+/** `<id>:<controllers>:<path>` a line: one hierarchy in the second version of control groups, several in the first. */
+function hierarchiesOf(text: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const [, hierarchy, path] = /^(\d+:[^:]*):(\/.*)$/.exec(line) ?? [];
+    if (hierarchy !== undefined && path !== undefined) found.set(hierarchy, path);
+  }
+  return found;
+}
+
+/** The pids of every live process of a control group, or of one below it. Reads all of /proc. */
 export async function processesIn(group: string): Promise<number[]> {
   const pids: number[] = [];
   for (const name of await readdir("/proc")) {

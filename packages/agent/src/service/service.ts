@@ -47,7 +47,10 @@ export interface Service {
   needDefinition(): Promise<ServiceStatus>;
   /** Idempotent: a running service is left alone. Returns when it was started, not when it is healthy. */
   start(): Promise<void>;
-  /** Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. */
+  /**
+   * Idempotent. Asks, and after `timeoutMs` insists. Returns when no process of it is left. Stops also what couldn't be started again:
+   * who has not touched anything yet asks `needDefinition` first.
+   */
   stop(timeoutMs: number): Promise<void>;
   /** Asks the running service to renew itself, keeping sessions. Not idempotent. Doesn't wait for the effect. Throws where it can't. */
   reload(): Promise<void>;

@@ -16,7 +16,7 @@ export async function openServices(
     services.set(
       name,
       service.manager === "systemd"
-        ? new SystemdService({ name, unit: service.unit, exec: world.exec, clock: world.clock })
+        ? new SystemdService({ name, unit: service.unit, stateDir: config.stateDir, ...world })
         : await ProcessService.open({ name, config: service, stateDir: config.stateDir, ...world }),
     );
   }

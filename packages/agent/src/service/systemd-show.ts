@@ -1,11 +1,14 @@
 import type { ServiceState } from "@belay/shared";
 
-/** `systemctl show` prints one `Name=value` a line. */
+/** `systemctl show` prints one `Name=value` a line, and one for each of several commands (ExecReload): those come as lines here. */
 export function parseShow(text: string): Map<string, string> {
   const shown = new Map<string, string>();
   for (const line of text.split("\n")) {
     const equals = line.indexOf("=");
-    if (equals > 0) shown.set(line.slice(0, equals), line.slice(equals + 1));
+    if (equals <= 0) continue;
+    const [name, value] = [line.slice(0, equals), line.slice(equals + 1)];
+    const before = shown.get(name);
+    shown.set(name, before === undefined ? value : `${before}\n${value}`);
   }
   return shown;
 }
@@ -31,6 +34,12 @@ export function stateOf(shown: Map<string, string>): ServiceState {
 export function restartsOf(shown: Map<string, string>): number {
   const restarts = Number(shown.get("NRestarts") ?? 0);
   return Number.isInteger(restarts) ? restarts : 0;
+}
+
+/** False: systemd has no unit file that it could start it by. It may run nevertheless, and be stopped. */
+export function isUsable(shown: Map<string, string>): boolean {
+  const load = shown.get("LoadState");
+  return load === undefined || load === "loaded";
 }
 
 /** What a LoadState other than `loaded` means. */

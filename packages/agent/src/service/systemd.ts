@@ -1,13 +1,15 @@
 import { readFile, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { BelayError } from "@belay/shared";
 import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
-import { findProcess, isInGroup, processesIn } from "./proc.js";
+import type { Logger } from "../log.js";
+import { isInGroup, processesIn } from "./proc.js";
 import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
-import { parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
+import { isUsable, parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
+import { TAKES_ALONG, TakenAlong } from "./taken-along.js";
 import { definitionOf } from "./unit-files.js";
 
 const SHOW_TIMEOUT_MS = 10_000;
@@ -18,12 +20,13 @@ const AGREE_TIMEOUT_MS = 10_000;
 const AGREE_POLL_MS = 100;
 /** After SIGKILL only a process stuck in the kernel stays this long. */
 const KILL_TIMEOUT_MS = 5_000;
-const PROPERTIES =
-  "MainPID,ActiveState,SubState,Job,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,PIDFile,ControlGroup,FragmentPath,DropInPaths";
+const PROPERTIES = `MainPID,ActiveState,SubState,Job,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,ExecReload,PIDFile,ControlGroup,FragmentPath,DropInPaths,${TAKES_ALONG}`;
 /** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
 /** How long what was seen before a reload counts. */
 const SEEN_BEFORE_MS = 10_000;
+/** In so short a time nobody else makes a unit fail too often: a stop and a start forget its failures once for both. */
+const FORGOTTEN_MS = 10_000;
 
 /** What systemd said. */
 interface Seen {
@@ -41,17 +44,21 @@ export class SystemdService implements Service {
   readonly #clock: Clock;
   readonly #systemctl: string;
   readonly #unitFolders: readonly string[] | undefined;
+  readonly #along: TakenAlong;
   /** Of the unit, as last seen. */
   #pidFile = "";
   #group = "";
   #seen: Seen | null = null;
   #seenBeforeReload: Seen | null = null;
+  #forgottenAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
     name: string;
     unit: string;
     exec: Exec;
     clock: Clock;
+    log: Logger;
+    stateDir: string;
     systemctl?: string;
     /** Where unit files lie; absent: where systemd looks for them. */
     unitFolders?: readonly string[];
@@ -62,6 +69,12 @@ export class SystemdService implements Service {
     this.#clock = options.clock;
     this.#systemctl = options.systemctl ?? "systemctl";
     this.#unitFolders = options.unitFolders;
+    this.#along = new TakenAlong({
+      unit: options.unit,
+      file: join(options.stateDir, "services", `${options.name}.along.json`),
+      log: options.log,
+      systemctl: (args, timeoutMs) => this.#systemctlRun(args, timeoutMs),
+    });
   }
 
   async status(): Promise<ServiceStatus> {
@@ -80,35 +93,46 @@ export class SystemdService implements Service {
 
   async start(): Promise<void> {
     const shown = await this.#fresh();
-    if (stateOf(shown) === "running") return;
+    if (stateOf(shown) === "running") return this.#along.bringBack();
     this.#needUnit(shown);
     // systemd would leave a start waiting for RestartSec to pass; a unit that is stopped first starts at once.
-    if (shown.get("SubState") === "auto-restart") await this.#job("stop", [this.#unit]);
-    // A unit that crashed too often refuses to start until its failures are forgotten. For one that systemd doesn't even
-    // hold in memory there is nothing to forget, which it calls an error.
-    const forgotten = await this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
-    if (shown.get("ActiveState") === "failed") this.#succeed("reset-failed", forgotten);
+    if (shown.get("SubState") === "auto-restart") {
+      await this.#along.note(shown, false);
+      await this.#job("stop", [this.#unit]);
+    }
+    const isFailed = shown.get("ActiveState") === "failed";
+    if (isFailed || this.#clock.ticks() - this.#forgottenAt > FORGOTTEN_MS) {
+      const forgotten = await this.#forget();
+      if (isFailed) this.#succeed("reset-failed", forgotten);
+    }
+    this.#forgottenAt = Number.NEGATIVE_INFINITY;
     try {
       await this.#job("start", [this.#unit]);
     } catch (error) {
       // A unit of Type=notify may take its time to become ready, as an auth that migrates does: whoever watches it judges.
       if (!isTimeout(error)) throw error;
     }
+    await this.#along.bringBack();
   }
 
   async stop(timeoutMs: number): Promise<void> {
-    // Before the first touch: a unit file that was changed into something systemd can't read must not bring it down.
     const shown = await this.#fresh();
-    if (stateOf(shown) === "stopped") return;
-    this.#needUnit(shown);
+    const group = shown.get("ControlGroup") ?? "";
+    // Perhaps by an earlier life that did not come to the rest of this.
+    if (stateOf(shown) === "stopped") return this.#endLeftovers(group);
     this.#seen = null;
+    await this.#along.note(shown, stateOf(shown) === "running" && restartsOf(shown) === 0);
     const stopped = await this.#systemctlRun(["stop", this.#unit], timeoutMs).catch(async (error: unknown) => {
       if (!isTimeout(error)) throw error;
       await this.#job("kill", ["--signal=SIGKILL", this.#unit]);
       return this.#systemctlRun(["stop", this.#unit], JOB_TIMEOUT_MS);
     });
     this.#succeed("stop", stopped);
-    await this.#endLeftovers(shown.get("ControlGroup") ?? "");
+    await this.#endLeftovers(group);
+    // What crashed until systemd gave up, was killed above, or ended with an error stays failed: whoever stopped it
+    // takes that for a service between two restarts.
+    await this.#forget();
+    this.#forgottenAt = this.#clock.ticks();
   }
 
   async beforeReload(alone: boolean): Promise<ServiceStatus> {
@@ -149,18 +173,29 @@ export class SystemdService implements Service {
     return (await stampsOf(seen.shown).catch(() => null)) === seen.stamps ? seen.shown : null;
   }
 
-  /** A reload that signals the PID in a stale file hits nobody, or somebody else. */
+  /**
+   * A reload that signals the PID in a stale file hits nobody, or somebody else. One that signals what systemd calls the main process
+   * hits the wrong one as long as that drains after the last reload: it hears nothing any more, or forks once too often.
+   */
   async #agreement(first: Map<string, string>): Promise<void> {
     const until = this.#clock.ticks() + AGREE_TIMEOUT_MS;
     for (let shown = first; ; shown = await this.#show()) {
-      const { ailments } = await statusOf(shown);
-      if (ailments.length === 0) return;
+      const { ailments, pid } = await statusOf(shown);
+      if (ailments.length === 0) {
+        const signalled = Number(shown.get("MainPID") ?? 0);
+        if (pid === signalled || !/\$(MAINPID\b|\{MAINPID\})/.test(shown.get("ExecReload") ?? "")) return;
+        const why = `its ExecReload signals $MAINPID, which is ${signalled}, left by the last reload to drain, and not ${pid}`;
+        throw cannotReload(this.#unit, why);
+      }
       if (this.#clock.ticks() >= until) throw cannotReload(this.#unit, ailments.join("; "));
       await this.#clock.sleep(AGREE_POLL_MS);
     }
   }
 
-  /** With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. */
+  /**
+   * With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. They may be
+   * anybody's, a session's shell for one, and only systemd may end those: the agent has no right to.
+   */
   async #endLeftovers(group: string): Promise<void> {
     const until = this.#clock.ticks() + KILL_TIMEOUT_MS;
     for (;;) {
@@ -172,22 +207,36 @@ export class SystemdService implements Service {
           context: { unit: this.#unit, pids: left },
         });
       }
-      for (const pid of left) if ((await findProcess(pid)) !== null) process.kill(pid, "SIGKILL");
+      // What ended by itself meanwhile, and a systemd that forgets what a stopped unit left, are no reason to give up.
+      const told = await this.#systemctlRun(["kill", "--signal=SIGKILL", this.#unit], JOB_TIMEOUT_MS);
+      if (told.code !== 0) for (const pid of left) if (await isInGroup(pid, group)) killIfAllowed(pid);
       await this.#clock.sleep(AGREE_POLL_MS);
     }
   }
 
-  /** What systemd knows, once it has read a unit file that changed on the disk. */
+  /**
+   * A unit that crashed too often refuses to start until its failures are forgotten. For one that systemd doesn't even hold
+   * in memory there is nothing to forget, which it calls an error.
+   */
+  #forget(): Promise<CommandResult> {
+    this.#seen = null;
+    return this.#systemctlRun(["reset-failed", this.#unit], JOB_TIMEOUT_MS);
+  }
+
+  /**
+   * What systemd knows, once it has read a unit file that changed on the disk. One that it couldn't use may be another now, which it
+   * doesn't always notice: behind a link that leads elsewhere, say.
+   */
   async #fresh(): Promise<Map<string, string>> {
     const shown = await this.#show();
-    if (shown.get("NeedDaemonReload") !== "yes") return shown;
+    if (shown.get("NeedDaemonReload") !== "yes" && isUsable(shown)) return shown;
     await this.#job("daemon-reload", []);
     return this.#show();
   }
 
   #needUnit(shown: Map<string, string>): void {
-    const load = shown.get("LoadState");
-    if (load === undefined || load === "loaded") return;
+    if (isUsable(shown)) return;
+    const load = shown.get("LoadState") ?? "";
     const code = load === "not-found" ? "service-unknown" : "unit-unusable";
     throw new BelayError(code, `${wordsOfLoad(load)} ${this.#unit}`, {
       hint: "install or repair the unit file, or correct `unit` in agent.yaml",
@@ -248,6 +297,16 @@ async function stampsOf(shown: Map<string, string>): Promise<string> {
   return stamps
     .map((file) => (file === null ? "gone" : `${file.dev}:${file.ino}:${file.mtimeMs}:${file.size}`))
     .join(" ");
+}
+
+/** Gone by now, or somebody else's: whoever kills looks again at what is left. */
+function killIfAllowed(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ESRCH" && code !== "EPERM") throw error;
+  }
 }
 
 function isTimeout(error: unknown): boolean {
