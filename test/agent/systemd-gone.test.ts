@@ -1,26 +1,14 @@
 import { writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
 import { SystemdWorld } from "./support/systemd-world.js";
 import type { Mode } from "./support/world.js";
 
 t.setTimeout(300_000);
 const skip = whyNoHosts() ?? false;
-/** What a new version may take to start, and what nobody should wait for. */
+/** What a new version may take to start, and what nobody should wait for: at its end it would be called unhealthy, not crashed. */
 const LONG_START_MS = 120_000;
-
-async function running(t: Test, fresh: Mode, unit: Record<string, string>): Promise<SystemdWorld> {
-  const shared = await mkdtemp("/var/tmp/belay-swap-");
-  const world = await SystemdWorld.boot(t, shared, unit);
-  t.teardown(() => rm(shared, { recursive: true, force: true }));
-  world.install("5.0.0");
-  world.install("6.0.0", fresh);
-  world.linkTo("5.0.0");
-  await world.up();
-  return world;
-}
 
 /** Lines of the unit's own section, before those that are there. */
 async function addToUnit(world: SystemdWorld, line: string): Promise<void> {
@@ -42,12 +30,10 @@ t.test("a version that ends without an error, or is never started, is not waited
   ];
   for (const [what, fresh, before] of cases) {
     await t.test(what, async (t) => {
-      const world = await running(t, fresh, { Restart: "on-failure" });
+      const world = await SystemdWorld.running(t, { fresh, unit: { Restart: "on-failure" } });
       await before(world);
-      const began = Date.now();
       const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", { startTimeoutMs: LONG_START_MS }));
       t.match(outcome, { status: "reverted", error: { code: "service-crashed", context: { state: "stopped" } } });
-      t.ok(Date.now() - began < LONG_START_MS / 2, `${Date.now() - began} ms`);
       t.equal(world.startsOf("5.0.0"), 2);
       t.match(await world.host.show("svc.service", "ActiveState"), /^active/);
     });
@@ -55,7 +41,7 @@ t.test("a version that ends without an error, or is never started, is not waited
 });
 
 t.test("a service that a boot has yet to start is not stopped, until it is", { skip }, async (t) => {
-  const world = await running(t, "ok", {});
+  const world = await SystemdWorld.running(t);
   await world.controller.step({ kind: "stop", service: "svc", timeoutMs: 3_000 });
   await world.host.unit("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 600\n");
   await addToUnit(world, "After=slow.service");
