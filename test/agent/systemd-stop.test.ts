@@ -1,4 +1,4 @@
-import { copyFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { whyNoHosts } from "../../scripts/lab/host/hosts.js";
@@ -93,6 +93,30 @@ t.test("a version that brings no unit, or a bad one, is undone (I10)", { skip },
       });
     }
   }
+});
+
+t.test("a version's own unit is in force again with it, however much older its file is", { skip }, async (t) => {
+  const world = await SystemdWorld.running(t, { fresh: "never-ready" });
+  const { host, controller } = world;
+  const installed = join(host.dir, "root/etc/systemd/system/svc.service");
+  const unit = readFileSync(installed, "utf8");
+  const past = new Date(Date.now() - 3_600_000);
+  for (const version of ["5.0.0", "6.0.0"]) {
+    const file = join(world.versionsDir, version, "svc.service");
+    writeFileSync(file, `${unit}Environment=UNIT_OF=${version}\n`);
+    if (version === "5.0.0") utimesSync(file, past, past);
+  }
+  rmSync(installed);
+  symlinkSync(join(world.link, "svc.service"), installed);
+  // What nothing refers to systemd forgets when it is stopped, and reads anew.
+  await host.run(["systemctl", "add-wants", "multi-user.target", "svc.service"]);
+  await host.run(["systemctl", "daemon-reload"]);
+  t.match(await controller.step(world.swapOp("5.0.0", "6.0.0", { how: "restart", startTimeoutMs: 3_000 })), {
+    status: "reverted",
+  });
+  t.equal(world.startsOf("6.0.0"), 1);
+  t.match(await host.show("svc.service", "Environment"), "UNIT_OF=5.0.0");
+  t.equal(await host.show("svc.service", "ActiveState"), "active");
 });
 
 t.test("a unit that somebody masks while its new version settles goes back as far as it can", { skip }, async (t) => {

@@ -13,7 +13,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,6 +31,7 @@ import {
 } from "@belay/agent";
 import type { Check, FactProbe, OpOf, VersionProbe } from "@belay/shared";
 import { create } from "tar";
+import { PortClaim } from "../../support/fleet-on-disk/ports.js";
 import { FakeController } from "./controller.js";
 
 const SERVICE = fileURLToPath(new URL("./service.mjs", import.meta.url));
@@ -297,11 +297,9 @@ function serveRange(bytes: Buffer, range: string | undefined, response: import("
   }
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
+/** Nobody else's while this process lives: a service that is down for a moment must find its port again. */
+const ports = new PortClaim();
+
+export function freePort(): Promise<number> {
+  return ports.next();
 }

@@ -49,6 +49,8 @@ export class SystemdService implements Service {
   #pidFile = "";
   #group = "";
   #seen: Seen | null = null;
+  /** Of the unit's files, as systemd has read them, if it says so; null: not known. */
+  #inForce: string | null = null;
   #seenBeforeReload: Seen | null = null;
   #forgottenAt = Number.NEGATIVE_INFINITY;
 
@@ -224,13 +226,15 @@ export class SystemdService implements Service {
   }
 
   /**
-   * What systemd knows, once it has read a unit file that changed on the disk. One that it couldn't use may be another now, which it
-   * doesn't always notice: behind a link that leads elsewhere, say.
+   * What systemd knows, once it has read unit files that changed on the disk. It notices only newer ones: not the older one to which the
+   * link of a version leads again, nor what has taken the place of one that it couldn't use.
    */
   async #fresh(): Promise<Map<string, string>> {
     const shown = await this.#show();
-    if (shown.get("NeedDaemonReload") !== "yes" && isUsable(shown)) return shown;
+    const isOther = this.#seen !== null && this.#seen.stamps !== this.#inForce;
+    if (shown.get("NeedDaemonReload") !== "yes" && isUsable(shown) && !isOther) return shown;
     await this.#job("daemon-reload", []);
+    this.#inForce = null;
     return this.#show();
   }
 
@@ -254,6 +258,7 @@ export class SystemdService implements Service {
     // A file that can't be looked at is no reason to know nothing of the service; it only has to be asked about again.
     const stamps = await stampsOf(shown).catch(() => null);
     this.#seen = stamps === null ? null : { shown, stamps, at };
+    if (shown.get("NeedDaemonReload") !== "yes") this.#inForce ??= stamps;
     return shown;
   }
 
