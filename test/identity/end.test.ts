@@ -170,12 +170,10 @@ t.test("a connection does not outlive its host's last certificate", async (t) =>
 
 t.test("nothing is handed out, and nothing ended, that is not on record by then", async (t) => {
   const recorded: IdentityEvent[] = [];
-  let release = () => {};
+  const held: (() => void)[] = [];
   const identity = await alone(t, {
     tell: async (event) => {
-      await new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      await new Promise<void>((resolve) => held.push(resolve));
       recorded.push(event);
     },
   });
@@ -189,9 +187,10 @@ t.test("nothing is handed out, and nothing ended, that is not on record by then"
   ];
   for (const [index, act] of acts.entries()) {
     const acting = act().then(() => settled.push(index));
+    await until(async () => held.length > 0 || "not yet", "something to record", 30_000);
     await sleep(50);
     t.equal(settled.length, index, "not before");
-    release();
+    held.pop()?.();
     await acting;
     t.equal(recorded.length, index + 1);
   }
