@@ -12,8 +12,14 @@ import { type Mode, World } from "./support/world.js";
 const A_MINUTE_MS = 60_000;
 
 /** A world whose agent runs and whose service runs 5.0.0; 6.0.0 is installed beside it. */
-async function running(t: Parameters<typeof World.make>[0], mode: Mode = "ok", more: object = {}): Promise<World> {
+async function running(
+  t: Parameters<typeof World.make>[0],
+  mode: Mode = "ok",
+  more: object = {},
+  restartDelayMs?: number,
+): Promise<World> {
   const world = await World.make(t);
+  world.restartDelayMs = restartDelayMs ?? world.restartDelayMs;
   world.install("5.0.0");
   world.install("6.0.0", mode, more);
   world.linkTo("5.0.0");
@@ -78,7 +84,8 @@ t.test("what doesn't hold is undone by the agent alone", async (t) => {
     ["never-ready", {}, "unhealthy", { startTimeoutMs: BUSY_START_MS, how: "reload" }],
   ];
   for (const [mode, more, code, op] of bad) {
-    const world = await running(t, mode, more);
+    // An agent that is late to look must not find it started anew.
+    const world = await running(t, mode, more, BUSY_START_MS);
     const outcome = await world.controller.step(world.swapOp("5.0.0", "6.0.0", op));
     t.match(outcome, { status: "reverted", error: { code, hint: String } }, `${mode} ${JSON.stringify(op)}`);
     t.equal(readlinkSync(world.link), join(world.versionsDir, "5.0.0"), "the old link is back");
