@@ -165,6 +165,8 @@ t.test("with nothing left to keep aside, and the host's own backup gone, the cop
     const role = host === "auth-1" ? "auth" : "node";
     const ops = opsOf(plan, role, host);
     t.notOk(ops.some(({ kind }) => kind === "backup"));
+    t.match(opsOf(plan, "preflight", host)[0], { kind: "preflight", needs: [] }, "nor is room for it looked for");
+    t.match(opsOf(planned(asked({}, {}, { host })), "preflight", host)[0], { needs: [{ inodes: Number }] });
     t.match(ops.find((op): op is OpOf<"restore"> => op.kind === "restore")?.copy, COPY);
     t.match(
       opsOf(plan, "backup", host)[0],

@@ -9,7 +9,7 @@ import { planClusters, programsOf } from "./planner.js";
 import { Reasons } from "./reasons.js";
 import type { RestoreInput } from "./restore/input.js";
 import { askForStranded, findTouched, mayGoBack, type Touched } from "./restore/versions.js";
-import { readingStage, restoring, returnStages } from "./rollback/stages.js";
+import { lookingBack, readingStage, restoring, returnStages } from "./rollback/stages.js";
 import type { Return } from "./rollback/undo.js";
 import { gatedStart } from "./seal.js";
 import { frame, gateOf, type Place, stageId, together } from "./stages.js";
@@ -138,7 +138,7 @@ function restoreServing(input: RestoreInput, place: Place, restored: Touched): W
   };
   const everybody = [name];
   const stages = [
-    together(place, "preflight", "back-preflight", everybody),
+    lookingBack(place, everybody, input.safetyBackup),
     readingStage(place, input.backup),
     stage,
     together(place, "verify", "back-verify", everybody),

@@ -231,6 +231,7 @@ export const teleport: Profile = {
 
     // Out of trouble a host need not be healthy, and nothing is downloaded.
     "back-preflight": [{ ...preflight, needs: [backupRoom], healthy: false }],
+    "back-preflight-bare": [{ ...preflight, needs: [], healthy: false }],
     // A version that is left behind may not obey a reload.
     "back-proxy": [swapBack({})],
     "back-node": [swapBack({})],

@@ -30,12 +30,17 @@ export function returnStages(
   const everybody = [...new Set([...returns.map(({ name }) => name), ...restarts, ...(restore ? [restore.host] : [])])];
   const of = (role: string) => returns.filter(({ host }) => host.role === role);
   return [
-    together(place, "preflight", "back-preflight", everybody),
+    lookingBack(place, everybody, restore?.safetyBackup !== false),
     ...servingStage(place, "node", of("node")),
     ...servingStage(place, "proxy", of("proxy")),
     ...authStages(place, of("auth"), restarts, restore),
     together(place, "verify", "back-verify", everybody),
   ];
+}
+
+/** The look at everybody before a way back. `keepsAside`: there must be room for what is kept aside before a backup is put back. */
+export function lookingBack(place: Place, everybody: readonly HostName[], keepsAside: boolean): Stage {
+  return together(place, "preflight", keepsAside ? "back-preflight" : "back-preflight-bare", everybody);
 }
 
 function servingStage(place: Place, role: "proxy" | "node", returns: readonly Return[]): Stage[] {
