@@ -105,6 +105,20 @@ t.test("a database comes back as it was, without what a newer version has added 
   t.same(readdirSync(dir), ["b1"]);
 });
 
+t.test("what goes along with something else is not looked for by a name that it has no more", real, async (t) => {
+  const { sql, world, backup, restore } = await scene(t);
+  sql(STATE);
+  t.match(await world.controller.step(backup), { status: "done" });
+  const before = sql(LOOK);
+  const each = (statement: string) =>
+    Array.from({ length: 80 }, (_, n) => `${statement.replaceAll("#", `${n}`)};`).join("\n");
+  sql(each("CREATE FUNCTION base#() RETURNS int LANGUAGE sql AS 'SELECT 1'"));
+  sql(each("CREATE FUNCTION after#() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT base#(); END"));
+  t.match(await world.controller.step(restore), { status: "done" });
+  t.equal(sql(LOOK), before);
+  t.equal(sql("SELECT count(*) FROM pg_proc WHERE proname ~ '^(base|after)'"), "0");
+});
+
 t.test("with schemas named, all else in the database stays", real, async (t) => {
   const { sql, world, backup, restore } = await scene(t, ", schemas: [public, teleport]");
   sql(

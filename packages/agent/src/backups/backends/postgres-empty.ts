@@ -29,6 +29,7 @@ export function emptyingSql(schemas: readonly string[], staying: readonly number
   return `SET LOCAL lock_timeout = '${LOCK_TIMEOUT}';
 SET LOCAL client_min_messages = warning;
 DO $belay$
+-- Always in the order of names, so that all are named before the first one goes and takes others along: what is gone has none.
 DECLARE doomed record;
 BEGIN
 ${schemas.length === 0 ? WHOLE_DATABASE : ""}
@@ -37,25 +38,24 @@ ${schemas.length === 0 ? WHOLE_DATABASE : ""}
       WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND ${ours} AND ${free("'pg_class'::regclass", "c.oid")}
-    ORDER BY c.relkind IN ('S', 'c')
+    ORDER BY c.relkind IN ('S', 'c'), name
   LOOP
     EXECUTE format('DROP %s IF EXISTS %s CASCADE', doomed.kind, doomed.name);
   END LOOP;
   FOR doomed IN
     SELECT p.oid::regprocedure::text AS name
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE ${ours} AND ${free("'pg_proc'::regclass", "p.oid")}
+    WHERE ${ours} AND ${free("'pg_proc'::regclass", "p.oid")} ORDER BY name
   LOOP
     EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', doomed.name);
   END LOOP;
   FOR doomed IN
     SELECT t.oid::regtype::text AS name
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE t.typtype IN ('e', 'd', 'r') AND ${ours} AND ${free("'pg_type'::regclass", "t.oid")}
+    WHERE t.typtype IN ('e', 'd', 'r') AND ${ours} AND ${free("'pg_type'::regclass", "t.oid")} ORDER BY name
   LOOP
     EXECUTE format('DROP TYPE IF EXISTS %s CASCADE', doomed.name);
   END LOOP;
-  -- In order, so that all of them are named before the first one goes and takes others along.
   FOR doomed IN
     SELECT i.type AS kind, i.identity AS name
     FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid, pg_identify_object(d.classid, d.objid, 0) i
