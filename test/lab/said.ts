@@ -70,7 +70,7 @@ export const SAID = new Map<string, RegExp[]>([
       /hop-1\.main\.node of run \S+: approved by ann/,
     ],
   ],
-  ["belay run rollback", [/to 5\.4\.2/]],
+  ["belay run rollback", [/NOT kept aside/, /to 5\.4\.2/]],
   ["belay agent upgrade", [/to 0\.2\.0/]],
   [
     "readlink",
