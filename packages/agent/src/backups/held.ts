@@ -8,7 +8,7 @@ export const HOLDER = "held-by";
 
 /**
  * Throws `snapshot-held` if another step has taken a snapshot of this name and has not put it back: what it was taken of may
- * have been migrated since, and it may be all that is left. Looks only.
+ * have been migrated since, and it may be all that is left (I4). Looks only.
  */
 export async function mustBeFree({ dir, id }: BackupSpec, step: string): Promise<void> {
   const holder = (await orMissing(readFile(join(dir, id, HOLDER))))?.toString("utf8").trim();

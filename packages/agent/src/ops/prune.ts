@@ -17,7 +17,7 @@ const BACKUP_LEFTOVER = /^\..+\.(partial|copy|removing)$/;
 
 /**
  * Frees the room of versions that nobody needs: not linked, not what an agent would go back to, not running in any process, not in
- * `keep`; and of all but the newest backups, by count and by age, and those that are needed. Idempotent.
+ * `keep`; and of all but the newest backups, by count and by age, and those that are needed (I4). Idempotent.
  */
 export const prune: Perform<"prune"> = async (op, host, attempt) => {
   await host.allowed.path(op.versionsDir);

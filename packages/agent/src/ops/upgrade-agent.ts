@@ -181,7 +181,7 @@ async function noteHeld(host: Host, attempt: Attempt): Promise<void> {
 }
 
 /**
- * Before any end of the step in a version that was not to come back: nobody may be taken back from a step that is over. Does not
+ * Before any end of the step in a version that was not to come back: nobody may be taken back from a step that is over (I8). Does not
  * return where the watcher was first. Where it has been and gone, or the old version is gone with its package, nobody will be.
  */
 async function putNetAway(op: Upgrade, self: Self, host: Host, attempt: Attempt): Promise<void> {

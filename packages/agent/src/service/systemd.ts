@@ -5,7 +5,8 @@ import type { Clock } from "../clock.js";
 import { orMissing } from "../durable.js";
 import type { CommandResult, Exec } from "../exec.js";
 import type { Logger } from "../log.js";
-import { isInGroup, processesIn } from "./proc.js";
+import { endLeftovers } from "./leftovers.js";
+import { isInGroup } from "./proc.js";
 import type { Definition, Service, ServiceStatus } from "./service.js";
 import { mainProcess } from "./systemd-main.js";
 import { isUsable, parseShow, restartsOf, stateOf, wordsOfLoad } from "./systemd-show.js";
@@ -18,8 +19,6 @@ const JOB_TIMEOUT_MS = 100_000;
 /** A service that has just been started writes its PID file when it is up. */
 const AGREE_TIMEOUT_MS = 10_000;
 const AGREE_POLL_MS = 100;
-/** After SIGKILL only a process stuck in the kernel stays this long. */
-const KILL_TIMEOUT_MS = 5_000;
 const PROPERTIES = `MainPID,ActiveState,SubState,Job,NRestarts,Result,LoadState,NeedDaemonReload,CanReload,ExecReload,PIDFile,ControlGroup,FragmentPath,DropInPaths,${TAKES_ALONG}`;
 /** So old may be what systemd said, where nothing was done since: each question starts a process. */
 const JUST_NOW_MS = 1_000;
@@ -194,26 +193,10 @@ export class SystemdService implements Service {
     }
   }
 
-  /**
-   * With KillMode=process systemd leaves children behind: of two versions at once, one would be such a child. They may be
-   * anybody's, a session's shell for one, and only systemd may end those: the agent has no right to.
-   */
-  async #endLeftovers(group: string): Promise<void> {
-    const until = this.#clock.ticks() + KILL_TIMEOUT_MS;
-    for (;;) {
-      const left = group === "" ? [] : await processesIn(group);
-      if (left.length === 0) return;
-      if (this.#clock.ticks() >= until) {
-        throw new BelayError("service-stop-failed", `${this.name} survives SIGKILL`, {
-          hint: "a process is stuck in the kernel: look at its disk or network file system",
-          context: { unit: this.#unit, pids: left },
-        });
-      }
-      // What ended by itself meanwhile, and a systemd that forgets what a stopped unit left, are no reason to give up.
-      const told = await this.#systemctlRun(["kill", "--signal=SIGKILL", this.#unit], JOB_TIMEOUT_MS);
-      if (told.code !== 0) for (const pid of left) if (await isInGroup(pid, group)) killIfAllowed(pid);
-      await this.#clock.sleep(AGREE_POLL_MS);
-    }
+  #endLeftovers(group: string): Promise<void> {
+    const kill = async () =>
+      (await this.#systemctlRun(["kill", "--signal=SIGKILL", this.#unit], JOB_TIMEOUT_MS)).code === 0;
+    return endLeftovers({ name: this.name, unit: this.#unit, group, kill, clock: this.#clock });
   }
 
   /**
@@ -302,16 +285,6 @@ async function stampsOf(shown: Map<string, string>): Promise<string> {
   return stamps
     .map((file) => (file === null ? "gone" : `${file.dev}:${file.ino}:${file.mtimeMs}:${file.size}`))
     .join(" ");
-}
-
-/** Gone by now, or somebody else's: whoever kills looks again at what is left. */
-function killIfAllowed(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ESRCH" && code !== "EPERM") throw error;
-  }
 }
 
 function isTimeout(error: unknown): boolean {

@@ -211,6 +211,7 @@ export class Gateway {
     if (outdated.length > 0) this.#log.info({ hosts: outdated.length }, "hosts must look at something else now");
     for (const [index, session] of outdated.entries()) {
       if (index > 0 && index % ASKED_AGAIN.atOnce === 0) await sleep(ASKED_AGAIN.everyMs);
+      if (this.#closed) return;
       this.#expected.add(session);
       session.close(CloseCode.outdated, "what to look at has changed");
     }

@@ -197,7 +197,7 @@ function versionsOf({ plan, moves }: PlanIndex, host: HostName): string[] {
   return [...new Set([hostOf(plan, host).version, ...passed.map((hop) => targetOf(hop, host))])];
 }
 
-/** All that this run may have kept on a host, and may have to put back if it is rolled back: so it can prune none of it. */
+/** All that this run may have kept on a host, and may have to put back if it is rolled back: so it can prune none of it (I4). */
 function backupsOf({ hops }: Plan, run: string, { role }: PlanHost, name: string): string[] {
   return hops.flatMap(({ id }) => {
     const backup = ownBackup({ run, hop: id, host: name });
